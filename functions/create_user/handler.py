@@ -1,0 +1,22 @@
+"""POST /users - a new player, on the board at once."""
+
+from typing import Any
+
+from shared import fields, players
+from shared.config import settings
+from shared.endpoint import Reply, endpoint
+from shared.store import store
+
+
+class Arguments(fields.Arguments):
+    username = fields.username()
+    email = fields.email()
+    user_id = fields.user_id()
+    score = fields.score()
+    level = fields.Ignored()
+    games_played = fields.Ignored()
+
+
+@endpoint(Arguments)
+def handler(**arguments: Any) -> Reply:
+    return 201, {"success": True, "user": players.create(store(), settings().score_bounds, **arguments)}

@@ -1,0 +1,36 @@
+"""POST /sessions, GET and DELETE /sessions/{sessionId} - a player's play, until it is ended or expires."""
+
+from typing import Any
+
+from shared import fields, sessions
+from shared.config import settings
+from shared.endpoint import Reply, by_method, endpoint
+from shared.store import store
+
+
+class Creation(fields.Arguments):
+    user_id = fields.user_id(required=True)
+    session_data = fields.Document(16 * 1024, 16)
+
+
+class Arguments(fields.Arguments):
+    session_id = fields.session_id()
+
+
+@endpoint(Creation)
+def create(**arguments: Any) -> Reply:
+    return 201, {"success": True, "session": sessions.create(store(), settings().session_seconds, **arguments)}
+
+
+@endpoint(Arguments)
+def get(session_id: str) -> Reply:
+    return 200, {"session": sessions.find(store(), session_id)}
+
+
+@endpoint(Arguments)
+def delete(session_id: str) -> Reply:
+    sessions.delete(store(), session_id)
+    return 204, None
+
+
+handler = by_method(POST=create, GET=get, DELETE=delete)

@@ -1,0 +1,1 @@
+"""What every function shares: this package is the Lambda layer."""

@@ -1,0 +1,262 @@
+"""From a REST proxy event to a validated call and back: the only place that turns an exception into a reply."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import json
+import math
+import re
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+from urllib.parse import unquote
+
+import orjson
+from marshmallow.exceptions import ValidationError
+
+from shared import deadline, logs, problems
+from shared.config import settings
+from shared.fields import Arguments
+
+Event = Mapping[str, Any]
+"""An API Gateway REST (v1) Lambda proxy event."""
+
+Response = dict[str, Any]
+"""A Lambda proxy response: statusCode, headers, body."""
+
+Reply = tuple[int, object] | tuple[int, object, dict[str, str]]
+"""What a route's function returns: status, body (None for none) and perhaps headers."""
+
+Handler = Callable[[Event, Any], Response]
+
+LARGEST_BODY_BYTES = 64 * 1024
+MOST_ERRORS = 100
+RESERVE_SECONDS = 0.25
+"""What a reply needs after the work has stopped, before Lambda ends the function."""
+
+COMMON_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "X-Request-Id, Retry-After",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Sent with every reply, errors included."""
+
+_SHOWABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z").match
+
+
+def endpoint(arguments: type[Arguments]) -> Callable[[Callable[..., Reply]], Handler]:
+    """Makes a function of keyword arguments the handler of a route.
+
+    The arguments come from the path and, for POST and PUT, from the JSON body, else from the query.
+    """
+    schema = arguments()
+
+    def decorate(function: Callable[..., Reply]) -> Handler:
+        @functools.wraps(function)
+        def handler(event: Event, context: Any) -> Response:
+            started = time.monotonic()
+            request_id = _request_id(event, context)
+            try:
+                deadline.start(_seconds(context))
+                response = _response(request_id, *function(**_arguments(schema, event)))
+                code = None
+            except problems.Problem as problem:
+                response, code = reply_to_problem(problem, request_id), problem.code
+            except Exception as error:
+                response = reply_to_problem(problems.InternalError(), request_id)
+                code = problems.InternalError.code
+                logs.write("ERROR", "request failed", requestId=request_id, cause=_where(error))
+            logs.write(
+                "INFO" if response["statusCode"] < 500 else "WARNING",
+                "request answered",
+                requestId=request_id,
+                method=event.get("httpMethod"),
+                route=event.get("resource"),
+                status=response["statusCode"],
+                code=code,
+                milliseconds=round((time.monotonic() - started) * 1000, 3),
+            )
+            return response
+
+        return handler
+
+    return decorate
+
+
+def by_method(**handlers: Handler) -> Handler:
+    """One handler for the actions of one function, told apart by the HTTP method."""
+
+    def handler(event: Event, context: Any) -> Response:
+        chosen = handlers.get(event.get("httpMethod") or "")
+        if chosen is None:
+            return reply_to_problem(problems.EndpointNotFound(), _request_id(event, context))
+        return chosen(event, context)
+
+    return handler
+
+
+def reply_to_problem(problem: problems.Problem, request_id: str) -> Response:
+    """A problem as application/problem+json."""
+    body = {
+        "type": f"urn:valkey-leaderboard:problem:{problem.code.replace('_', '-')}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": f"urn:uuid:{request_id}",
+        "requestId": request_id,
+        "code": problem.code,
+        "error": problem.error,
+    }
+    if problem.errors is not None:
+        body["errors"] = problem.errors
+    headers = {"Content-Type": "application/problem+json"}
+    if problem.retry_after_seconds is not None:
+        headers["Retry-After"] = str(problem.retry_after_seconds)
+    return _response(request_id, problem.status, body, headers)
+
+
+def _response(request_id: str, status: int, body: object, headers: Mapping[str, str] | None = None) -> Response:
+    sent = {"Content-Type": "application/json"} if body is not None else {}
+    return {
+        "statusCode": status,
+        "headers": {**COMMON_HEADERS, "X-Request-Id": request_id, **sent, **(headers or {})},
+        "body": "" if body is None else orjson.dumps(body).decode(),
+        "isBase64Encoded": False,
+    }
+
+
+def _request_id(event: Event, context: Any) -> str:
+    return str((event.get("requestContext") or {}).get("requestId") or getattr(context, "aws_request_id", "unknown"))
+
+
+def _seconds(context: Any) -> float:
+    """How long the work may take: the deadline of our own, or what Lambda leaves if that is less."""
+    left = getattr(context, "get_remaining_time_in_millis", None)
+    own = settings().deadline_seconds
+    return own if left is None else min(own, left() / 1000 - RESERVE_SECONDS)
+
+
+def _where(error: BaseException) -> list[str]:
+    """An exception as its type and the places it passed, without its text, which may hold a player's data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [type(error).__name__, *(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:])]
+
+
+def _arguments(schema: Arguments, event: Event) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    origins: dict[str, problems.Location] = {}
+    errors: list[problems.FieldError] = []
+
+    def give(name: str, value: Any, origin: problems.Location) -> None:
+        if name in given:
+            errors.append({"name": _showable(name), "in": origin, "detail": "is given twice"})
+        given[name], origins[name] = value, origin
+
+    for name, value in (event.get("pathParameters") or {}).items():
+        give(name, unquote(value or ""), "path")
+    has_body = event.get("httpMethod") in ("POST", "PUT")
+    for name, value in _query(event):
+        if has_body:
+            errors.append({"name": _showable(name), "in": "query", "detail": "is not a known name"})
+        else:
+            give(name, value, "query")
+    if has_body:
+        for name, value in _body(event).items():
+            give(name, value, "body")
+    try:
+        loaded: dict[str, Any] = schema.load(given)
+    except ValidationError as error:
+        default: problems.Location = "body" if has_body else "query"
+        for name, details in error.messages_dict.items():
+            field = problems.FieldError({"name": _showable(name), "in": origins.get(name, default), "detail": details[0]})
+            errors.append(field)
+    if errors:
+        raise problems.InvalidArguments(errors[:MOST_ERRORS])
+    return loaded
+
+
+def _query(event: Event) -> list[tuple[str, str]]:
+    several = event.get("multiValueQueryStringParameters")
+    if several:
+        return [(name, value or "") for name, values in several.items() for value in values or [""]]
+    return [(name, value or "") for name, value in (event.get("queryStringParameters") or {}).items()]
+
+
+def _showable(name: str) -> str:
+    """A name that the client made up may be anything, an e-mail address too."""
+    return name if _SHOWABLE_NAME(name) else "(unprintable)"
+
+
+def _body(event: Event) -> dict[str, Any]:
+    content_type = _header(event, "content-type")
+    if content_type is not None and not _is_json(content_type):
+        raise problems.UnsupportedMediaType
+    text = event.get("body")
+    if not text:
+        return {}
+    try:
+        data = base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
+        if len(data) > LARGEST_BODY_BYTES:
+            raise problems.BodyTooLarge(LARGEST_BODY_BYTES)
+        text = data.decode()
+    except binascii.Error:
+        raise problems.MalformedBody("The body is marked as base64 but is not.") from None
+    except UnicodeError:
+        raise problems.MalformedBody("The body is not UTF-8 text.") from None
+    value = _json(text)
+    if not isinstance(value, dict):
+        raise problems.MalformedBody("The body must be a JSON object.")
+    return value
+
+
+def _json(text: str) -> Any:
+    """JSON as RFC 8259 means it to be: no name twice in an object, no NaN, no lone surrogate."""
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_not_a_number, parse_float=_finite
+        )
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeError:
+        raise problems.MalformedBody("The body holds half of a surrogate pair, which is no character.") from None
+    except RecursionError:
+        raise problems.MalformedBody("The body is nested too deeply.") from None
+    except ValueError:
+        raise problems.MalformedBody("The body is not valid JSON.") from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise problems.MalformedBody("An object in the body has the same name twice.")
+    return value
+
+
+def _not_a_number(_: str) -> NoReturn:
+    raise problems.MalformedBody("NaN and Infinity are not JSON.")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise problems.MalformedBody("A number in the body is too large.")
+    return value
+
+
+def _is_json(content_type: str) -> bool:
+    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = [value.strip('"') for name, _, value in (p.partition("=") for p in parameters) if name == "charset"]
+    return kind == "application/json" and all(charset in ("utf-8", "utf8") for charset in charsets)
+
+
+def _header(event: Event, name: str) -> str | None:
+    for headers in (event.get("headers"), event.get("multiValueHeaders")):
+        for key, value in (headers or {}).items():
+            if key.lower() == name and value:
+                return value if isinstance(value, str) else value[-1]
+    return None

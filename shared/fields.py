@@ -1,0 +1,149 @@
+"""The arguments' rules, each written once: `functions/openapi.yaml` states the same ones, and a test binds the two."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+from marshmallow import RAISE, Schema, fields, missing
+from marshmallow.exceptions import ValidationError
+
+from shared.config import LARGEST_SCORE
+
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+
+_BAD = (
+    r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    r"\ud800-\udfff\ufeff\ufff9-\uffff"
+)
+"""Control, invisible and direction-changing characters, lone surrogates, the replacement character."""
+
+USERNAME_PATTERN = rf"^[^\s{_BAD}](?:[^{_BAD}]*[^\s{_BAD}])?$"
+EMAIL_PATTERN = rf"^[^\s@{_BAD}]{{1,64}}@[^\s@.{_BAD}]+(?:\.[^\s@.{_BAD}]+)+$"
+
+
+class Arguments(Schema):
+    """A request's arguments: camelCase outside, snake_case inside; a name that is not declared is refused."""
+
+    class Meta:
+        unknown = RAISE
+
+    error_messages = {"unknown": "is not a known name"}
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """Derives the outer name from the inner one."""
+        head, *tail = field_name.split("_")
+        field_obj.data_key = head + "".join(word.capitalize() for word in tail)
+
+
+class _Field(fields.Field[Any]):
+    default_error_messages = {"required": "is required", "null": "must not be null"}
+
+
+class Text(_Field):
+    """A string that matches a pattern as a whole and has at most so many characters."""
+
+    def __init__(self, pattern: str, longest: int, rule: str, **options: Any):
+        super().__init__(**options)
+        self.matches = re.compile(pattern.removesuffix("$") + r"\Z").match
+        self.longest = longest
+        self.rule = rule
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str) and len(value) <= self.longest and self.matches(value):
+            return value
+        raise ValidationError(self.rule)
+
+
+class Whole(_Field):
+    """A whole number within limits; JSON text, floats and booleans are not numbers here."""
+
+    def __init__(self, lowest: int, highest: int, **options: Any):
+        super().__init__(**options)
+        self.lowest, self.highest = lowest, highest
+        self.rule = f"must be an integer from {lowest} to {highest}"
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        if type(value) is int and self.lowest <= value <= self.highest:
+            return value
+        raise ValidationError(self.rule)
+
+
+class WholeText(Whole):
+    """A whole number in a query string: decimal digits and nothing else."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        if len(value) > 16 or not (value.isascii() and value.isdigit()):
+            raise ValidationError(self.rule)
+        return super()._deserialize(int(value), attr, data)
+
+
+class Document(_Field):
+    """A JSON object of the client's own, limited in size (UTF-8 bytes, serialised) and depth (levels)."""
+
+    def __init__(self, longest_bytes: int, deepest: int, **options: Any):
+        super().__init__(**options)
+        self.longest_bytes, self.deepest = longest_bytes, deepest
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError("must be an object")
+        level: list[Any] = [value]
+        for _ in range(self.deepest):
+            level = [child for parent in level for child in _nested(parent)]
+        if level:
+            raise ValidationError(f"must not be nested deeper than {self.deepest} levels")
+        try:
+            size = len(orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER))
+        except orjson.JSONEncodeError:
+            raise ValidationError(f"must hold no integer beyond {LARGEST_SCORE}") from None
+        if size > self.longest_bytes:
+            raise ValidationError(f"must have at most {self.longest_bytes} bytes as JSON")
+        return value
+
+
+class Ignored(_Field):
+    """Accepted from the seed system's clients, whatever it holds, and passed on to nobody."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_none=True)
+
+    def deserialize(self, value: Any, attr: Any = None, data: Any = None, **kwargs: Any) -> Any:
+        """Nothing."""
+        return missing
+
+
+def user_id(**options: Any) -> Text:
+    """A player's id; no id can carry the braces of a hash tag."""
+    return Text(ID_PATTERN, 64, "must be 1 to 64 letters, digits, _ or -", **options)
+
+
+def session_id() -> Text:
+    """A session's id."""
+    return Text(ID_PATTERN, 64, "must be 1 to 64 letters, digits, _ or -", required=True)
+
+
+def username() -> Text:
+    """A player's name as others see it."""
+    return Text(
+        USERNAME_PATTERN,
+        32,
+        "must be 1 to 32 characters, none of them control or invisible, with no white space at either end",
+        required=True,
+    )
+
+
+def email() -> Text:
+    """A player's e-mail address; only its form is checked."""
+    return Text(EMAIL_PATTERN, 254, "must be an e-mail address of at most 254 characters", required=True)
+
+
+def score(**options: Any) -> Whole:
+    """A score, within what a sorted set can hold; the deployment's own bounds are the submission's to check."""
+    return Whole(-LARGEST_SCORE, LARGEST_SCORE, **options)
+
+
+def _nested(container: dict[str, Any] | list[Any]) -> list[Any]:
+    children = container.values() if isinstance(container, dict) else container
+    return [child for child in children if isinstance(child, dict | list)]

@@ -1,0 +1,143 @@
+"""Everything that can go wrong with a request, as one tree: raise them anywhere, `endpoint` answers them (RFC 9457)."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+Location = Literal["path", "query", "body", "header"]
+
+FieldError = TypedDict("FieldError", {"name": str, "in": Location, "detail": str})
+"""One offending argument: its name, where it came from, and what it must be. Never its value."""
+
+
+class Problem(Exception):
+    """A refusal with a stable `code`. `error` is the short sentence, `detail` the one that says what to do."""
+
+    status = 500
+    code = "internal_error"
+    title = "Internal error"
+    error = "Internal server error"
+    detail = "The request could not be answered. It was logged under the requestId of this reply."
+    retry_after_seconds: int | None = None
+    errors: list[FieldError] | None = None
+
+
+class InternalError(Problem):
+    """A bug of ours."""
+
+
+class InvalidArguments(Problem):
+    """Arguments that break their rules, all of them at once."""
+
+    status = 400
+    code = "invalid_arguments"
+    title = "Invalid arguments"
+
+    def __init__(self, errors: list[FieldError]):
+        super().__init__()
+        self.errors = errors
+        self.error = f"{errors[0]['name']} {errors[0]['detail']}"
+        self.detail = "; ".join(f"{error['name']} {error['detail']}" for error in errors)
+
+
+class MalformedBody(Problem):
+    """A body that is no JSON object, told apart by `detail`."""
+
+    status = 400
+    code = "malformed_body"
+    title = "Malformed body"
+    error = "Invalid JSON body"
+
+    def __init__(self, detail: str):
+        super().__init__()
+        self.detail = detail
+
+
+class Forbidden(Problem):
+    """The API key is missing or unknown."""
+
+    status = 403
+    code = "forbidden"
+    title = "Forbidden"
+    error = "Forbidden"
+    detail = "Send a valid API key in the header x-api-key."
+
+
+class NotFound(Problem):
+    """Something that the request names does not exist."""
+
+    status = 404
+
+
+class UserNotFound(NotFound):
+    """No player has this userId."""
+
+    code = "user_not_found"
+    title = error = "User not found"
+    detail = "No user has this userId. Create one with POST /users."
+
+
+class SessionNotFound(NotFound):
+    """The session never was, was deleted, or has expired."""
+
+    code = "session_not_found"
+    title = error = "Session not found"
+    detail = "No session has this sessionId. It may have expired: create one with POST /sessions."
+
+
+class EndpointNotFound(NotFound):
+    """No operation has this path and method."""
+
+    code = "endpoint_not_found"
+    title = error = "Endpoint not found"
+    detail = "No operation has this path and method."
+
+
+class UserExists(Problem):
+    """The userId is taken."""
+
+    status = 409
+    code = "user_exists"
+    title = error = "User already exists"
+    detail = "Another user has this userId. Nothing was changed."
+
+
+class BodyTooLarge(Problem):
+    """The body has too many bytes."""
+
+    status = 413
+    code = "body_too_large"
+    title = error = "Request body too large"
+
+    def __init__(self, limit_bytes: int):
+        super().__init__()
+        self.detail = f"The body may have {limit_bytes} bytes at most."
+
+
+class UnsupportedMediaType(Problem):
+    """The body is not declared as JSON."""
+
+    status = 415
+    code = "unsupported_media_type"
+    title = error = "Unsupported media type"
+    detail = "Send a JSON body in UTF-8 with the header Content-Type: application/json."
+
+
+class TooManyRequests(Problem):
+    """The caller's rate limit is reached."""
+
+    status = 429
+    code = "too_many_requests"
+    title = error = "Too many requests"
+    detail = "The rate limit is reached. Wait as long as Retry-After says."
+    retry_after_seconds = 1
+
+
+class Unavailable(Problem):
+    """The cache could not be reached, or refused to work, or time was up."""
+
+    status = 503
+    code = "unavailable"
+    title = error = "Service unavailable"
+    detail = "The leaderboard cannot be reached at the moment. Wait as long as Retry-After says."
+    retry_after_seconds = 1
