@@ -54,7 +54,7 @@ class Standing(TypedDict):
 
 def level(score: int) -> int:
     """A score's level: 1 from the start, one more every 750 points."""
-    return max(1, score // POINTS_PER_LEVEL + 1)
+    return score // POINTS_PER_LEVEL + 1 if score > 0 else 1
 
 
 def top(store: Store, limit: int, offset: int) -> Page:
@@ -85,20 +85,18 @@ def project(
     store: Store, user_id: str, revision: str, score: str, games_played: str, best_score: str, username: str
 ) -> None:
     """Brings the board to a player's state at a revision, in one round trip; nothing if it stood there or beyond."""
-    store.write(
-        PROJECT.call([BOARD, PLAYERS, TOTALS], user_id, revision, score, games_played, best_score, username)
-    )
+    store.write(PROJECT.call([BOARD, PLAYERS, TOTALS], user_id, revision, score, games_played, best_score, username))
 
 
 def _entries(first: int, flat: Sequence[str], rows: Sequence[str | None]) -> list[Entry]:
     """Entries from a sorted set's flat reply and the rows 'revision gamesPlayed username' beside it."""
-    entries: list[Entry] = []
-    rank = first
-    for user_id, text, row in zip(flat[::2], flat[1::2], rows, strict=True):
-        rank += 1
-        score = int(text)
-        username = row.split(" ", 2)[2] if row else ""
-        entries.append(
-            {"rank": rank, "userId": user_id, "username": username, "score": score, "level": level(score)}
-        )
-    return entries
+    return [
+        {
+            "rank": rank,
+            "userId": user_id,
+            "username": row.split(" ", 2)[2] if row else "",
+            "score": (score := int(text)),
+            "level": level(score),
+        }
+        for rank, (user_id, text, row) in enumerate(zip(flat[::2], flat[1::2], rows, strict=True), first + 1)
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import json
 import math
@@ -18,7 +17,7 @@ import orjson
 from marshmallow.exceptions import ValidationError
 
 from shared import deadline, logs, problems
-from shared.config import settings
+from shared.config import MisconfiguredError, settings
 from shared.fields import Arguments
 
 Event = Mapping[str, Any]
@@ -69,7 +68,8 @@ def endpoint(arguments: type[Arguments]) -> Callable[[Callable[..., Reply]], Han
             except Exception as error:
                 response = reply_to_problem(problems.InternalError(), request_id)
                 code = problems.InternalError.code
-                logs.write("ERROR", "request failed", requestId=request_id, cause=_where(error))
+                cause = str(error) if isinstance(error, MisconfiguredError) else _where(error)
+                logs.write("ERROR", "request failed", requestId=request_id, cause=cause)
             logs.write(
                 "INFO" if response["statusCode"] < 500 else "WARNING",
                 "request answered",
@@ -172,8 +172,7 @@ def _arguments(schema: Arguments, event: Event) -> dict[str, Any]:
     except ValidationError as error:
         default: problems.Location = "body" if has_body else "query"
         for name, details in error.messages_dict.items():
-            field = problems.FieldError({"name": _showable(name), "in": origins.get(name, default), "detail": details[0]})
-            errors.append(field)
+            errors.append({"name": _showable(name), "in": origins.get(name, default), "detail": details[0]})
     if errors:
         raise problems.InvalidArguments(errors[:MOST_ERRORS])
     return loaded
@@ -203,10 +202,10 @@ def _body(event: Event) -> dict[str, Any]:
         if len(data) > LARGEST_BODY_BYTES:
             raise problems.BodyTooLarge(LARGEST_BODY_BYTES)
         text = data.decode()
-    except binascii.Error:
-        raise problems.MalformedBody("The body is marked as base64 but is not.") from None
     except UnicodeError:
         raise problems.MalformedBody("The body is not UTF-8 text.") from None
+    except ValueError:
+        raise problems.MalformedBody("The body is marked as base64 but is not.") from None
     value = _json(text)
     if not isinstance(value, dict):
         raise problems.MalformedBody("The body must be a JSON object.")
@@ -216,9 +215,7 @@ def _body(event: Event) -> dict[str, Any]:
 def _json(text: str) -> Any:
     """JSON as RFC 8259 means it to be: no name twice in an object, no NaN, no lone surrogate."""
     try:
-        value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_not_a_number, parse_float=_finite
-        )
+        value = _DECODER.decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeError:
@@ -248,6 +245,10 @@ def _finite(text: str) -> float:
     return value
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_a_number, parse_float=_finite)
+
+
+@functools.lru_cache(maxsize=64)
 def _is_json(content_type: str) -> bool:
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charsets = [value.strip('"') for name, _, value in (p.partition("=") for p in parameters) if name == "charset"]

@@ -9,17 +9,21 @@ import orjson
 from marshmallow import RAISE, Schema, fields, missing
 from marshmallow.exceptions import ValidationError
 
-from shared.config import LARGEST_SCORE
+from shared.config import LARGEST_SCORE, settings
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
 _BAD = (
-    r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    r"\ud800-\udfff\ufeff\ufff9-\uffff"
+    r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\uffff"
 )
 """Control, invisible and direction-changing characters, lone surrogates, the replacement character."""
 
-USERNAME_PATTERN = rf"^[^\s{_BAD}](?:[^{_BAD}]*[^\s{_BAD}])?$"
+_END = rf"\s\u200c\u200d{_BAD}"
+_START = rf"{_END}\ufe00-\ufe0f" + "\U000e0000-\U000e007f"
+"""What a name must not end or begin with: joiners, selectors and tags are part of a name only behind others."""
+
+USERNAME_PATTERN = rf"^[^{_START}](?:[^{_BAD}]*[^{_END}])?$"
 EMAIL_PATTERN = rf"^[^\s@{_BAD}]{{1,64}}@[^\s@.{_BAD}]+(?:\.[^\s@.{_BAD}]+)+$"
 
 
@@ -68,6 +72,16 @@ class Whole(_Field):
         if type(value) is int and self.lowest <= value <= self.highest:
             return value
         raise ValidationError(self.rule)
+
+
+class Score(_Field):
+    """A player's score, within the deployment's own bounds."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        lowest, highest = settings().score_bounds
+        if type(value) is int and lowest <= value <= highest:
+            return value
+        raise ValidationError(f"must be an integer from {lowest} to {highest}")
 
 
 class WholeText(Whole):
@@ -137,11 +151,6 @@ def username() -> Text:
 def email() -> Text:
     """A player's e-mail address; only its form is checked."""
     return Text(EMAIL_PATTERN, 254, "must be an e-mail address of at most 254 characters", required=True)
-
-
-def score(**options: Any) -> Whole:
-    """A score, within what a sorted set can hold; the deployment's own bounds are the submission's to check."""
-    return Whole(-LARGEST_SCORE, LARGEST_SCORE, **options)
 
 
 def _nested(container: dict[str, Any] | list[Any]) -> list[Any]:

@@ -59,9 +59,7 @@ def submit(store: Store, bounds: tuple[int, int], *, user_id: str, score: int) -
     return _submit(store, bounds, user_id, "set", score)
 
 
-def _submit(
-    store: Store, bounds: tuple[int, int], user_id: str, operator: str, score: int, *creation: str
-) -> User:
+def _submit(store: Store, bounds: tuple[int, int], user_id: str, operator: str, score: int, *creation: str) -> User:
     ((outcome, *facts),) = store.write(
         SUBMIT.call([profile_key(user_id)], operator, score, *bounds, board.POINTS_PER_LEVEL, clock.now(), *creation)
     )
@@ -101,5 +99,3 @@ def _user(
         "createdAt": created_at,
         "lastActive": last_active,
     }
-
-

@@ -20,9 +20,7 @@ class Statistics(TypedDict):
 
 def read(store: Store) -> Statistics:
     """The totals of this moment, in one round trip."""
-    totals, total_players = store.read(
-        ("HMGET", TOTALS, "totalGames", "totalScore", "highScore"), ("ZCARD", BOARD)
-    )
+    totals, total_players = store.read(("HMGET", TOTALS, "totalGames", "totalScore", "highScore"), ("ZCARD", BOARD))
     games, score, high = (int(total or 0) for total in totals)
     return {
         "totalGames": games,

@@ -12,7 +12,7 @@ class Arguments(fields.Arguments):
     username = fields.username()
     email = fields.email()
     user_id = fields.user_id()
-    score = fields.score()
+    score = fields.Score()
     level = fields.Ignored()
     games_played = fields.Ignored()
 

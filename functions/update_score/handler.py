@@ -8,7 +8,7 @@ from shared.store import store
 
 class Arguments(fields.Arguments):
     user_id = fields.user_id(required=True)
-    score = fields.score(required=True)
+    score = fields.Score(required=True)
 
 
 @endpoint(Arguments)

@@ -1,0 +1,54 @@
+# Every target is one command; what it does lives in scripts/. `make` lists them.
+
+# The first of these that is Python 3.11 or newer makes .venv. Name your own: make run PYTHON=/path/to/python3.12
+PYTHON = .venv/bin/python python3.13 python3.12 python3.11 python3.14 python3 python
+
+.NOTPARALLEL:
+.PHONY: help run bench test check format lock clean
+
+help: ## list the targets
+	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
+	awk -F ':.*## ' -v on="$$on" -v off="$$off" \
+	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z]+:.*## / { printf "  %s%-8s%s %s\n", on, $$1, off, $$2 }' Makefile
+
+#: Run
+run: ## the whole API on http://127.0.0.1:8080, with 1,000 demo players (PORT, API_KEY, RATE_LIMIT, VALKEY_HOST, DEMO)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.run
+
+bench: ## clock every handler against the bare round trip to Valkey
+	@$(call install,dev.lock)
+	@exec .venv/bin/python -m scripts.bench
+
+#: Prove
+test: ## all tests, on a real Valkey of their own (ARGS="-k rank": some of them)
+	@$(call install,dev.lock)
+	@.venv/bin/pytest --cov $(ARGS)
+
+check: ## formatting, lint, types and the contract
+	@$(call install,dev.lock)
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/python -m scripts.lint_contract
+
+#: Change
+format: ## rewrite the code in its one format
+	@$(call install,dev.lock)
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+lock: ## pin pyproject.toml's dependencies in *.lock (UPGRADE=1: the newest versions)
+	@$(call install,dev.lock)
+	@.venv/bin/python -m scripts.lock
+
+clean: ## remove what was made: .venv, caches, and the data of `make run`
+	rm -rf .venv .data .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/lint_contract/node_modules
+	find functions scripts shared tests -name __pycache__ -prune -exec rm -rf {} +
+
+install = for python in $(PYTHON); do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        $$python scripts/bootstrap.py $(1); exit; \
+	    fi; \
+	done; \
+	echo "Python 3.11 or newer is needed, and none of these is: $(PYTHON). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1

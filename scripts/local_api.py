@@ -1,0 +1,120 @@
+"""The API on this machine, whole: a real Valkey, demo players in it, and the gateway before it."""
+
+import contextlib
+import secrets
+import shlex
+import socket
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+import valkey
+
+from scripts import demo, embedded_valkey, gateway
+from shared import config, players
+from shared.problems import Unavailable, UserNotFound
+from shared.store import Store
+
+DATA = Path(__file__).resolve().parent.parent / ".data"
+ANSWER_SECONDS = 2
+PLAYER = demo.user_id(42)
+SCORE = 123_456
+
+
+class CannotRunError(Exception):
+    """What stands in the way, and what to do about it, in one line."""
+
+
+def run(environ: MutableMapping[str, str]) -> None:
+    """Serves until a signal. Puts where Valkey is into environ, where the handlers look for it.
+
+    Raises CannotRunError, with nothing left running.
+    """
+    is_embedded = not environ.get("VALKEY_HOST", "").strip()
+    if is_embedded:
+        environ.update(VALKEY_HOST=embedded_valkey.HOST, VALKEY_PORT="", VALKEY_TLS="")
+    try:
+        app = gateway.application(environ)
+        port = gateway.port(environ)
+        config.load(environ)
+        with _listening(port) as sock, _valkey(environ, is_embedded=is_embedded):
+            settings = config.load(environ)
+            store = Store(settings)
+            has_demo = is_embedded or environ.get("DEMO", "").strip() == "1"
+            if has_demo and (created := demo.fill(store, settings.score_bounds)):
+                print(f"Created {created} demo players.")
+            print(_welcome(f"http://{gateway.HOST}:{port}", environ.get("API_KEY", ""), store, settings.score_bounds))
+            gateway.serve(app, sock)
+    except (config.MisconfiguredError, embedded_valkey.FolderInUseError, embedded_valkey.CannotStartError) as error:
+        raise CannotRunError(str(error)) from None
+    except Unavailable as problem:
+        raise CannotRunError("Valkey answers, but not to the leaderboard's commands: see the log above") from problem
+
+
+@contextlib.contextmanager
+def _listening(port: int) -> Iterator[socket.socket]:
+    """The port, ours before anything else is started."""
+    try:
+        sock = gateway.listen(port)
+    except OSError as error:
+        raise CannotRunError(
+            f"Cannot serve on port {port} ({error.strerror}): stop what uses it, or choose another: make run PORT=8081"
+        ) from None
+    with sock:
+        yield sock
+
+
+@contextlib.contextmanager
+def _valkey(environ: MutableMapping[str, str], *, is_embedded: bool) -> Iterator[None]:
+    """A Valkey that answers: the embedded one, which then stands in environ, or the one that environ names."""
+    if not is_embedded:
+        _check_answers(config.load(environ))
+        yield
+        return
+    print("Starting Valkey …")
+    with embedded_valkey.running(DATA, durable=True) as server:
+        environ["VALKEY_PORT"] = str(server.port)
+        yield
+
+
+def _check_answers(settings: config.Settings) -> None:
+    address = f"{settings.valkey_host}:{settings.valkey_port}"
+    try:
+        with valkey.Valkey(
+            host=settings.valkey_host,
+            port=settings.valkey_port,
+            ssl=settings.valkey_tls,
+            ssl_ca_certs=settings.valkey_ca_file,
+            socket_connect_timeout=ANSWER_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+        ) as client:
+            client.ping()
+    except (valkey.ValkeyError, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise CannotRunError(
+            f"No Valkey answers at {address} ({reason}): start it, check VALKEY_HOST, VALKEY_PORT and VALKEY_TLS, "
+            "or leave VALKEY_HOST unset to run the embedded one"
+        ) from None
+
+
+def _welcome(base_url: str, api_keys: str, store: Store, bounds: tuple[int, int]) -> str:
+    """What to try next: three lines that work when pasted."""
+    key = api_keys.partition(",")[0].strip()
+    curl = f"curl -H {shlex.quote(f'x-api-key: {key}')}" if key else "curl"
+    json = "-H 'content-type: application/json' -d"
+    lowest, highest = bounds
+    score = min(max(SCORE, lowest), highest)
+    try:
+        user_id = players.find(store, PLAYER)["userId"]
+        write = f"""{curl} -X PUT {base_url}/users/{user_id}/score {json} '{{"score": {score}}}'"""
+    except UserNotFound:
+        user_id = f"player-{secrets.token_hex(4)}"
+        body = f'{{"userId": "{user_id}", "username": "Ada", "email": "ada@example.com", "score": {score}}}'
+        write = f"{curl} {base_url}/users {json} '{body}'"
+    return "\n".join(
+        [
+            f"\nThe leaderboard is at {base_url} (Ctrl-C ends it). Try:\n",
+            f"  {curl} '{base_url}/leaderboard?limit=5'",
+            f"  {write}",
+            f"  {curl} '{base_url}/users/{user_id}/nearby?range=3'\n",
+        ]
+    )

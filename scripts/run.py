@@ -1,0 +1,26 @@
+"""`make run`: the whole API on this machine, until Ctrl-C."""
+
+import os
+import sys
+
+from scripts import signals
+
+
+def main() -> int:
+    """Serves the API. Its modules are imported after the signals are seen to: an early Ctrl-C is quiet as well."""
+    signals.interrupt_once()
+    try:
+        from scripts import local_api  # noqa: PLC0415
+
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        local_api.run(os.environ)
+    except KeyboardInterrupt:
+        return 0
+    except local_api.CannotRunError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    signals.leave(main())

@@ -1,0 +1,266 @@
+"""The contract as the tests hold every reply to it: status documented, headers there, body valid and nothing more."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft4Validator, FormatChecker
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+COMMON_HEADERS = {
+    "access-control-allow-origin": r"\*",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "x-request-id": r"\S+",
+}
+"""On every reply, errors included, as patterns of the whole value."""
+
+PROBLEM_MEMBERS = {"type", "title", "status", "detail", "instance", "requestId", "code", "error"}
+
+seen: set[tuple[str, int]] = set()
+"""The (operationId, status) pairs that the replies of this run had."""
+
+FORMATS = {
+    "date-time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",
+    "uuid": r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}",
+    "uri": r"[a-z][a-z0-9+.-]*:\S+",
+    "email": r"[^@\s]+@[^@\s]+",
+}
+
+formats = FormatChecker(formats=())
+"""The formats that the contract may name, each checked in full; another name is an error."""
+
+for _name, _pattern in FORMATS.items():
+    formats.checks(_name)(lambda value, matches=re.compile(_pattern).fullmatch: bool(matches(value)))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path, its parameters with the path's own, every reference resolved."""
+
+    id: str
+    method: str
+    path: str
+    document: Mapping[str, Any]
+    parameters: tuple[Mapping[str, Any], ...]
+
+    @property
+    def responses(self) -> dict[int, Mapping[str, Any]]:
+        """What each status looks like."""
+        return {int(status): response for status, response in self.document["responses"].items()}
+
+    @property
+    def function(self) -> str:
+        """The folder of the handler."""
+        return self.id.partition(".")[0]
+
+    @property
+    def body(self) -> Mapping[str, Any] | None:
+        """The request body's schema."""
+        if "requestBody" not in self.document:
+            return None
+        schema: Mapping[str, Any] = self.document["requestBody"]["content"]["application/json"]["schema"]
+        return schema
+
+
+@functools.cache
+def document() -> Mapping[str, Any]:
+    """The contract as it is written."""
+    path = Path(__file__).parent.parent / "functions" / "openapi.yaml"
+    loaded: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return loaded
+
+
+@functools.cache
+def operations() -> dict[str, Operation]:
+    """Every operation by its id, in the contract's order. OPTIONS is no operation of ours where it has no id."""
+    found = {}
+    for path, item in _resolved(document()["paths"]).items():
+        for method in METHODS:
+            if method in item and "operationId" in item[method]:
+                parameters = (*item.get("parameters", ()), *item[method].get("parameters", ()))
+                operation = Operation(item[method]["operationId"], method.upper(), path, item[method], parameters)
+                found[operation.id] = operation
+    return found
+
+
+def find(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
+    """The operation that a request means, or None, and its path parameters as they were sent."""
+    path = path.partition("?")[0]
+    for operation in operations().values():
+        match = _template(operation.path).fullmatch(path)
+        if match and operation.method == method.upper():
+            return operation, match.groupdict()
+    return None, {}
+
+
+def known_path(path: str) -> bool:
+    """Whether the contract has the path, with whatever method."""
+    return any(_template(template).fullmatch(path.partition("?")[0]) for template in document()["paths"])
+
+
+def check(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Asserts that a reply is one that the contract promises, and remembers that it was seen."""
+    headers = {name.lower(): value for name, value in headers.items()}
+    where = f"{method} {path[:200]} → {status} {body[:500]!r}"
+    for name, pattern in COMMON_HEADERS.items():
+        assert re.fullmatch(pattern, headers.get(name, "")), f"{where}: header {name} is {headers.get(name)!r}"
+    operation, _ = find(method, path)
+    if operation is None:
+        _check_outside(method, path, status, headers, body, where)
+        return
+    assert status in operation.responses, f"{where}: {operation.id} documents no {status}"
+    seen.add((operation.id, status))
+    response = operation.responses[status]
+    for name, header in response.get("headers", {}).items():
+        assert name.lower() in headers, f"{where}: the documented header {name} is missing"
+        value: Any = headers[name.lower()]
+        if header["schema"].get("type") in ("integer", "number"):
+            value = json.loads(value)
+        _validate(value, header["schema"], f"{where}: header {name}")
+    content = response.get("content", {})
+    if not content:
+        assert body == b"", f"{where}: a body where none is documented"
+        assert "content-type" not in headers, f"{where}: a content type without a body"
+        return
+    media_type = headers.get("content-type", "").partition(";")[0]
+    assert media_type in content, f"{where}: the content type {media_type!r} is not documented"
+    value = parse(body)
+    _validate(value, content[media_type]["schema"], where)
+    assert (media_type == "application/problem+json") == ("code" in value), where
+    if media_type == "application/problem+json":
+        check_problem(status, headers, value)
+
+
+def check_problem(status: int, headers: Mapping[str, str], problem: Mapping[str, Any]) -> None:
+    """Asserts the shape that all problems have."""
+    assert headers["content-type"] == "application/problem+json"
+    assert set(problem) - {"errors"} == PROBLEM_MEMBERS, problem
+    assert all(isinstance(problem[name], str) and problem[name] for name in PROBLEM_MEMBERS - {"status"}), problem
+    assert problem["status"] == status
+    assert problem["requestId"] == headers["x-request-id"]
+    assert problem["requestId"] in problem["instance"]
+    assert problem["type"].endswith(problem["code"].replace("_", "-"))
+    assert ("errors" in problem) == (problem["code"] == "invalid_arguments"), problem
+    for error in problem.get("errors", ()):
+        assert set(error) == {"name", "in", "detail"}, error
+        assert error["in"] in ("path", "query", "body", "header"), error
+        assert f"{error['name']} {error['detail']}" in problem["detail"], problem
+    if status in (429, 503):
+        assert int(headers["retry-after"]) > 0
+
+
+def parse(body: bytes) -> Any:
+    """A body as the strictest client reads it: UTF-8, no name twice, no NaN."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len(dict(pairs)) == len(pairs), f"a name twice in {pairs!r}"
+        return dict(pairs)
+
+    def refuse(text: str) -> None:
+        raise AssertionError(f"{text} is not JSON")
+
+    return json.loads(body.decode(), object_pairs_hook=unique, parse_constant=refuse)
+
+
+def _check_outside(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes, where: str) -> None:
+    """What the contract does not describe: a preflight request to a known path, or nothing at all."""
+    if method.upper() == "OPTIONS" and known_path(path):
+        assert status in (200, 204), where
+        assert body == b"", where
+        assert headers.get("access-control-allow-methods"), where
+        assert headers.get("access-control-allow-headers"), where
+        return
+    assert status == 404, f"{where}: the contract has no such operation"
+    if method.upper() != "HEAD":
+        problem = parse(body)
+        check_problem(status, headers, problem)
+        assert problem["code"] == "endpoint_not_found"
+        assert problem["error"] == "Endpoint not found"
+
+
+@functools.cache
+def _template(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))
+
+
+def _resolved(node: Any) -> Any:
+    """A part of the contract with what its references point at in their place."""
+    if isinstance(node, dict):
+        if "$ref" in node:
+            assert node["$ref"].startswith("#/"), node
+            target: Any = document()
+            for step in node["$ref"][2:].split("/"):
+                target = target[step.replace("~1", "/").replace("~0", "~")]
+            return _resolved(target)
+        return {name: _resolved(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_resolved(value) for value in node]
+    return node
+
+
+def faults(value: Any, schema: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a value by a schema of the contract; nothing if it is valid."""
+    validator = Draft4Validator(_closed(schema), format_checker=formats)
+    return [
+        f"{'/'.join(map(str, error.absolute_path)) or 'the whole'}: {error.message[:300]}"
+        for error in validator.iter_errors(value)
+    ]
+
+
+def _validate(value: Any, schema: Mapping[str, Any], where: str) -> None:
+    found = faults(value, schema)
+    assert not found, f"{where}\n" + "\n".join(found)
+
+
+def _merged(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema with its allOf's parts in one: closing each part by itself would refuse the others' members."""
+    merged: dict[str, Any] = {name: value for name, value in schema.items() if name != "allOf"}
+    for part in schema["allOf"]:
+        for name, value in part.items():
+            if name == "properties":
+                own = merged.setdefault(name, {})
+                merged[name] = {**own, **{key: {"allOf": [own.get(key, {}), rule]} for key, rule in value.items()}}
+            elif name == "required":
+                merged[name] = [*merged.get(name, ()), *value]
+            else:
+                merged.setdefault(name, value)
+    return merged
+
+
+def _closed(schema: Any) -> Any:
+    """OpenAPI 3.0 as draft 4 reads it, with every object closed that does not say that it is open: a member that
+    nobody documented fails."""
+    if isinstance(schema, list):
+        return [_closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "format" in schema:
+        assert schema["format"] in (*formats.checkers, "int32", "int64", "double", "float"), schema["format"]
+    if "allOf" in schema:
+        return _closed(_merged(schema))
+    closed = {}
+    for name, value in schema.items():
+        if name in ("enum", "example", "default", "required"):
+            closed[name] = value
+        elif name == "properties":
+            closed[name] = {key: _closed(part) for key, part in value.items()}
+        elif name == "pattern":
+            closed[name] = re.sub(r"\$\Z", r"\\Z", value)  # Python's $ would allow one line end more
+        else:
+            closed[name] = _closed(value)
+    if "properties" in closed:
+        closed.setdefault("additionalProperties", False)
+    if closed.pop("nullable", False) and "type" in closed:
+        closed["type"] = [closed["type"], "null"]
+        if "enum" in closed:
+            closed["enum"] = [*closed["enum"], None]
+    return closed

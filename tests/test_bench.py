@@ -1,0 +1,57 @@
+"""The benchmark runs and has a row for every handler. What it measures is no test's business."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests import contract, processes
+
+ROWS_OF_SESSIONS = {"sessions.create": "create session", "sessions.get": "get session"}
+
+
+def bench(*arguments: str) -> str:
+    """What `make bench` prints, on a small board."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.bench", "--players", "300", "--iterations", "50", *arguments],
+        cwd=processes.ROOT,
+        env=processes.environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def result() -> dict[str, Any]:
+    """The figures."""
+    parsed: dict[str, Any] = json.loads(bench("--json"))
+    return parsed
+
+
+def test_every_handler_is_clocked(result: dict[str, Any]) -> None:
+    names = {row["name"].replace(" ", "_") for row in result["rows"]}
+    for operation in contract.operations().values():
+        if operation.method != "DELETE":
+            name = ROWS_OF_SESSIONS.get(operation.id, operation.id).replace(" ", "_")
+            assert any(row.startswith(name) for row in names), operation.id
+
+
+def test_a_row_compares_the_same_round_trips(result: dict[str, Any]) -> None:
+    for row in result["rows"]:
+        assert row["trips"] == (2 if row["name"] in ("create user", "update score") else 1), row
+        assert row["ratio"] == pytest.approx(row["handler_microseconds"] / row["bare_microseconds"], rel=0.01)
+        assert row["ratio"] > 0.5, "a handler is no faster than its own round trips, but for noise"
+
+
+def test_people_get_a_table() -> None:
+    printed = bench("--only", "leaderboard").splitlines()
+    assert [line.split()[:2] for line in printed[-2:]] == [["leaderboard", "10"], ["leaderboard", "100"]]
+    assert "ratio" in printed[-3]

@@ -1,0 +1,283 @@
+"""`make run` as a stranger meets it: what it prints, what it keeps, what it says when it cannot, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import valkey
+
+from scripts import embedded_valkey
+from tests import processes
+from tests.wires import free_port, silent
+
+COPIED = ("functions", "scripts", "shared")
+END_SECONDS = 5
+DEMO_PLAYERS = 1000
+
+
+class Run:
+    """A running `python -m scripts.run` and what it printed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path, port: int):
+        self.process, self._output, self.port = process, output, port
+        self.base_url = f"http://127.0.0.1:{port}"
+
+    @property
+    def said(self) -> str:
+        """Everything that it printed up to now."""
+        return self._output.read_text(encoding="utf-8")
+
+    def get(self, path: str, **headers: str) -> Any:
+        """The value of a good reply."""
+        response = httpx.get(self.base_url + path, headers=headers, timeout=5, trust_env=False)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def wait_until(self, phrase: str) -> None:
+        """Until it has printed that."""
+        ends = time.monotonic() + processes.START_SECONDS
+        while phrase not in self.said:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < ends, self.said
+            time.sleep(0.01)
+
+    def end(self, number: int = signal.SIGINT) -> None:
+        """What Ctrl-C does: the signal goes to the whole process group. It must end at once, quietly and well."""
+        os.killpg(self.process.pid, number)
+        assert self.process.wait(END_SECONDS) == 0, self.said
+        assert "Traceback" not in self.said
+        assert "Exception" not in self.said
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=1)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of what `make run` needs: it keeps its data beside the code, and the data here are not ours to touch."""
+    folder = tmp_path / "copy"
+    for name in COPIED:
+        shutil.copytree(
+            processes.ROOT / name, folder / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__")
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def starting(copy: Path, **more: object) -> Iterator[Run]:
+    """The command, just started."""
+    port = free_port()
+    output = copy / f"output-{port}"
+    with processes.started("scripts.run", output, folder=copy, **{"PORT": port, **more}) as process:
+        yield Run(process, output, port)
+
+
+@contextlib.contextmanager
+def running(copy: Path, **more: object) -> Iterator[Run]:
+    """The command, serving."""
+    with starting(copy, **more) as run:
+        run.wait_until("Ctrl-C")
+        processes.wait_until_answering(run.base_url, run.process, copy / f"output-{run.port}")
+        yield run
+
+
+def refused(copy: Path, **more: object) -> str:
+    """What it says instead of running: one line, perhaps after the one about what it is doing."""
+    with starting(copy, **more) as run:
+        assert run.process.wait(processes.START_SECONDS) == 1, run.said
+        (line,) = [said for said in run.said.splitlines() if said != "Starting Valkey …"]
+        return line
+
+
+def assert_no_valkey_is_left(copy: Path) -> None:
+    """The server holds the lock of its data folder as long as it lives."""
+    ends = time.monotonic() + END_SECONDS
+    with (copy / ".data" / "lock").open("a") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                assert time.monotonic() < ends, "a Valkey is still running"
+                time.sleep(0.02)
+
+
+def curl_lines(run: Run) -> list[str]:
+    """The lines to paste."""
+    return [line.strip() for line in run.said.splitlines() if line.strip().startswith("curl ")]
+
+
+def pasted(line: str) -> Any:
+    """What a line prints in a shell."""
+    shell = subprocess.run(
+        ["sh", "-c", line],
+        env={**processes.environment(), "NO_PROXY": "*", "no_proxy": "*"},
+        check=True,
+        capture_output=True,
+        timeout=20,
+    )
+    return json.loads(shell.stdout)
+
+
+def assert_the_lines_work(run: Run) -> None:
+    """All three, as they are printed."""
+    replies = [pasted(line) for line in curl_lines(run)]
+    assert len(replies) == 3
+    page, written, near = replies
+    assert 0 < len(page["leaderboard"]) <= 5
+    assert written["success"] is True
+    (current,) = [entry for entry in near["players"] if entry["isCurrentUser"]]
+    assert (current["userId"], current["score"]) == (written["user"]["userId"], written["user"]["score"])
+
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+@needs_curl
+def test_a_first_run_has_demo_players_and_its_three_lines_work_when_pasted(copy: Path) -> None:
+    with running(copy) as run:
+        assert run.base_url in run.said
+        page = run.get("/leaderboard?limit=100")
+        assert page["totalPlayers"] == DEMO_PLAYERS
+        scores = [entry["score"] for entry in page["leaderboard"]]
+        assert scores[0] > 5 * run.get(f"/leaderboard?limit=1&offset={DEMO_PLAYERS // 2}")["leaderboard"][0]["score"]
+        assert len({entry["username"] for entry in page["leaderboard"]}) > 80
+        assert run.get("/stats")["stats"]["totalGames"] > 0
+        assert_the_lines_work(run)
+        run.end()
+    assert_no_valkey_is_left(copy)
+
+
+@needs_curl
+def test_a_restart_loses_nothing_and_the_lines_carry_the_api_key(copy: Path) -> None:
+    with running(copy) as run:
+        created = {"userId": "ada", "username": "Ada", "email": "ada@example.com", "score": 10**9}
+        assert httpx.post(f"{run.base_url}/users", json=created, trust_env=False).status_code == 201
+        before = run.get("/stats"), run.get("/leaderboard?limit=100")
+        run.end(signal.SIGTERM)
+    assert_no_valkey_is_left(copy)
+    key = 'it\'s "mine" & yours'
+    with running(copy, API_KEY=key) as run:
+        assert (
+            run.get("/stats", **{"x-api-key": key}),
+            run.get("/leaderboard?limit=100", **{"x-api-key": key}),
+        ) == before
+        assert before[1]["leaderboard"][0]["userId"] == "ada"
+        assert httpx.get(f"{run.base_url}/leaderboard", trust_env=False).status_code == 403
+        assert_the_lines_work(run)
+
+
+def test_two_runs_cannot_share_their_data_and_the_second_says_so(copy: Path) -> None:
+    with running(copy) as run:
+        line = refused(copy)
+        assert ".data is in use" in line
+        assert run.get("/health")["status"] == "healthy", "the first goes on"
+
+
+def test_no_valkey_survives_a_run_that_was_killed(copy: Path) -> None:
+    with running(copy) as run:
+        run.process.kill()
+        run.process.wait()
+        assert_no_valkey_is_left(copy)
+    with running(copy) as run:
+        assert run.get("/leaderboard")["totalPlayers"] == DEMO_PLAYERS
+
+
+def test_ctrl_c_while_it_starts_is_as_quiet(copy: Path) -> None:
+    with starting(copy) as run:
+        run.wait_until("Starting Valkey")
+        run.end()
+    assert_no_valkey_is_left(copy)
+
+
+def test_an_interrupted_filling_is_finished_by_the_next_run(copy: Path) -> None:
+    with starting(copy) as run:
+        run.wait_until("Starting Valkey")
+        time.sleep(2.1)  # somewhere before, in or after the filling: the end is the same
+        run.end()
+    with running(copy) as run:
+        assert run.get("/leaderboard")["totalPlayers"] == DEMO_PLAYERS
+
+
+def test_ctrl_c_does_not_wait_for_clients_or_for_a_valkey_that_is_away(copy: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        given = {"VALKEY_HOST": "127.0.0.1", "COMMAND_SECONDS": 10, "DEADLINE_SECONDS": 20}
+        server = stack.enter_context(embedded_valkey.running(copy / "other"))
+        run = stack.enter_context(running(copy, **given, VALKEY_PORT=server.port))
+        idle = stack.enter_context(socket.create_connection(("127.0.0.1", run.port)))
+        idle.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert idle.recv(100).startswith(b"HTTP/1.1 200")
+        os.kill(server.pid, signal.SIGSTOP)
+        stack.callback(os.kill, server.pid, signal.SIGCONT)
+        waiting = stack.enter_context(socket.create_connection(("127.0.0.1", run.port)))
+        waiting.sendall(b"GET /stats HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        time.sleep(0.3)
+        run.end()
+
+
+def test_a_given_valkey_is_used_and_gets_demo_players_only_on_demand(
+    copy: Path, server: embedded_valkey.Server, raw: valkey.Valkey
+) -> None:
+    given = {"VALKEY_HOST": server.host, "VALKEY_PORT": server.port}
+    with running(copy, **given) as run:
+        assert run.get("/leaderboard") == {"leaderboard": [], "totalPlayers": 0}
+        run.end()
+    with running(copy, **given, DEMO="1") as run:
+        assert run.get("/leaderboard")["totalPlayers"] == DEMO_PLAYERS
+        run.end()
+    assert raw.ping(), "a Valkey that was given is not ended"
+    assert not (copy / ".data").exists()
+
+
+@needs_curl
+def test_the_lines_work_on_an_empty_board_too(copy: Path, server: embedded_valkey.Server, raw: valkey.Valkey) -> None:
+    with running(copy, VALKEY_HOST=server.host, VALKEY_PORT=server.port) as run:
+        _, create, near = curl_lines(run)
+        user_id = pasted(create)["user"]["userId"]
+        assert [entry["userId"] for entry in pasted(near)["players"]] == [user_id]
+
+
+def test_a_taken_port_is_one_line_that_names_it_and_says_what_to_do(copy: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refused(copy, PORT=port)
+    assert str(port) in line
+    assert "PORT=" in line
+
+
+@pytest.mark.parametrize("port", ["0", "http", "70000", "-1", "80.5", "１"])
+def test_a_port_that_is_none_is_one_line_that_says_so(copy: Path, port: str) -> None:
+    assert f"PORT is {port!r}" in refused(copy, PORT=port)
+
+
+@pytest.mark.parametrize(("name", "value"), [("COMMAND_SECONDS", "soon"), ("RATE_LIMIT", "-3"), ("SCORE_MAX", "1e3")])
+def test_a_bad_setting_is_one_line_that_names_it(copy: Path, name: str, value: str) -> None:
+    assert f"{name} is {value!r}" in refused(copy, **{name: value})
+
+
+def test_a_dead_valkey_is_one_line_that_names_it_and_says_what_to_do(copy: Path) -> None:
+    port = free_port()
+    line = refused(copy, VALKEY_HOST="127.0.0.1", VALKEY_PORT=port)
+    assert f"127.0.0.1:{port}" in line
+    assert "VALKEY_HOST" in line
+
+
+def test_a_valkey_that_never_answers_is_one_line_too(copy: Path) -> None:
+    with silent() as port:
+        assert f"127.0.0.1:{port}" in refused(copy, VALKEY_HOST="127.0.0.1", VALKEY_PORT=port)
+
+
+def test_a_valkey_host_that_does_not_exist_is_one_line_too(copy: Path) -> None:
+    assert "no-such-host.invalid" in refused(copy, VALKEY_HOST="no-such-host.invalid")
