@@ -9,6 +9,7 @@ import math
 import re
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -130,7 +131,8 @@ def _response(request_id: str, status: int, body: object, headers: Mapping[str, 
 
 
 def _request_id(event: Event, context: Any) -> str:
-    return str((event.get("requestContext") or {}).get("requestId") or getattr(context, "aws_request_id", "unknown"))
+    given = (event.get("requestContext") or {}).get("requestId") or getattr(context, "aws_request_id", None)
+    return str(given or uuid.uuid4())
 
 
 def _seconds(context: Any) -> float:
@@ -171,7 +173,8 @@ def _arguments(schema: Arguments, event: Event) -> dict[str, Any]:
         loaded: dict[str, Any] = schema.load(given)
     except ValidationError as error:
         default: problems.Location = "body" if has_body else "query"
-        for name, details in error.messages_dict.items():
+        order = {name: position for position, name in enumerate(given)}
+        for name, details in sorted(error.messages_dict.items(), key=lambda item: order.get(item[0], len(order))):
             errors.append({"name": _showable(name), "in": origins.get(name, default), "detail": details[0]})
     if errors:
         raise problems.InvalidArguments(errors[:MOST_ERRORS])

@@ -15,12 +15,12 @@ ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
 _BAD = (
     r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    r"\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\uffff"
+    r"\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\uffff" + "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
 )
 """Control, invisible and direction-changing characters, lone surrogates, the replacement character."""
 
 _END = rf"\s\u200c\u200d{_BAD}"
-_START = rf"{_END}\ufe00-\ufe0f" + "\U000e0000-\U000e007f"
+_START = rf"{_END}\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f" + "\U0001d159\U000e0000-\U000e0fff"
 """What a name must not end or begin with: joiners, selectors and tags are part of a name only behind others."""
 
 USERNAME_PATTERN = rf"^[^{_START}](?:[^{_BAD}]*[^{_END}])?$"
@@ -103,10 +103,7 @@ class Document(_Field):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("must be an object")
-        level: list[Any] = [value]
-        for _ in range(self.deepest):
-            level = [child for parent in level for child in _nested(parent)]
-        if level:
+        if _is_deeper(value, self.deepest):
             raise ValidationError(f"must not be nested deeper than {self.deepest} levels")
         try:
             size = len(orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER))
@@ -153,6 +150,12 @@ def email() -> Text:
     return Text(EMAIL_PATTERN, 254, "must be an e-mail address of at most 254 characters", required=True)
 
 
-def _nested(container: dict[str, Any] | list[Any]) -> list[Any]:
-    children = container.values() if isinstance(container, dict) else container
-    return [child for child in children if isinstance(child, dict | list)]
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and arrays stand in each other on more levels than that, the outermost being the first."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [item for item in level if isinstance(item, dict | list)]
+        if not level:
+            return False
+        level = [item for parent in level for item in (parent.values() if isinstance(parent, dict) else parent)]
+    return True

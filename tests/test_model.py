@@ -244,7 +244,7 @@ class Game(RuleBasedStateMachine):
 def game_settings() -> settings:
     """How long to play."""
     return settings(
-        max_examples=EXAMPLES or 25,
+        max_examples=EXAMPLES or 20,
         stateful_step_count=25,
         derandomize=not EXAMPLES,
         database=None,
