@@ -4,26 +4,37 @@
 PYTHON = .venv/bin/python python3.13 python3.12 python3.11 python3.14 python3 python
 
 .NOTPARALLEL:
-.PHONY: help run bench test check format lock clean
+.PHONY: help run rebuild bench test test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
 	awk -F ':.*## ' -v on="$$on" -v off="$$off" \
-	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z]+:.*## / { printf "  %s%-8s%s %s\n", on, $$1, off, $$2 }' Makefile
+	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %s%-9s%s %s\n", on, $$1, off, $$2 }' Makefile
 
 #: Run
 run: ## the whole API on http://127.0.0.1:8080, with 1,000 demo players (PORT, API_KEY, RATE_LIMIT, VALKEY_HOST, DEMO)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.run
 
-bench: ## clock every handler against the bare round trip to Valkey
+rebuild: ## board, names and totals anew from the profiles, while writes go on (RESUME=1: go on with one that was stopped; CHECK=1: compare only)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.rebuild
+
+bench: ## clock every handler against the bare round trip to Valkey (MEMORY=1: what a million players cost)
 	@$(call install,dev.lock)
-	@exec .venv/bin/python -m scripts.bench
+	@exec .venv/bin/python -m scripts.bench $(if $(MEMORY),--memory)
 
 #: Prove
 test: ## all tests, on a real Valkey of their own (ARGS="-k rank": some of them)
 	@$(call install,dev.lock)
 	@.venv/bin/pytest --cov $(ARGS)
+
+test-long: ## the suites that try to break it, ten times larger (some minutes)
+	@$(call install,dev.lock)
+	.venv/bin/python -m tests.write_path_model --size large
+	CRASH_SCALE=10 HISTORY_EXAMPLES=1500 MODEL_EXAMPLES=200 FUZZ_EXAMPLES=2000 .venv/bin/pytest -v --timeout 3600 \
+	    tests/test_crash_points.py tests/test_lost_replies.py tests/test_races.py tests/test_histories.py \
+	    tests/test_model.py tests/test_fuzz.py
 
 check: ## formatting, lint, types and the contract
 	@$(call install,dev.lock)

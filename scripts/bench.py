@@ -126,33 +126,43 @@ class Bare:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark and prints its table."""
     parser = argparse.ArgumentParser(prog="python -m scripts.bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--players", type=int, default=100_000, help="how many are on the board (%(default)s)")
+    parser.add_argument("--players", type=int, help="how many are on the board (100000; 1000000 with --memory)")
+    parser.add_argument("--memory", action="store_true", help="bytes a player, and a rebuild, instead of the handlers")
     parser.add_argument("--iterations", type=int, default=2000, help="calls of each kind, a row (%(default)s)")
     parser.add_argument("--only", metavar="TEXT", default="", help="only rows whose name holds this")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     given = parser.parse_args(arguments)
+    players = given.players or (1_000_000 if given.memory else 100_000)
     with (
         tempfile.TemporaryDirectory() as folder,
         embedded_valkey.running(Path(folder)) as server,
-        _own_cores(server.pid) as pinned,
+        contextlib.nullcontext(False) if given.memory else _own_cores(server.pid) as pinned,
     ):
-        rows = list(_rows(server.host, server.port, given.players, given.iterations, given.only))
-    if given.json:
-        facts = {"players": given.players, "iterations": given.iterations, "pinned": pinned}
+        if given.memory:
+            from scripts import bench_memory  # noqa: PLC0415 - it builds on this module
+
+            bytes_, work = bench_memory.measure(server.host, server.port, players)
+        else:
+            rows = list(_rows(server.host, server.port, players, given.iterations, given.only))
+    if given.memory:
+        facts = {"players": players, "bytes": asdict(bytes_), "work": [asdict(one) for one in work]}
+        print(json.dumps(facts, indent=2) if given.json else bench_memory.report(players, bytes_, work))
+    elif given.json:
+        facts = {"players": players, "iterations": given.iterations, "pinned": pinned}
         print(json.dumps({**facts, "rows": [asdict(row) for row in rows]}, indent=2))
     else:
-        _print_table(rows, f"{given.players} players, p50 of {given.iterations}", pinned)
+        _print_table(rows, f"{players} players, p50 of {given.iterations}", pinned)
     return 0
 
 
 def _rows(host: str, port: int, players: int, iterations: int, only: str) -> Iterator[Row]:
     os.environ.update(VALKEY_HOST=host, VALKEY_PORT=str(port))  # as Lambda would have set them
     with contextlib.closing(Bare(host, port)) as bare, open(os.devnull, "w", buffering=1) as log:
-        cases = _cases(_planted(bare, log, players), log)
+        cases = _cases(planted(bare, log, players), log)
         for case in (case for case in cases if only in case.name):
-            _progress(f"clocking {case.name}")
+            progress(f"clocking {case.name}")
             yield _row(case, bare, log, iterations)
-    _progress("")
+    progress("")
 
 
 def _row(case: Case, bare: Bare, log: Any, iterations: int) -> Row:
@@ -209,13 +219,11 @@ def _cases(user_ids: list[str], log: Any) -> list[Case]:
         return [trip.replace(used[0], str(uuid.uuid4()).encode())]
 
     def another_player(trips: Trips, _: int) -> Trips:
-        (used,) = re.findall(rb"user:([0-9a-f-]{36})", trips[0])
-        return _replaced(trips, used, str(uuid.uuid4()).encode(), chance.randrange(10**5, 10**6), 10**15)
+        return _replaced(trips, str(uuid.uuid4()), chance.randrange(10**5, 10**6), 10**15)
 
     def another_submission(trips: Trips, index: int) -> Trips:
-        (used,) = re.findall(rb"user:([0-9a-f-]{36})", trips[0])
-        another = others[index % min(VARIETY, len(others))].encode()
-        return _replaced(trips, used, another, chance.randrange(10**5, 10**6), 10**15 + 1 + index)
+        another = others[index % min(VARIETY, len(others))]
+        return _replaced(trips, another, chance.randrange(10**5, 10**6), 10**15 + 1 + index)
 
     create = {"username": "Ada Lovelace", "email": "ada@example.org", "score": SCORE}
     updates = [
@@ -240,36 +248,49 @@ def _cases(user_ids: list[str], log: Any) -> list[Case]:
     ]
 
 
-def _planted(bare: Bare, log: Any, players: int) -> list[str]:
+def planted(bare: Bare, log: Any, players: int) -> list[str]:
     """A board of that many: one creation is recorded, the others are that one with another id and score."""
     handler = _handler("create_user")
     body = {"username": "Grace Hopper", "email": "grace@example.org", "score": SCORE}
     event = _event("POST", "/users", {}, body=body)
     _answer(handler, event, log)
     template = _recorded(handler, event, log)
-    (used,) = re.findall(rb"user:([0-9a-f-]{36})", template[0])
     chance = random.Random(0)
     user_ids = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(players)]
     for start in range(0, players, 1000):
-        _progress(f"planting {start} of {players} players")
+        progress(f"planting {start} of {players} players")
         batch = [
-            _replaced(template, used, user_id.encode(), chance.randrange(10**5, 10**6), 10**15)
+            trip
             for user_id in user_ids[start : start + 1000]
+            for trip in _replaced(template, user_id, chance.randrange(10**5, 10**6), 10**15)
         ]
-        bare.reply(b"".join(trip for trips in batch for trip in trips), sum(len(trips) for trips in batch))
+        replies = bare.reply(b"".join(batch), sum(map(_commands, batch)))
+        if not all(reply[0] == b"done" for reply in replies[1::3]):  # an intent, a submission, a projection
+            raise RuntimeError("a planted player was refused")
     return user_ids
 
 
-def _replaced(trips: Trips, used: bytes, another: bytes, score: int, revision: int) -> Trips:
-    """Recorded trips of a submission, for another player, score and revision of the same lengths."""
-    (seen,) = re.findall(rb"\$16\r\n(\d{16})\r\n", trips[-1])
-    old_score = re.findall(rb"\$6\r\n(\d{6})\r\n", trips[-1])[0]
-    return [
-        trip.replace(used, another)
-        .replace(b"$16\r\n%b\r\n" % seen, b"$16\r\n%d\r\n" % revision)
-        .replace(b"$6\r\n%b\r\n" % old_score, b"$6\r\n%d\r\n" % score)
-        for trip in trips
+def _replaced(trips: Trips, user_id: str, score: int, revision: int) -> Trips:
+    """A recorded submission for another player, score and revision of the same lengths, as an attempt of now."""
+    attempted = re.search(rb"\r\n([0-9a-f-]{36}):([0-9a-f-]{36})\r\n", trips[0])
+    numbers = [re.search(rb"\$%d\r\n(\d+)\r\n" % len(str(number)), trips[-1]) for number in (score, revision)]
+    sent = re.search(rb"\$13\r\n(\d+)\r\n", trips[0])
+    if not (attempted and sent and all(numbers)):
+        raise RuntimeError("these are not the trips of a submission")
+    pairs = [
+        (attempted[1], user_id.encode()),
+        (attempted[2], str(uuid.UUID(int=random.getrandbits(128), version=4)).encode()),
+        (sent[0], b"$13\r\n%d\r\n" % (time.time_ns() // 1_000_000)),
+        *(
+            (seen[0], b"$%d\r\n%d\r\n" % (len(str(n)), n))
+            for n, seen in zip((score, revision), numbers, strict=True)
+            if seen
+        ),
     ]
+    replaced = list(trips)
+    for old, new in pairs:
+        replaced = [trip.replace(old, new) for trip in replaced]
+    return replaced
 
 
 def _handler(function: str) -> Callable[[Event, Any], dict[str, Any]]:
@@ -412,7 +433,8 @@ def _own_cores(server_pid: int) -> Iterator[bool]:
         os.sched_setaffinity(0, set(cores))
 
 
-def _progress(text: str) -> None:
+def progress(text: str) -> None:
+    """What is being done, on standard error: one line on a terminal, '' takes it away."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
     elif text and not text.startswith("planting"):

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 from shared import board, players
+from shared.config import Rules
 from shared.problems import UserExists
 from shared.store import Store
 
@@ -40,36 +41,37 @@ def user_id(number: int) -> str:
     return f"demo-{number:04}"
 
 
-def player(number: int, bounds: tuple[int, int]) -> Player:
-    """The player with this number, always the same; scores stay within bounds."""
+def player(number: int, rules: Rules) -> Player:
+    """The player with this number, always the same; scores stay within the rules."""
     chance = random.Random(number)
     username = _username(chance)
     best = chance.lognormvariate(0, SPREAD) * MEDIAN_SCORE
     shares = sorted(chance.uniform(0.2, 1) for _ in range(chance.randrange(MOST_GAMES)))
-    lowest, highest = bounds
-    scores = [min(max(round(best * share), lowest), highest) for share in [*shares, 1]]
+    scores = [min(max(round(best * share), rules.score_min), rules.score_max) for share in [*shares, 1]]
     return Player(user_id(number), username, f"{username.lower()}.{number}@example.com", scores)
 
 
-def fill(store: Store, bounds: tuple[int, int]) -> int:
+def fill(store: Store, rules: Rules) -> int:
     """Creates the demo players if the board is empty, and goes on where an earlier fill was interrupted.
 
     Returns how many it created.
     """
-    total, (first, last) = store.read(("ZCARD", board.BOARD), ("ZMSCORE", board.BOARD, user_id(1), user_id(PLAYERS)))
+    total, (first, last) = store.ask(("ZCARD", board.BOARD), ("ZMSCORE", board.BOARD, user_id(1), user_id(PLAYERS)))
     is_unfinished = first is not None and last is None
     if total and not is_unfinished:
         return 0
-    return sum(_create(store, bounds, player(number, bounds)) for number in range(1, PLAYERS + 1))
+    return sum(_create(store, rules, player(number, rules)) for number in range(1, PLAYERS + 1))
 
 
-def _create(store: Store, bounds: tuple[int, int], new: Player) -> bool:
+def _create(store: Store, rules: Rules, new: Player) -> bool:
     try:
-        players.create(store, bounds, user_id=new.user_id, username=new.username, email=new.email, score=bounds[0])
+        players.create(
+            store, rules, None, user_id=new.user_id, username=new.username, email=new.email, score=rules.score_min
+        )
     except UserExists:
         return False
     for score in new.scores:
-        players.submit(store, bounds, user_id=new.user_id, score=score)
+        players.submit(store, rules, None, user_id=new.user_id, score=score)
     return True
 
 

@@ -1,5 +1,6 @@
 """A real Valkey server of our own, from the PyPI wheel: one node that owns all slots of a cluster, as in production."""
 
+import contextlib
 import fcntl
 import importlib.util
 import os
@@ -9,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -52,7 +52,7 @@ class Server:
     pid: int
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(folder: Path, *, durable: bool = False) -> Iterator[Server]:
     """A writable server with its files in folder (made where it is missing) until the block ends.
 
@@ -64,14 +64,31 @@ def running(folder: Path, *, durable: bool = False) -> Iterator[Server]:
         raise RuntimeError("start the embedded Valkey from the main thread: it ends with the thread that started it")
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder) as lock:
+        _port_file(folder).unlink(missing_ok=True)  # of a server that could not tidy up
         process, port = _start(folder, lock, durable=durable)
         try:
+            _port_file(folder).write_text(f"{port}\n")
             yield Server(HOST, port, process.pid)
         finally:
+            _port_file(folder).unlink(missing_ok=True)
             _stop(process)
 
 
-@contextmanager
+def find(folder: Path) -> int | None:
+    """Where the server listens that keeps its data in folder; None if none is running.
+
+    Waits for one that is starting. The lock tells, not the file: what a killed server left behind is no server.
+    """
+    ends = time.monotonic() + START_SECONDS
+    while time.monotonic() < ends and _is_locked(folder):
+        with contextlib.suppress(FileNotFoundError):
+            if text := _port_file(folder).read_text().strip():
+                return int(text)
+        time.sleep(0.05)
+    return None
+
+
+@contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[IO[str]]:
     """The folder's lock. The server inherits it, so that it holds until both are gone."""
     with (folder / "lock").open("a") as lock:
@@ -80,6 +97,17 @@ def _locked(folder: Path) -> Iterator[IO[str]]:
         except BlockingIOError:
             raise FolderInUseError(f"{folder} is in use by another server: stop that one first") from None
         yield lock
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _start(folder: Path, lock: IO[str], *, durable: bool) -> tuple[subprocess.Popen[bytes], int]:
@@ -167,6 +195,10 @@ def _binary() -> Path:
     if not os.access(paths[0], os.X_OK):
         paths[0].chmod(0o755)
     return paths[0]
+
+
+def _port_file(folder: Path) -> Path:
+    return folder / "port"
 
 
 def _log(folder: Path) -> Path:

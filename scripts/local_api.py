@@ -9,8 +9,8 @@ from pathlib import Path
 
 import valkey
 
-from scripts import demo, embedded_valkey, gateway
-from shared import config, players
+from scripts import demo, embedded_valkey, gateway, schedule
+from shared import config, credentials, players
 from shared.problems import Unavailable, UserNotFound
 from shared.store import Store
 
@@ -35,15 +35,17 @@ def run(environ: MutableMapping[str, str]) -> None:
     try:
         app = gateway.application(environ)
         port = gateway.port(environ)
+        seconds = schedule.interval_seconds(environ)
         config.load(environ)
         with _listening(port) as sock, _valkey(environ, is_embedded=is_embedded):
             settings = config.load(environ)
             store = Store(settings)
             has_demo = is_embedded or environ.get("DEMO", "").strip() == "1"
-            if has_demo and (created := demo.fill(store, settings.score_bounds)):
+            if has_demo and (created := demo.fill(store, settings.rules)):
                 print(f"Created {created} demo players.")
-            print(_welcome(f"http://{gateway.HOST}:{port}", environ.get("API_KEY", ""), store, settings.score_bounds))
-            gateway.serve(app, sock)
+            print(_welcome(f"http://{gateway.HOST}:{port}", environ.get("API_KEY", ""), store, settings.rules))
+            with schedule.running(seconds):
+                gateway.serve(app, sock)
     except (config.MisconfiguredError, embedded_valkey.FolderInUseError, embedded_valkey.CannotStartError) as error:
         raise CannotRunError(str(error)) from None
     except Unavailable as problem:
@@ -67,7 +69,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
 def _valkey(environ: MutableMapping[str, str], *, is_embedded: bool) -> Iterator[None]:
     """A Valkey that answers: the embedded one, which then stands in environ, or the one that environ names."""
     if not is_embedded:
-        _check_answers(config.load(environ))
+        check_answers(config.load(environ))
         yield
         return
     print("Starting Valkey …")
@@ -76,7 +78,8 @@ def _valkey(environ: MutableMapping[str, str], *, is_embedded: bool) -> Iterator
         yield
 
 
-def _check_answers(settings: config.Settings) -> None:
+def check_answers(settings: config.Settings) -> None:
+    """Raises CannotRunError unless a Valkey answers where the settings say."""
     address = f"{settings.valkey_host}:{settings.valkey_port}"
     try:
         with valkey.Valkey(
@@ -84,6 +87,7 @@ def _check_answers(settings: config.Settings) -> None:
             port=settings.valkey_port,
             ssl=settings.valkey_tls,
             ssl_ca_certs=settings.valkey_ca_file,
+            credential_provider=credentials.provider(settings),
             socket_connect_timeout=ANSWER_SECONDS,
             socket_timeout=ANSWER_SECONDS,
         ) as client:
@@ -96,13 +100,12 @@ def _check_answers(settings: config.Settings) -> None:
         ) from None
 
 
-def _welcome(base_url: str, api_keys: str, store: Store, bounds: tuple[int, int]) -> str:
+def _welcome(base_url: str, api_keys: str, store: Store, rules: config.Rules) -> str:
     """What to try next: three lines that work when pasted."""
     key = api_keys.partition(",")[0].strip()
     curl = f"curl -H {shlex.quote(f'x-api-key: {key}')}" if key else "curl"
     json = "-H 'content-type: application/json' -d"
-    lowest, highest = bounds
-    score = min(max(SCORE, lowest), highest)
+    score = min(max(SCORE, rules.score_min), rules.score_max)
     try:
         user_id = players.find(store, PLAYER)["userId"]
         write = f"""{curl} -X PUT {base_url}/users/{user_id}/score {json} '{{"score": {score}}}'"""

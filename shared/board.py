@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from shared.problems import UserNotFound
-from shared.store import Script, Store
+from shared.profiles import State
+from shared.store import Command, Script, Store
 
 BOARD = "leaderboard:global"
 PLAYERS = f"{{{BOARD}}}:players"
 TOTALS = f"{{{BOARD}}}:totals"
+SWEEP = f"{{{BOARD}}}:sweep"
+PENDING = f"{{{BOARD}}}:pending"
 
 POINTS_PER_LEVEL = 750
 
 PAGE = Script("page", writes=False)
 AROUND = Script("around", writes=False)
 PROJECT = Script("project", writes=True)
+
+
+ROW = re.compile(r"([0-9]+) (-?[0-9]+) ([0-9]+) ([0-9]+) (.*)\Z", re.DOTALL)
+"""A row as project.lua writes and reads it."""
+
+
+class Row(NamedTuple):
+    """What stands beside a member of the board: the revision that was projected, and the sweep that last counted it."""
+
+    revision: str
+    sweep: str
+    username: str
+
+
+class Place(NamedTuple):
+    """Where a player stands on the board, and at which revision; `above` is the score directly above, None at the top.
+
+    A player who is not there (any more) has rank 0. `mended` tells that the board was not like that before.
+    """
+
+    revision: str
+    previous_rank: int | None
+    rank: int
+    total_players: int
+    score: int
+    above: int | None
+    mended: bool
 
 
 class Entry(TypedDict):
@@ -57,15 +88,20 @@ def level(score: int) -> int:
     return score // POINTS_PER_LEVEL + 1 if score > 0 else 1
 
 
+def percentile(rank: int, total_players: int) -> float:
+    """The share of players at or below a rank, in percent, two decimals."""
+    return round(100 * (total_players - rank + 1) / total_players, 2)
+
+
 def top(store: Store, limit: int, offset: int) -> Page:
     """`limit` entries from the one at index `offset` on, none beyond the end, in one round trip."""
-    ((total, flat, rows),) = store.read(PAGE.call([BOARD, PLAYERS], offset, offset + limit - 1))
+    ((total, flat, rows),) = store.ask(PAGE.call([BOARD, PLAYERS], offset, offset + limit - 1))
     return {"leaderboard": _entries(offset, flat, rows), "totalPlayers": total}
 
 
 def around(store: Store, user_id: str, reach: int) -> list[Neighbour]:
     """A player with up to `reach` neighbours on each side, in one round trip. Raises UserNotFound."""
-    (found,) = store.read(AROUND.call([BOARD, PLAYERS], user_id, reach))
+    (found,) = store.ask(AROUND.call([BOARD, PLAYERS], user_id, reach))
     if found is None:
         raise UserNotFound
     return [{**entry, "isCurrentUser": entry["userId"] == user_id} for entry in _entries(*found)]
@@ -73,30 +109,77 @@ def around(store: Store, user_id: str, reach: int) -> list[Neighbour]:
 
 def standing(store: Store, user_id: str) -> Standing:
     """A player's rank, in one round trip. Raises UserNotFound."""
-    found, total = store.read(("ZREVRANK", BOARD, user_id, "WITHSCORE"), ("ZCARD", BOARD))
+    found, total = store.ask(("ZREVRANK", BOARD, user_id, "WITHSCORE"), ("ZCARD", BOARD))
     if found is None:
         raise UserNotFound
     index, score = found
-    percentile = round(100 * (total - index) / total, 2)
-    return {"userId": user_id, "rank": index + 1, "score": int(score), "totalPlayers": total, "percentile": percentile}
+    rank = index + 1
+    return {
+        "userId": user_id,
+        "rank": rank,
+        "score": int(score),
+        "totalPlayers": total,
+        "percentile": percentile(rank, total),
+    }
 
 
-def project(
-    store: Store, user_id: str, revision: str, score: str, games_played: str, best_score: str, username: str
-) -> None:
-    """Brings the board to a player's state at a revision, in one round trip; nothing if it stood there or beyond."""
-    store.write(PROJECT.call([BOARD, PLAYERS, TOTALS], user_id, revision, score, games_played, best_score, username))
+def projection(state: State, intent: str = "") -> Command:
+    """The command that brings the board to a player's state and settles an intent; its reply is for `place`."""
+    return PROJECT.call([BOARD, PLAYERS, TOTALS, SWEEP, PENDING], *state, intent)
+
+
+def place(reply: Sequence[Any]) -> Place:
+    """What a projection found and left."""
+    revision, before, index, total_players, score, above, mended = reply
+    return Place(
+        revision=revision,
+        previous_rank=before + 1 if before >= 0 else None,
+        rank=index + 1,
+        total_players=total_players,
+        score=int(score or 0),
+        above=int(above) if above else None,
+        mended=mended == 1,
+    )
+
+
+def project(store: Store, state: State, intent: str = "") -> Place:
+    """Brings the board to a player's state, in one round trip; nothing moves if it stood beyond that revision."""
+    (reply,) = store.ask(projection(state, intent))
+    return place(reply)
+
+
+def rows(store: Store, user_ids: Sequence[str]) -> list[Row | None]:
+    """The rows of some players, None where there is none or it is no row, in one round trip. (model: row)"""
+    (texts,) = store.ask(("HMGET", PLAYERS, *user_ids)) if user_ids else ([],)
+    return [_row(text) for text in texts]
+
+
+def scan_rows(store: Store, cursor: str, count: int) -> tuple[str, list[tuple[str, Row | None]]]:
+    """A slice of all rows with their userIds, and the cursor to go on from, '0' at the end."""
+    ((following, flat),) = store.ask(("HSCAN", PLAYERS, cursor, "COUNT", count))
+    return following, [(user_id, _row(text)) for user_id, text in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def scan_members(store: Store, cursor: str, count: int) -> tuple[str, list[str]]:
+    """A slice of all members of the sorted set, and the cursor to go on from, '0' at the end."""
+    ((following, flat),) = store.ask(("ZSCAN", BOARD, cursor, "COUNT", count))
+    return following, flat[::2]
 
 
 def _entries(first: int, flat: Sequence[str], rows: Sequence[str | None]) -> list[Entry]:
-    """Entries from a sorted set's flat reply and the rows 'revision gamesPlayed username' beside it."""
+    """Entries from a sorted set's flat reply and the rows 'revision score gamesPlayed sweep username' beside it."""
     return [
         {
             "rank": rank,
             "userId": user_id,
-            "username": row.split(" ", 2)[2] if row else "",
+            "username": row.split(" ", 4)[-1] if row else "",
             "score": (score := int(text)),
             "level": level(score),
         }
         for rank, (user_id, text, row) in enumerate(zip(flat[::2], flat[1::2], rows, strict=True), first + 1)
     ]
+
+
+def _row(text: str | None) -> Row | None:
+    found = ROW.match(text or "")
+    return Row(*found.group(1, 4, 5)) if found else None

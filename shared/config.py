@@ -5,13 +5,30 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 LARGEST_SCORE = 2**53 - 1
 """The largest whole number that a sorted set's score, a double, holds exactly together with all smaller ones."""
 
 Value = TypeVar("Value", int, float, bool)
+
+
+class Rules(NamedTuple):
+    """What a submission must keep to; `score_step_max` None allows any change."""
+
+    score_min: int
+    score_max: int
+    score_step_max: int | None
+    receipt_seconds: int
+
+
+class AwsCredentials(NamedTuple):
+    """What a signature is made with; `session_token` None for a user's own long-lived key."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None
 
 
 class MisconfiguredError(Exception):
@@ -26,17 +43,23 @@ class Settings:
     valkey_port: int = 6379
     valkey_tls: bool = False
     valkey_ca_file: str | None = None
+    valkey_user: str | None = None
+    valkey_password: str | None = field(default=None, repr=False)
+    valkey_iam_cache: str | None = None
+    aws_region: str | None = None
     connect_seconds: float = 0.5
     command_seconds: float = 1.0
     deadline_seconds: float = 2.5
     session_seconds: int = 3600
     score_min: int = 0
     score_max: int = 10**12
+    score_step_max: int | None = None
+    receipt_seconds: int = 86_400
 
     @property
-    def score_bounds(self) -> tuple[int, int]:
-        """The lowest and the highest score a player may have, both allowed."""
-        return self.score_min, self.score_max
+    def rules(self) -> Rules:
+        """The settings that every submission is checked against."""
+        return Rules(self.score_min, self.score_max, self.score_step_max, self.receipt_seconds)
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -52,13 +75,21 @@ def load(environ: Mapping[str, str]) -> Settings:
         valkey_port=_read(environ, "VALKEY_PORT", int, Settings.valkey_port, 1, 65535),
         valkey_tls=_read(environ, "VALKEY_TLS", _boolean, Settings.valkey_tls, False, True),
         valkey_ca_file=environ.get("VALKEY_CA_FILE") or None,
+        valkey_user=environ.get("VALKEY_USER") or None,
+        valkey_password=environ.get("VALKEY_PASSWORD") or None,
+        valkey_iam_cache=environ.get("VALKEY_IAM_CACHE") or None,
+        aws_region=environ.get("AWS_REGION") or None,
         connect_seconds=_read(environ, "CONNECT_SECONDS", float, Settings.connect_seconds, 0.01, 10),
         command_seconds=_read(environ, "COMMAND_SECONDS", float, Settings.command_seconds, 0.01, 10),
         deadline_seconds=_read(environ, "DEADLINE_SECONDS", float, Settings.deadline_seconds, 0.01, 28),
         session_seconds=_read(environ, "SESSION_SECONDS", int, Settings.session_seconds, 1, 31_536_000),
         score_min=_read(environ, "SCORE_MIN", int, Settings.score_min, -LARGEST_SCORE, LARGEST_SCORE),
         score_max=_read(environ, "SCORE_MAX", int, Settings.score_max, -LARGEST_SCORE, LARGEST_SCORE),
+        score_step_max=_read(environ, "SCORE_STEP_MAX", int, 0, 1, 2 * LARGEST_SCORE) or None,
+        receipt_seconds=_read(environ, "RECEIPT_SECONDS", int, Settings.receipt_seconds, 60, 31_536_000),
     )
+    if settings.valkey_iam_cache and not (settings.valkey_user and settings.aws_region and settings.valkey_tls):
+        raise MisconfiguredError("VALKEY_IAM_CACHE is set: VALKEY_USER, AWS_REGION and VALKEY_TLS=1 are needed with it")
     if settings.score_min > settings.score_max:
         raise MisconfiguredError(f"SCORE_MIN ({settings.score_min}) is above SCORE_MAX ({settings.score_max})")
     return settings
@@ -68,6 +99,12 @@ def load(environ: Mapping[str, str]) -> Settings:
 def settings() -> Settings:
     """This process's settings."""
     return load(os.environ)
+
+
+def aws_credentials() -> AwsCredentials | None:
+    """The credentials that stand in the environment at this moment, as Lambda puts them there; None if none do."""
+    key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    return AwsCredentials(key, secret, os.environ.get("AWS_SESSION_TOKEN")) if key and secret else None
 
 
 def _boolean(text: str) -> bool:

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import orjson
 from marshmallow.exceptions import ValidationError
 
-from shared import deadline, logs, problems
+from shared import deadline, idempotency, logs, problems
 from shared.config import MisconfiguredError, settings
 from shared.fields import Arguments
 
@@ -39,19 +39,21 @@ RESERVE_SECONDS = 0.25
 
 COMMON_HEADERS = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "X-Request-Id, Retry-After",
+    "Access-Control-Expose-Headers": "X-Request-Id, Retry-After, Idempotency-Replayed",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
 """Sent with every reply, errors included."""
 
+_KEY = re.compile(r"[!-~]{1,255}\Z").match
 _SHOWABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z").match
 
 
-def endpoint(arguments: type[Arguments]) -> Callable[[Callable[..., Reply]], Handler]:
+def endpoint(arguments: type[Arguments], *, keyed: bool = False) -> Callable[[Callable[..., Reply]], Handler]:
     """Makes a function of keyword arguments the handler of a route.
 
-    The arguments come from the path and, for POST and PUT, from the JSON body, else from the query.
+    The arguments come from the path and, for POST and PUT, from the JSON body, else from the query; a keyed route gets
+    its idempotency key, or None, as `key`.
     """
     schema = arguments()
 
@@ -62,7 +64,10 @@ def endpoint(arguments: type[Arguments]) -> Callable[[Callable[..., Reply]], Han
             request_id = _request_id(event, context)
             try:
                 deadline.start(_seconds(context))
-                response = _response(request_id, *function(**_arguments(schema, event)))
+                given = _arguments(schema, event)
+                if keyed:
+                    given["key"] = _key(event, function.__module__, given)
+                response = _response(request_id, *function(**given))
                 code = None
             except problems.Problem as problem:
                 response, code = reply_to_problem(problem, request_id), problem.code
@@ -125,9 +130,16 @@ def _response(request_id: str, status: int, body: object, headers: Mapping[str, 
     return {
         "statusCode": status,
         "headers": {**COMMON_HEADERS, "X-Request-Id": request_id, **sent, **(headers or {})},
-        "body": "" if body is None else orjson.dumps(body).decode(),
+        "body": "" if body is None else _written(body),
         "isBase64Encoded": False,
     }
+
+
+def _written(body: object) -> str:
+    try:
+        return orjson.dumps(body).decode()
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits, as a total may be
+        return json.dumps(body, separators=(",", ":"))
 
 
 def _request_id(event: Event, context: Any) -> str:
@@ -181,6 +193,17 @@ def _arguments(schema: Arguments, event: Event) -> dict[str, Any]:
     return loaded
 
 
+def _key(event: Event, operation: str, arguments: Mapping[str, Any]) -> idempotency.Key | None:
+    texts = _headers(event, "idempotency-key")
+    if not texts:
+        return None
+    if len(texts) > 1 or not _KEY(texts[0]):
+        detail = "is given twice" if len(texts) > 1 else "must be 1 to 255 visible ASCII characters"
+        raise problems.InvalidArguments([{"name": "Idempotency-Key", "in": "header", "detail": detail}])
+    caller = ((event.get("requestContext") or {}).get("identity") or {}).get("apiKeyId") or ""
+    return idempotency.key(caller, texts[0], operation, arguments)
+
+
 def _query(event: Event) -> list[tuple[str, str]]:
     several = event.get("multiValueQueryStringParameters")
     if several:
@@ -194,8 +217,7 @@ def _showable(name: str) -> str:
 
 
 def _body(event: Event) -> dict[str, Any]:
-    content_type = _header(event, "content-type")
-    if content_type is not None and not _is_json(content_type):
+    if not all(map(_is_json, _headers(event, "content-type"))):
         raise problems.UnsupportedMediaType
     text = event.get("body")
     if not text:
@@ -258,9 +280,9 @@ def _is_json(content_type: str) -> bool:
     return kind == "application/json" and all(charset in ("utf-8", "utf8") for charset in charsets)
 
 
-def _header(event: Event, name: str) -> str | None:
-    for headers in (event.get("headers"), event.get("multiValueHeaders")):
-        for key, value in (headers or {}).items():
-            if key.lower() == name and value:
-                return value if isinstance(value, str) else value[-1]
-    return None
+def _headers(event: Event, name: str) -> list[str]:
+    """All values of a header, whose name may come in any case."""
+    several = event.get("multiValueHeaders")
+    if several:
+        return [value for key, values in several.items() if key.lower() == name for value in values or ()]
+    return [value for key, value in (event.get("headers") or {}).items() if key.lower() == name and value is not None]

@@ -60,37 +60,40 @@ class Text(_Field):
         raise ValidationError(self.rule)
 
 
-class Whole(_Field):
-    """A whole number within limits; JSON text, floats and booleans are not numbers here."""
+class Score(_Field):
+    """A score within the deployment's own bounds; beside an operator other than set, any points a double holds."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        lowest, highest = -LARGEST_SCORE, LARGEST_SCORE
+        if data.get("operator", "set") == "set":
+            lowest, highest, *_ = settings().rules
+        return _whole(value, lowest, highest)
+
+
+class WholeText(_Field):
+    """A whole number in a query string: decimal digits and nothing else."""
 
     def __init__(self, lowest: int, highest: int, **options: Any):
         super().__init__(**options)
         self.lowest, self.highest = lowest, highest
-        self.rule = f"must be an integer from {lowest} to {highest}"
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
-        if type(value) is int and self.lowest <= value <= self.highest:
+        is_number = len(value) <= 16 and value.isascii() and value.isdigit()
+        return _whole(int(value) if is_number else None, self.lowest, self.highest)
+
+
+class OneOf(_Field):
+    """One of some words."""
+
+    def __init__(self, *words: str, **options: Any):
+        super().__init__(**options)
+        self.words = words
+        self.rule = f"must be one of {', '.join(words)}"
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str) and value in self.words:
             return value
         raise ValidationError(self.rule)
-
-
-class Score(_Field):
-    """A player's score, within the deployment's own bounds."""
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
-        lowest, highest = settings().score_bounds
-        if type(value) is int and lowest <= value <= highest:
-            return value
-        raise ValidationError(f"must be an integer from {lowest} to {highest}")
-
-
-class WholeText(Whole):
-    """A whole number in a query string: decimal digits and nothing else."""
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
-        if len(value) > 16 or not (value.isascii() and value.isdigit()):
-            raise ValidationError(self.rule)
-        return super()._deserialize(int(value), attr, data)
 
 
 class Document(_Field):
@@ -148,6 +151,13 @@ def username() -> Text:
 def email() -> Text:
     """A player's e-mail address; only its form is checked."""
     return Text(EMAIL_PATTERN, 254, "must be an e-mail address of at most 254 characters", required=True)
+
+
+def _whole(value: Any, lowest: int, highest: int) -> int:
+    """The value, if it is a whole number within limits; JSON text, floats and booleans are not numbers here."""
+    if type(value) is int and lowest <= value <= highest:
+        return value
+    raise ValidationError(f"must be an integer from {lowest} to {highest}")
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

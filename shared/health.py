@@ -15,7 +15,7 @@ def report(store: Store) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Status, body and headers of a health check: one round trip to Valkey and how long it took, in whole ms."""
     started = time.perf_counter()
     try:
-        store.read(("PING",))
+        store.ask(("PING",))
     except Unavailable as problem:
         body = {"status": "unhealthy", "valkey": {"connected": False}, "timestamp": clock.now()}
         return problem.status, body, {"Retry-After": str(problem.retry_after_seconds)}

@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import uuid
-from typing import TypedDict
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypedDict
 
-from shared import board, clock
-from shared.problems import FieldError, InvalidArguments, UserExists, UserNotFound
-from shared.store import Script, Store
+from shared import board, claims, clock, outbox, projections
+from shared.config import Rules
+from shared.idempotency import Key
+from shared.problems import (
+    InvalidArguments,
+    KeyReused,
+    NotYetVisible,
+    Problem,
+    StaleAttempt,
+    Unavailable,
+    UserExists,
+    UserNotFound,
+)
+from shared.profiles import State, profile_key, receipt_key
+from shared.store import Script, Store, value
+
+Operator = Literal["set", "best", "increment", "decrement"]
 
 SUBMIT = Script("submit", writes=True)
 
 PUBLIC_FIELDS = ("username", "email", "score", "level", "gamesPlayed", "createdAt", "lastActive")
+
+FENCE_SECONDS = 30
+"""An attempt whose own time is further from the server's is refused: reconcile may have cleared its intent."""
+
+UNKEYED_RECEIPT_SECONDS = 60
+"""How long a receipt lives without a client's key: long enough for our own second try."""
+
+REFUSALS: dict[str, type[UserNotFound | UserExists | KeyReused]] = {
+    "missing": UserNotFound,
+    "taken": UserExists,
+    "reused": KeyReused,
+}
+BROKEN_RULES = {
+    "below": "would become lower than {}, the lowest score allowed",
+    "above": "would become higher than {}, the highest score allowed",
+    "step": "would change by more than {}, the largest change allowed",
+    "games": "cannot be counted: the player has {} games, the most there can be",
+}
 
 
 class User(TypedDict):
@@ -27,56 +62,156 @@ class User(TypedDict):
     lastActive: str
 
 
-def profile_key(user_id: str) -> str:
-    """The hash that holds a player's profile."""
-    return f"user:{user_id}"
+class Next(TypedDict):
+    """What it takes to pass the player directly above: the score, and the points that are missing to it."""
+
+    score: int
+    points: int
+
+
+class Receipt(TypedDict):
+    """What a submission did, and where the player stands now; `previousRank` is None in a replay."""
+
+    submissionId: str
+    operator: Operator
+    applied: bool
+    previousScore: int
+    score: int
+    delta: int
+    previousRank: int | None
+    rank: int
+    totalPlayers: int
+    percentile: float
+    next: Next | None
+
+
+class Submitted(NamedTuple):
+    """An accepted submission; `replayed` if an earlier request with its key had done it."""
+
+    user: User
+    receipt: Receipt
+    replayed: bool
 
 
 def find(store: Store, user_id: str) -> User:
     """A player's profile, in one round trip. Raises UserNotFound."""
-    ((username, *values),) = store.read(("HMGET", profile_key(user_id), *PUBLIC_FIELDS))
+    ((username, *values),) = store.ask(("HMGET", profile_key(user_id), *PUBLIC_FIELDS))
     if username is None:
         raise UserNotFound
     return _user(user_id, username, *values)
 
 
 def create(
-    store: Store, bounds: tuple[int, int], *, username: str, email: str, user_id: str | None = None, score: int = 0
-) -> User:
+    store: Store,
+    rules: Rules,
+    key: Key | None,
+    *,
+    username: str,
+    email: str,
+    user_id: str | None = None,
+    score: int = 0,
+) -> Submitted:
     """A new player, ranked at once, in two round trips; without a user_id a random UUID names them.
 
-    Raises UserExists, and InvalidArguments for a score outside bounds.
+    With a key one trip more claims it first, so that the same key always names the same player.
+    Raises UserExists, KeyReused, and InvalidArguments for a score against the rules.
     """
     chosen = user_id or str(uuid.uuid4())
-    return _submit(store, bounds, chosen, "create", score, chosen, username, email)
+    if key is None:
+        return _submit(store, rules, None, chosen, "create", score, username, email)
+    claim = claims.take(store, key, chosen, rules.receipt_seconds)
+    try:
+        return _submit(store, rules, key, claim.named, "create", score, username, email)
+    except Unavailable:
+        raise
+    except Problem:
+        claims.release(store, key, claim)
+        raise
 
 
-def submit(store: Store, bounds: tuple[int, int], *, user_id: str, score: int) -> User:
-    """Sets a player's score and counts a game, in two round trips: the profile, then the board.
+def submit(
+    store: Store, rules: Rules, key: Key | None, *, user_id: str, score: int, operator: Operator = "set"
+) -> Submitted:
+    """Applies a score to a player's and counts a game, in two round trips: the profile, then the board.
 
-    Raises UserNotFound, and InvalidArguments for a score outside bounds.
+    Raises UserNotFound, KeyReused, and InvalidArguments for a result against the rules: then nothing has changed.
+    Raises Unavailable when nobody knows whether it was applied, NotYetVisible when it was but the board lags behind.
     """
-    return _submit(store, bounds, user_id, "set", score)
+    return _submit(store, rules, key, user_id, operator, score)
 
 
-def _submit(store: Store, bounds: tuple[int, int], user_id: str, operator: str, score: int, *creation: str) -> User:
-    ((outcome, *facts),) = store.write(
-        SUBMIT.call([profile_key(user_id)], operator, score, *bounds, board.POINTS_PER_LEVEL, clock.now(), *creation)
+def _submit(
+    store: Store, rules: Rules, key: Key | None, user_id: str, operator: str, amount: int, *creation: str
+) -> Submitted:
+    attempt = str(uuid.uuid4())
+    intent = outbox.intent(user_id, attempt)
+    name, digest, lifetime = (*key, rules.receipt_seconds) if key else (attempt, "", UNKEYED_RECEIPT_SECONDS)
+    step = "" if rules.score_step_max is None else rules.score_step_max
+    sent = time.time_ns() // 1_000_000
+    _, reply = store.exchange(
+        outbox.add(intent, sent),
+        SUBMIT.call(
+            [profile_key(user_id), receipt_key(user_id, name)],
+            *(operator, amount, rules.score_min, rules.score_max, step, board.POINTS_PER_LEVEL),
+            *(attempt, sent, FENCE_SECONDS * 1000, clock.text(sent), digest, lifetime),
+            *((user_id, *creation) if creation else ()),
+        ),
     )
-    if outcome == "missing":
-        raise UserNotFound
-    if outcome == "taken":
-        raise UserExists
-    if outcome == "out of bounds":
-        raise InvalidArguments([_out_of_bounds(bounds)])
-    revision, username, email, new_score, level, games_played, created_at, last_active, best_score = facts
-    board.project(store, user_id, revision, new_score, games_played, best_score, username)
-    return _user(user_id, username, email, new_score, level, games_played, created_at, last_active)
+    outcome, *facts = value(reply)
+    if outcome == "stale":
+        raise StaleAttempt
+    if outcome not in ("done", "replayed") and store.repeated:
+        raise Unavailable  # the first try may be still to come: reconcile clears its intent
+    if outcome not in ("done", "replayed"):
+        with contextlib.suppress(Unavailable):  # the refusal stands; reconcile clears what this could not
+            outbox.clear(store, intent)
+        raise _refusal(outcome, facts)
+    state = State(user_id, *facts[:5])
+    try:
+        place = _project(store, state, intent)
+    except Unavailable as problem:
+        raise NotYetVisible from problem
+    if not place.rank:
+        raise Unavailable  # the profile was lost meanwhile, and the submission with it
+    return _submitted(state, facts[5:], place, replayed=outcome == "replayed" and facts[9] != attempt)
 
 
-def _out_of_bounds(bounds: tuple[int, int]) -> FieldError:
-    lowest, highest = bounds
-    return {"name": "score", "in": "body", "detail": f"must be from {lowest} to {highest}"}
+def _project(store: Store, state: State, intent: str) -> board.Place:
+    """Brings the board to the state, which it may have passed: by a later submission, or because this slot has lost its
+    last writes and the clock stood still since; then the profile gets a newer revision, so that its owner sees it."""
+    place = board.project(store, state, intent)
+    if int(place.revision) > int(state.revision):
+        (settled,) = projections.settle(store, [(state.user_id, "")])
+        place = settled._replace(previous_rank=place.previous_rank) if settled else place
+    return place
+
+
+def _refusal(outcome: str, facts: Sequence[str]) -> Problem:
+    if outcome in REFUSALS:
+        return REFUSALS[outcome]()
+    return InvalidArguments([{"name": "score", "in": "body", "detail": BROKEN_RULES[outcome].format(*facts)}])
+
+
+def _submitted(state: State, facts: Sequence[Any], place: board.Place, *, replayed: bool) -> Submitted:
+    email, level, created_at, last_active, submission_id, operator, applied, previous, then = facts
+    user = _user(state.user_id, state.username, email, state.score, level, state.games_played, created_at, last_active)
+    above = None
+    if place.above is not None:
+        above = Next(score=place.above + 1, points=place.above + 1 - place.score)
+    receipt: Receipt = {
+        "submissionId": submission_id,
+        "operator": operator,
+        "applied": applied == "1",
+        "previousScore": int(previous),
+        "score": int(then),
+        "delta": int(then) - int(previous),
+        "previousRank": None if replayed else place.previous_rank,
+        "rank": place.rank,
+        "totalPlayers": place.total_players,
+        "percentile": board.percentile(place.rank, place.total_players),
+        "next": above,
+    }
+    return Submitted(user, receipt, replayed)
 
 
 def _user(

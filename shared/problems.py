@@ -102,6 +102,15 @@ class UserExists(Problem):
     detail = "Another user has this userId. Nothing was changed."
 
 
+class KeyReused(Problem):
+    """The Idempotency-Key came before with another payload."""
+
+    status = 422
+    code = "idempotency_key_reused"
+    title = error = "Idempotency-Key already used"
+    detail = "This Idempotency-Key was used with another payload. Nothing was changed: send a new key."
+
+
 class BodyTooLarge(Problem):
     """The body has too many bytes."""
 
@@ -141,3 +150,21 @@ class Unavailable(Problem):
     title = error = "Service unavailable"
     detail = "The leaderboard cannot be reached at the moment. Wait as long as Retry-After says."
     retry_after_seconds = 1
+
+
+class StaleAttempt(Unavailable):
+    """The attempt reached the cache long before or after the time it says it was made at."""
+
+    code = "stale_attempt"
+    detail = "The request was held up on its way and refused. Send it again, with the same Idempotency-Key."
+
+
+class NotYetVisible(Unavailable):
+    """The submission is safe in the profile; the board did not take it in time and will be brought up to date."""
+
+    code = "not_yet_visible"
+    title = error = "Not yet visible"
+    detail = (
+        "The submission is stored and will appear on the board within minutes. "
+        "To be sure of it, send it again with the same Idempotency-Key; without one, do not send it again."
+    )

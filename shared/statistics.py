@@ -18,9 +18,19 @@ class Statistics(TypedDict):
     totalPlayers: int
 
 
+STATS = "stats:game"
+"""The hash for tools that look at Valkey: a copy, as old as the last run of reconcile."""
+
+
+def publish(store: Store) -> None:
+    """Brings that copy up to date."""
+    published = [text for name, value in read(store).items() if name != "totalPlayers" for text in (name, str(value))]
+    store.ask(("HSET", STATS, *published))
+
+
 def read(store: Store) -> Statistics:
     """The totals of this moment, in one round trip."""
-    totals, total_players = store.read(("HMGET", TOTALS, "totalGames", "totalScore", "highScore"), ("ZCARD", BOARD))
+    totals, total_players = store.ask(("HMGET", TOTALS, "totalGames", "totalScore", "highScore"), ("ZCARD", BOARD))
     games, score, high = (int(total or 0) for total in totals)
     return {
         "totalGames": games,

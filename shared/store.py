@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 import select
+import socket
 import ssl
 import threading
 import time
@@ -16,19 +17,22 @@ from typing import Any
 from valkey import exceptions
 from valkey.connection import Connection, DefaultParser
 
-from shared import deadline, logs
+from shared import credentials, deadline, logs
 from shared.config import Settings, settings
 from shared.problems import Unavailable
 
 Command = tuple[Any, ...]
 """A command's name and arguments: text, bytes or numbers."""
 
-UNABLE = (exceptions.BusyLoadingError, exceptions.OutOfMemoryError, exceptions.ReadOnlyError)
+ReplyError = exceptions.ResponseError
+"""A server's error reply, where it stands among others."""
+
 UNABLE_CODES = frozenset({"BUSY", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN"})
-"""Replies by which a server says that it cannot work now; the client library has classes for the first three only."""
+"""Replies by which a server says that it cannot work now, for which the client library has no classes."""
 
 _sources: dict[str, str] = {}
 _thread = threading.local()
+_loading = threading.Lock()
 
 
 class Script:
@@ -47,7 +51,7 @@ class Script:
         _sources[digest] = source
         return digest
 
-    def call(self, keys: Sequence[str], *arguments: str | int) -> Command:
+    def call(self, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
         """The command that runs it."""
         return (f"EVALSHA{self._suffix}", self.digest, len(keys), *keys, *arguments)
 
@@ -76,22 +80,37 @@ class _Connection(Connection):
             port=own.valkey_port,
             socket_timeout=own.command_seconds,
             socket_connect_timeout=own.connect_seconds,
-            socket_keepalive=True,
             decode_responses=True,
             parser_class=_Parser,
             lib_name=None,
             lib_version=None,
+            credential_provider=credentials.provider(own),
         )
 
     def _connect(self) -> Any:
-        sock = super()._connect()
-        if not self.own.valkey_tls:
-            return sock
-        try:
-            return _tls(self.own.valkey_ca_file).wrap_socket(sock, server_hostname=self.host)
-        except BaseException:
-            sock.close()
-            raise
+        """A connected socket, TLS handshake included, within the time for connecting: each address gets its share."""
+        ends = time.monotonic() + (self.socket_connect_timeout or self.own.connect_seconds)
+        addresses = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        for position, (family, kind, protocol, _, address) in enumerate(addresses):
+            share = (ends - time.monotonic()) / (len(addresses) - position)
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                sock.settimeout(max(share, 0.001))
+                sock.connect(address)
+                if self.own.valkey_tls:
+                    sock.settimeout(max(ends - time.monotonic(), 0.001))
+                    return _tls(self.own.valkey_ca_file).wrap_socket(sock, server_hostname=self.host)
+            except OSError as error:
+                sock.close()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise failure
 
     def prepare(self, seconds: float) -> None:
         """Connects where that is needed, and gives the trip so many seconds from then.
@@ -116,18 +135,25 @@ class Store:
 
     def __init__(self, own: Settings):
         self._settings = own
+        self.repeated = False
+        """Whether the last commands were sent twice: the first time's bytes may still be on their way."""
         self._connection = _Connection(own)
 
-    def read(self, *commands: Command) -> list[Any]:
-        """The replies of commands that change nothing, in one round trip, tried again once when the connection fails.
+    def exchange(self, *commands: Command) -> list[Any]:
+        """The replies of commands that may be repeated, in one round trip, tried again once when the connection fails
+        or leads to a server that is no longer the primary. A server's error reply stands in its place as an exception.
 
-        Raises Unavailable when Valkey cannot be reached, cannot work, or time is up.
+        Raises Unavailable when Valkey cannot be reached, or time is up.
         """
         return self._attempt(commands, tries=2)
 
-    def write(self, *commands: Command) -> list[Any]:
-        """As `read`, but never tried again: after a lost reply nobody knows whether the commands ran."""
-        return self._attempt(commands, tries=1)
+    def ask(self, *commands: Command) -> list[Any]:
+        """As `exchange`, and the first error reply is raised: Unavailable where the server cannot work at present."""
+        return [value(reply) for reply in self._attempt(commands, tries=2)]
+
+    def ask_once(self, *commands: Command) -> list[Any]:
+        """As `ask`, for commands that may not be repeated: after a lost reply nobody knows whether they ran."""
+        return [value(reply) for reply in self._attempt(commands, tries=1)]
 
     def close(self) -> None:
         """Ends the connection; the next trip makes another."""
@@ -135,22 +161,25 @@ class Store:
 
     def _attempt(self, commands: Sequence[Command], tries: int) -> list[Any]:
         for left in reversed(range(tries)):
+            self.repeated = left < tries - 1
             try:
-                return self._values(commands)
+                replies = self._trip(commands)
+                unknown = [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+                if unknown:
+                    sources = [_with_source(commands[index]) for index in unknown]
+                    for index, reply in zip(unknown, self._trip(sources), strict=True):
+                        replies[index] = reply
+            except exceptions.AuthenticationError as error:  # a second try would be refused as well
+                logs.write("ERROR", "valkey trip failed", cause=type(error).__name__, tries_left=0)
+                raise Unavailable from error
             except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
                 logs.write("WARNING", "valkey trip failed", cause=type(error).__name__, tries_left=left)
+                continue
+            if not any(map(_is_elsewhere, replies)):
+                return replies
+            self.close()
+            logs.write("WARNING", "valkey is no longer the primary", tries_left=left)
         raise Unavailable
-
-    def _values(self, commands: Sequence[Command]) -> list[Any]:
-        replies = self._trip(commands)
-        unknown = [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
-        if unknown:
-            for index, reply in zip(unknown, self._trip([_with_source(commands[i]) for i in unknown]), strict=True):
-                replies[index] = reply
-        for reply in replies:
-            if isinstance(reply, exceptions.ResponseError):
-                raise self._refusal(reply)
-        return replies
 
     def _trip(self, commands: Sequence[Command]) -> list[Any]:
         """One round trip: every reply, an error reply as the exception that it stands for."""
@@ -166,16 +195,19 @@ class Store:
             try:
                 replies.append(connection.read_response())
             except exceptions.ResponseError as error:
-                replies.append(error)
+                replies.append(error.with_traceback(None))  # or it would hold this frame, and the frame the replies
         return replies
 
-    def _refusal(self, reply: exceptions.ResponseError) -> Exception:
-        if not isinstance(reply, UNABLE) and str(reply).partition(" ")[0] not in UNABLE_CODES:
-            return reply
-        if isinstance(reply, exceptions.ReadOnlyError):
-            self.close()  # a replica answered: the host's name leads elsewhere by now
+
+def value(reply: Any) -> Any:
+    """A reply, or the exception that it stands for: Unavailable where the server cannot work at present."""
+    if not isinstance(reply, exceptions.ResponseError):
+        return reply
+    unable = isinstance(reply, exceptions.BusyLoadingError | exceptions.OutOfMemoryError)
+    if unable or _code(reply) in UNABLE_CODES:
         logs.write("WARNING", "valkey refused", cause=type(reply).__name__)
-        return Unavailable()
+        raise Unavailable from reply
+    raise reply
 
 
 def store() -> Store:
@@ -185,6 +217,15 @@ def store() -> Store:
     except AttributeError:
         _thread.store = Store(settings())
         return _thread.store  # type: ignore[no-any-return]
+
+
+def _is_elsewhere(reply: Any) -> bool:
+    """A replica's refusal: after a failover the primary is another server, which the same host name leads to."""
+    return isinstance(reply, exceptions.ReadOnlyError) or _code(reply) == "MOVED"
+
+
+def _code(reply: Any) -> str:
+    return str(reply).partition(" ")[0] if isinstance(reply, exceptions.ResponseError) else ""
 
 
 def _with_source(command: Command) -> Command:
@@ -198,9 +239,14 @@ def _readable(sock: Any) -> bool:
     return bool(poll.poll(0))
 
 
-@functools.cache
 def _tls(ca_file: str | None) -> ssl.SSLContext:
     """The TLS context that all connections share: loading the authorities' certificates costs more than a handshake."""
+    with _loading:
+        return _loaded_tls(ca_file)
+
+
+@functools.cache
+def _loaded_tls(ca_file: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -14,10 +14,10 @@ from tests import contract, processes
 ROWS_OF_SESSIONS = {"sessions.create": "create session", "sessions.get": "get session"}
 
 
-def bench(*arguments: str) -> str:
+def bench(*arguments: str, players: int = 300) -> str:
     """What `make bench` prints, on a small board."""
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.bench", "--players", "300", "--iterations", "50", *arguments],
+        [sys.executable, "-m", "scripts.bench", "--players", str(players), "--iterations", "50", *arguments],
         cwd=processes.ROOT,
         env=processes.environment(),
         check=False,
@@ -55,3 +55,21 @@ def test_people_get_a_table() -> None:
     printed = bench("--only", "leaderboard").splitlines()
     assert [line.split()[:2] for line in printed[-2:]] == [["leaderboard", "10"], ["leaderboard", "100"]]
     assert "ratio" in printed[-3]
+
+
+def test_memory_is_told_by_part_and_the_parts_make_the_whole() -> None:
+    facts = json.loads(bench("--memory", "--json", players=3000))
+    parts = facts["bytes"]
+    assert parts["all"] == pytest.approx(sum(parts[name] for name in ("profiles", "board", "rows", "totals")), abs=25)
+    assert 200 < parts["profiles"] < 800
+    assert 60 < parts["board"] < 200
+    assert 60 < parts["rows"] < 250
+    assert 100 < parts["receipt"] < 800
+    names = [work["name"] for work in facts["work"]]
+    assert [name.split(",")[0].split(":")[0] for name in names] == [
+        "make rebuild",
+        "make rebuild",
+        "CHECK=1 make rebuild",
+        "a sweep of the schedule",
+    ]
+    assert all(work["seconds"] > 0 for work in facts["work"])

@@ -26,8 +26,11 @@ MAY_IMPORT = {
     "logs": set(),
     "problems": set(),
     "fields": {"config"},
-    "endpoint": {"config", "deadline", "fields", "logs", "problems"},
-    "store": {"config", "deadline", "logs", "problems"},
+    "idempotency": set(),
+    "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems"},
+    "credentials": {"config"},
+    "store": {"config", "credentials", "deadline", "logs", "problems"},
+    "reconcile": {"deadline", "outbox", "projections", "statistics", "store", "sweeps"},
 }
 """What a module of the layer may import from the layer. The ones that are not named here hold data: their rule is
 the next one."""
@@ -254,7 +257,7 @@ def test_settings_are_read_from_the_environments_names() -> None:
     given = {"VALKEY_HOST": "h", "VALKEY_PORT": "1", "VALKEY_TLS": "TRUE", "SCORE_MIN": "-5", "COMMAND_SECONDS": "0.5"}
     settings = config.load(given)
     assert settings == config.Settings("h", 1, True, command_seconds=0.5, score_min=-5)
-    assert settings.score_bounds == (-5, 10**12)
+    assert settings.rules == (-5, 10**12, None, 86_400)
 
 
 @pytest.mark.parametrize("text", ["0", "false", "no", "False", ""])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -110,10 +112,21 @@ def test_a_submission_is_two_round_trips(trips: Callable[..., int]) -> None:
     assert trips(200, "update_score", "PUT", "/users/ada/score", json_body={"score": 30}) == 2
 
 
-def test_a_refused_write_is_one_round_trip(trips: Callable[..., int]) -> None:
+def test_a_refused_write_takes_two_round_trips_the_second_to_clear_its_intent(trips: Callable[..., int]) -> None:
     taken = {"userId": "ada", "username": "Ada", "email": "ada@example.com"}
-    assert trips(409, "create_user", "POST", "/users", json_body=taken) == 1
-    assert trips(404, "update_score", "PUT", "/users/nobody/score", json_body={"score": 30}) == 1
+    assert trips(409, "create_user", "POST", "/users", json_body=taken) == 2
+    assert trips(404, "update_score", "PUT", "/users/nobody/score", json_body={"score": 30}) == 2
+
+
+def test_a_key_costs_a_round_trip_only_where_something_is_created(trips: Callable[..., int]) -> None:
+    def key() -> dict[str, str]:
+        return {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
+
+    new = json.dumps({"username": "Ada", "email": "ada@example.com"})
+    assert trips(200, "update_score", "PUT", "/users/ada/score", body='{"score": 30}', headers=key()) == 2
+    assert trips(201, "create_user", "POST", "/users", body=new, headers=key()) == 3
+    trips(201, "sessions", "POST", "/sessions", body='{"userId": "ada"}', headers=key())
+    assert trips(201, "sessions", "POST", "/sessions", body='{"userId": "ada"}', headers=key()) == 2
 
 
 def test_a_session_is_created_and_ended_in_one_round_trip_each(trips: Callable[..., int], session: str) -> None:

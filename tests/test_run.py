@@ -10,8 +10,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 import valkey
 
 from scripts import embedded_valkey
+from scripts import schedule as local_schedule
 from tests import processes
 from tests.wires import free_port, silent
 
@@ -213,7 +215,7 @@ def test_an_interrupted_filling_is_finished_by_the_next_run(copy: Path) -> None:
 
 def test_ctrl_c_does_not_wait_for_clients_or_for_a_valkey_that_is_away(copy: Path) -> None:
     with contextlib.ExitStack() as stack:
-        given = {"VALKEY_HOST": "127.0.0.1", "COMMAND_SECONDS": 10, "DEADLINE_SECONDS": 20}
+        given = {"VALKEY_HOST": "127.0.0.1", "COMMAND_SECONDS": 10, "DEADLINE_SECONDS": 20, "RECONCILE_SECONDS": 0.1}
         server = stack.enter_context(embedded_valkey.running(copy / "other"))
         run = stack.enter_context(running(copy, **given, VALKEY_PORT=server.port))
         idle = stack.enter_context(socket.create_connection(("127.0.0.1", run.port)))
@@ -249,6 +251,118 @@ def test_the_lines_work_on_an_empty_board_too(copy: Path, server: embedded_valke
         assert [entry["userId"] for entry in pasted(near)["players"]] == [user_id]
 
 
+@contextlib.contextmanager
+def inside(copy: Path) -> Iterator[valkey.Valkey]:
+    """A client of the Valkey that a run has started."""
+    port = embedded_valkey.find(copy / ".data")
+    assert port
+    with valkey.Valkey(port=port, decode_responses=True) as client:
+        yield client
+
+
+def leave_half_done(client: valkey.Valkey, user_id: str, score: int) -> None:
+    """What a crash between the two trips of a submission leaves, two minutes later."""
+    revision = int(client.hget(f"user:{user_id}", "revision") or 0) + 1  # type: ignore[arg-type]
+    client.hset(f"user:{user_id}", mapping={"score": score, "bestScore": score, "revision": revision})
+    client.zadd("{leaderboard:global}:pending", {f"{user_id}:attempt": (time.time() - 120) * 1000})
+
+
+def reconciled(run: Run) -> list[dict[str, Any]]:
+    """The lines of the reconcile function."""
+    return [json.loads(line) for line in run.said.splitlines() if '"reconcile' in line]
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Until it is so."""
+    ends = time.monotonic() + END_SECONDS
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def test_the_schedule_mends_what_a_crash_has_left_and_says_so_once(copy: Path) -> None:
+    with running(copy, RECONCILE_SECONDS=0.1) as run, inside(copy) as client:
+        wait_until(lambda: client.exists("stats:game"))
+        time.sleep(0.5)
+        assert reconciled(run) == [], "as long as there is nothing to do, nothing is said"
+        leave_half_done(client, "demo-0007", 10**9)
+        wait_until(lambda: reconciled(run))
+        assert run.get("/leaderboard?limit=1")["leaderboard"][0]["userId"] == "demo-0007"
+        time.sleep(0.3)
+        (line,) = reconciled(run)
+        assert (line["level"], line["found"], line["projected"], line["cleared"]) == ("INFO", 1, 1, 1)
+        assert line["oldestSeconds"] > 100
+        run.end()
+
+
+def test_the_schedule_runs_every_half_minute_and_first_at_once(copy: Path) -> None:
+    with running(copy) as run, inside(copy) as client:
+        wait_until(lambda: client.exists("stats:game"))
+        client.delete("stats:game")
+        time.sleep(1)
+        assert not client.exists("stats:game")
+        run.end()
+    assert local_schedule.INTERVAL_SECONDS == 30
+
+
+def test_the_schedule_says_that_it_failed_and_goes_on(copy: Path) -> None:
+    with embedded_valkey.running(copy / "other") as server:
+        given = {"VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": server.port, "RECONCILE_SECONDS": 0.1}
+        with running(copy, **given, COMMAND_SECONDS=0.2) as run:
+            os.kill(server.pid, signal.SIGSTOP)
+            wait_until(lambda: [line for line in reconciled(run) if line["level"] == "ERROR"])
+            os.kill(server.pid, signal.SIGCONT)
+            with valkey.Valkey(port=server.port, decode_responses=True) as client:
+                wait_until(lambda: client.exists("stats:game"))
+                client.zadd("{leaderboard:global}:pending", {"nobody:attempt": 5})
+                wait_until(lambda: not client.exists("{leaderboard:global}:pending"))
+            run.end()
+
+
+def rebuild(copy: Path, **more: object) -> subprocess.CompletedProcess[str]:
+    """What `make rebuild` does in that folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.rebuild"],
+        cwd=copy,
+        env=processes.environment(**more),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_a_rebuild_uses_the_valkey_of_the_run_and_starts_it_if_there_is_none(copy: Path) -> None:
+    done = rebuild(copy)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "make run" in line
+    with running(copy) as run, inside(copy) as client:
+        wait_until(lambda: client.exists("stats:game"))  # the schedule's next run is half a minute away
+        client.zadd("leaderboard:global", {"demo-0001": 10**11, "ghost": 10**12})
+        assert run.get("/leaderboard?limit=1")["leaderboard"][0]["userId"] == "ghost"
+        done = rebuild(copy, CHECK=1)
+        assert done.returncode == 1
+        assert {line.split(":")[0].split()[-1] for line in done.stdout.splitlines()[:-1]} == {"demo-0001", "ghost"}
+        done = rebuild(copy)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ": 2 mended." in done.stdout
+        assert run.get("/leaderboard?limit=1")["leaderboard"][0]["score"] < 10**11
+        client.zadd("leaderboard:global", {"ghost": 10**12})
+        run.end()
+    assert_no_valkey_is_left(copy)
+    assert not (copy / ".data" / "port").exists()
+    (copy / ".data" / "port").write_text(f"{free_port()}\n")  # as a run leaves it that was killed
+    done = rebuild(copy)
+    assert ": 1 mended." in done.stdout
+    assert done.returncode == 0
+    assert_no_valkey_is_left(copy)
+    with running(copy) as run:
+        assert run.get("/leaderboard?limit=1")["totalPlayers"] == DEMO_PLAYERS
+
+
 def test_a_taken_port_is_one_line_that_names_it_and_says_what_to_do(copy: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -262,7 +376,10 @@ def test_a_port_that_is_none_is_one_line_that_says_so(copy: Path, port: str) -> 
     assert f"PORT is {port!r}" in refused(copy, PORT=port)
 
 
-@pytest.mark.parametrize(("name", "value"), [("COMMAND_SECONDS", "soon"), ("RATE_LIMIT", "-3"), ("SCORE_MAX", "1e3")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("COMMAND_SECONDS", "soon"), ("RATE_LIMIT", "-3"), ("SCORE_MAX", "1e3"), ("RECONCILE_SECONDS", "0")],
+)
 def test_a_bad_setting_is_one_line_that_names_it(copy: Path, name: str, value: str) -> None:
     assert f"{name} is {value!r}" in refused(copy, **{name: value})
 

@@ -5,6 +5,7 @@ from typing import Any
 from shared import fields, players
 from shared.config import settings
 from shared.endpoint import Reply, endpoint
+from shared.idempotency import replay_headers
 from shared.store import store
 
 
@@ -12,11 +13,12 @@ class Arguments(fields.Arguments):
     username = fields.username()
     email = fields.email()
     user_id = fields.user_id()
-    score = fields.Score()
+    score = fields.Score(load_default=0)
     level = fields.Ignored()
     games_played = fields.Ignored()
 
 
-@endpoint(Arguments)
+@endpoint(Arguments, keyed=True)
 def handler(**arguments: Any) -> Reply:
-    return 201, {"success": True, "user": players.create(store(), settings().score_bounds, **arguments)}
+    done = players.create(store(), settings().rules, **arguments)
+    return 201, {"success": True, "user": done.user}, replay_headers(done.replayed)

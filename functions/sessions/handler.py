@@ -5,6 +5,7 @@ from typing import Any
 from shared import fields, sessions
 from shared.config import settings
 from shared.endpoint import Reply, by_method, endpoint
+from shared.idempotency import replay_headers
 from shared.store import store
 
 
@@ -17,9 +18,10 @@ class Arguments(fields.Arguments):
     session_id = fields.session_id()
 
 
-@endpoint(Creation)
+@endpoint(Creation, keyed=True)
 def create(**arguments: Any) -> Reply:
-    return 201, {"success": True, "session": sessions.create(store(), settings().session_seconds, **arguments)}
+    done = sessions.create(store(), settings().session_seconds, settings().receipt_seconds, **arguments)
+    return 201, {"success": True, "session": done.session}, replay_headers(done.replayed)
 
 
 @endpoint(Arguments)

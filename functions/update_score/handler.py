@@ -1,17 +1,23 @@
-"""PUT /users/{userId}/score - a game was played, and this is the score now."""
+"""PUT /users/{userId}/score - a game was played, and this is what it does to the score."""
+
+from typing import Any
 
 from shared import fields, players
 from shared.config import settings
 from shared.endpoint import Reply, endpoint
+from shared.idempotency import replay_headers
 from shared.store import store
 
 
 class Arguments(fields.Arguments):
     user_id = fields.user_id(required=True)
     score = fields.Score(required=True)
+    operator = fields.OneOf("set", "best", "increment", "decrement", load_default="set")
+    game_data = fields.Document(4 * 1024, 16)
 
 
-@endpoint(Arguments)
-def handler(user_id: str, score: int) -> Reply:
-    user = players.submit(store(), settings().score_bounds, user_id=user_id, score=score)
-    return 200, {"success": True, "user": user}
+@endpoint(Arguments, keyed=True)
+def handler(game_data: dict[str, Any] | None = None, **arguments: Any) -> Reply:
+    done = players.submit(store(), settings().rules, **arguments)
+    echo = {} if game_data is None else {"gameData": game_data}
+    return 200, {"success": True, "user": done.user, "receipt": done.receipt, **echo}, replay_headers(done.replayed)

@@ -1,7 +1,7 @@
 -- A page of the board with its names, best first; equal scores by userId, descending.
 -- KEYS  leaderboard:global, {leaderboard:global}:players
 -- ARGV  first and last index from the top, 0-based, both included
--- Returns  {members, {userId, score, …}, {row or nil, …}}; a row is 'revision gamesPlayed username'
+-- Returns  {members, {userId, score, …}, {row or nil, …}}; a row is as in project.lua
 
 local board, players = unpack(KEYS)
 local flat = redis.call('ZRANGE', board, ARGV[1], ARGV[2], 'REV', 'WITHSCORES')

@@ -1,0 +1,28 @@
+-- The state of the sweep: begins one, moves it on, ends it. A sweep counts every player once into totals of its own; at
+-- its end they become the totals. (model: begin, move, finish)
+-- KEYS  {leaderboard:global}:totals, {leaderboard:global}:sweep
+-- ARGV  'look' | 'join' (the running sweep, or a new one) | 'new' | 'move', number, position it is at, position to go to ('' for the end)
+-- Returns  {number, position} of the sweep that is running now, {last number, ''} if none is
+
+local totals, sweep = unpack(KEYS)
+local number, position = unpack(redis.call('HMGET', sweep, 'number', 'position'))
+
+if ARGV[1] == 'new' or (ARGV[1] == 'join' and not number) then
+  -- By the clock, so that no sweep has the number of another, even where the totals were lost.
+  number = math.max(tonumber(redis.call('HGET', totals, 'sweeps') or '0') + 1, tonumber(redis.call('TIME')[1]))
+  number = string.format('%.0f', number)
+  redis.call('HSET', totals, 'sweeps', number)
+  position = 'profiles 0'
+  redis.call('DEL', sweep)
+  redis.call('HSET', sweep, 'number', number, 'position', position, 'totalGames', '0', 'totalScore', '0')
+elseif ARGV[1] == 'move' and number == ARGV[2] and position == ARGV[3] then
+  position = ARGV[4]
+  if position ~= '' then
+    redis.call('HSET', sweep, 'position', position)
+  else
+    local games, score, high = unpack(redis.call('HMGET', sweep, 'totalGames', 'totalScore', 'highScore'))
+    redis.call('HSET', totals, 'totalGames', games, 'totalScore', score, 'highScore', high or '0', 'sweep', number)
+    redis.call('DEL', sweep)
+  end
+end
+return {number or redis.call('HGET', totals, 'sweeps') or '0', number and position or ''}

@@ -1,0 +1,92 @@
+"""Projections: bringing the board in line with the profiles, whatever has happened to either."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared import board, logs, profiles
+from shared.store import Command, ReplyError, Script, Store, value
+
+RENEW = Script("renew", writes=True)
+
+
+def settle(store: Store, intents: Sequence[tuple[str, str]]) -> list[board.Place | None]:
+    """Projects the present profile of each (userId, intent or '') and settles the intent: the places they have now.
+
+    None where profile or board hold what no submission has written: it is logged and left alone.
+    Three round trips for any number of players; more only for those without a profile or with one that is older than
+    its projection, which gets a new revision first.
+    """
+    states = _states(store, [user_id for user_id, _ in intents])
+    places = _project(store, states, [intent for _, intent in intents])
+    old = [index for index, place in enumerate(places) if place and _is_older(states[index], place)]
+    if old:
+        for index, place in zip(old, _renew(store, [(states[index], places[index]) for index in old]), strict=True):
+            places[index] = place
+    return places
+
+
+def _is_older(state: profiles.State | None, place: board.Place) -> bool:
+    return state is not None and int(state.revision) < int(place.revision)
+
+
+def _states(store: Store, user_ids: Sequence[str]) -> list[profiles.State | None]:
+    """Profiles as they are now; a player without one has the revision of the row that stands for them on the board.
+
+    Such a profile is read again after the row: made in between, it would seem missing at its own row's revision.
+    """
+    states = _profiles(store, user_ids)
+    absent = [index for index, state in enumerate(states) if state and not state.score]
+    if absent:
+        missing = [user_ids[index] for index in absent]
+        rows = board.rows(store, missing)
+        for index, row, state in zip(absent, rows, _profiles(store, missing), strict=True):
+            states[index] = (
+                state if state is None or state.score else state._replace(revision=row.revision if row else "0")
+            )
+    return states
+
+
+def _profiles(store: Store, user_ids: Sequence[str]) -> list[profiles.State | None]:
+    replies = _readable(store, user_ids, [profiles.reading(user_id) for user_id in user_ids])
+    states: list[profiles.State | None] = []
+    for user_id, reply in zip(user_ids, replies, strict=True):
+        states.append(profiles.state(user_id, reply) if reply else None)
+        if reply and states[-1] is None:
+            logs.write("ERROR", "player is unreadable", userId=user_id, cause="incomplete profile")
+    return states
+
+
+def _project(store: Store, states: Sequence[profiles.State | None], intents: Sequence[str]) -> list[board.Place | None]:
+    known = [(index, state) for index, state in enumerate(states) if state]
+    commands = [board.projection(state, intents[index]) for index, state in known]
+    replies = _readable(store, [state.user_id for _, state in known], commands)
+    places: list[board.Place | None] = [None] * len(states)
+    for (index, _), reply in zip(known, replies, strict=True):
+        places[index] = board.place(reply) if reply else None
+    return places
+
+
+def _renew(store: Store, pairs: Sequence[tuple[Any, Any]]) -> list[board.Place | None]:
+    """A second look at profiles that were older than the board: they have moved on by now, or get a new revision."""
+    user_ids = [state.user_id for state, _ in pairs]
+    states = _states(store, user_ids)
+    for index, (state, (_, place)) in enumerate(zip(states, pairs, strict=True)):
+        if state and state.score and _is_older(state, place):
+            (reply,) = store.ask(RENEW.call([profiles.profile_key(state.user_id)], state.revision, place.revision))
+            states[index] = profiles.state(state.user_id, reply)
+            logs.write("WARNING", "profile was older than the board", userId=state.user_id)
+    return _project(store, states, [""] * len(states))
+
+
+def _readable(store: Store, user_ids: Sequence[str], commands: Sequence[Command]) -> list[Any]:
+    """The replies, None for an error reply, which would only come again for as long as the data is what it is."""
+    replies = store.exchange(*commands) if commands else []
+    for index, reply in enumerate(replies):
+        try:
+            value(reply)
+        except ReplyError:
+            logs.write("ERROR", "player is unreadable", userId=user_ids[index], cause=type(reply).__name__)
+            replies[index] = None
+    return replies

@@ -1,0 +1,78 @@
+"""The sweep: an endless walk over all players that brings the board in line with their profiles and counts them.
+
+A sweep goes over the profiles, then over the rows and the members of the board that no profile has accounted for. It
+keeps totals of its own, which every projection moves along with the real ones, and which replace them at its end: so
+wrong totals heal as wrong entries do, while writes go on. Its position is in Valkey: any run continues it, two at once
+do no harm, and a rebuild is nothing but a new sweep that is not waited for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from shared import board, profiles, projections
+from shared.store import Script, Store
+
+SWEEP = Script("sweep", writes=True)
+PHASES = ("profiles", "rows", "members")
+
+
+class Sweep(NamedTuple):
+    """A sweep's number and its position 'phase cursor', '' when it has ended."""
+
+    number: str
+    position: str
+
+
+class Slice(NamedTuple):
+    """How far the sweep is after a slice of it, how many players that was, and how many of them needed mending."""
+
+    sweep: Sweep
+    seen: int
+    mended: int
+    unreadable: int
+
+
+def begin(store: Store, *, anew: bool) -> Sweep:
+    """The sweep that is running, else a new one; always a new one if `anew`."""
+    return _state(store, "new" if anew else "join")
+
+
+def current(store: Store) -> Sweep:
+    """The sweep that is running, or the last one with the position ''."""
+    return _state(store, "look")
+
+
+def advance(store: Store, sweep: Sweep, count: int) -> Slice:
+    """Does the next slice, of about `count` players. Somebody else may do the same, with the same end. (model: scan)"""
+    phase, cursor = sweep.position.split(" ")
+    following, user_ids = _slice(store, sweep.number, phase, cursor, count)
+    places = projections.settle(store, [(user_id, "") for user_id in user_ids]) if user_ids else []
+    if following != "0":
+        position = f"{phase} {following}"
+    elif phase != PHASES[-1]:
+        position = f"{PHASES[PHASES.index(phase) + 1]} 0"
+    else:
+        position = ""
+    return Slice(
+        sweep=_state(store, "move", *sweep, position),
+        seen=len(places),
+        mended=sum(place.mended for place in places if place),
+        unreadable=places.count(None),
+    )
+
+
+def _slice(store: Store, number: str, phase: str, cursor: str, count: int) -> tuple[str, list[str]]:
+    if phase == "profiles":
+        return profiles.scan(store, cursor, count)
+    if phase == "rows":
+        following, rows = board.scan_rows(store, cursor, count)
+        return following, [user_id for user_id, row in rows if row is None or row.sweep != number]
+    following, user_ids = board.scan_members(store, cursor, count)
+    beside = board.rows(store, user_ids)
+    return following, [user_id for user_id, row in zip(user_ids, beside, strict=True) if row is None]
+
+
+def _state(store: Store, *arguments: str) -> Sweep:
+    (reply,) = store.ask(SWEEP.call([board.TOTALS, board.SWEEP], *arguments))
+    return Sweep(*reply)

@@ -1,0 +1,794 @@
+"""Idempotency keys, operators and receipts: what one request does, and what it does when it comes again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import valkey
+
+from scripts import embedded_valkey
+from scripts import gateway as local_gateway
+from shared import config
+from tests import invariants
+from tests.conftest import Answer, Api, event
+from tests.test_concurrency import race
+
+KEY = "7b0c6a1e-5d1f-4f6a-9a55-0c3e2c7b9d41"
+FACTS = ("submissionId", "operator", "applied", "previousScore", "score", "delta")
+RACERS = 16
+
+Request = tuple[str, str, dict[str, Any]]
+
+REQUESTS: dict[str, Request] = {
+    "creation": ("POST", "/users", {"username": "New", "email": "new@example.com", "score": 5}),
+    "creation with an id": ("POST", "/users", {"username": "New", "email": "new@example.com", "userId": "new"}),
+    "submission": ("PUT", "/users/ada/score", {"score": 7, "operator": "increment"}),
+    "session": ("POST", "/sessions", {"userId": "ada", "sessionData": {"map": "harbour", "size": 3}}),
+}
+"""What takes a key, each as method, path and body."""
+
+OTHERS: dict[str, list[dict[str, Any]]] = {
+    "creation": [
+        {"username": "New", "email": "new@example.com", "score": 6},
+        {"username": "New", "email": "new@example.com"},
+        {"username": "Newer", "email": "new@example.com", "score": 5},
+        {"username": "New", "email": "newer@example.com", "score": 5},
+        {"username": "New", "email": "new@example.com", "score": 5, "userId": "other"},
+    ],
+    "creation with an id": [
+        {"username": "New", "email": "new@example.com"},
+        {"username": "New", "email": "new@example.com", "userId": "other"},
+        {"username": "New", "email": "new@example.com", "userId": "new", "score": 1},
+    ],
+    "submission": [
+        {"score": 8, "operator": "increment"},
+        {"score": 7},
+        {"score": 7, "operator": "decrement"},
+        {"score": 7, "operator": "increment", "gameData": {}},
+        {"score": 7, "operator": "increment", "gameData": {"map": "harbour"}},
+    ],
+    "session": [
+        {"userId": "ada"},
+        {"userId": "bob", "sessionData": {"map": "harbour", "size": 3}},
+        {"userId": "ada", "sessionData": {"map": "harbour", "size": 3.0}},
+        {"userId": "ada", "sessionData": {"map": "harbour", "size": 3, "more": None}},
+    ],
+}
+"""Other payloads for the same path."""
+
+EACH = pytest.mark.parametrize("name", REQUESTS)
+
+
+@pytest.fixture(autouse=True)
+def players(api: Api) -> None:
+    """Three who are there from the start."""
+    api.create(userId="ada", score=100)
+    api.create(userId="bob", score=200)
+    api.create(userId="eve", score=50)
+
+
+@pytest.fixture
+def configure() -> Iterator[Callable[..., None]]:
+    """`configure(score_min=-5)`: settings for the rest of the test; the gateway runs in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def set_them(**settings: object) -> None:
+            for name, value in settings.items():
+                patch.setenv(name.upper(), str(value))
+            config.settings.cache_clear()
+
+        yield set_them
+    config.settings.cache_clear()
+
+
+def send(api: Api, request: Request, key: str | None = KEY) -> httpx.Response:
+    """The reply to a request with that key."""
+    method, path, body = request
+    return api.request(method, path, json=body, headers={} if key is None else {"Idempotency-Key": key})
+
+
+def facts(reply: httpx.Response | Answer) -> Any:
+    """What a replay must repeat of a 2xx."""
+    value = reply.json()
+    if "receipt" in value:
+        return value["user"]["userId"], {name: value["receipt"][name] for name in FACTS}
+    return value.get("session") or (value["user"]["userId"], value["user"]["createdAt"])
+
+
+def replayed(reply: httpx.Response | Answer) -> bool:
+    """Whether a reply says that an earlier one had done the work."""
+    headers = {name.lower(): value for name, value in reply.headers.items()}
+    assert headers.get("idempotency-replayed", "true") == "true"
+    return "idempotency-replayed" in headers
+
+
+def everything(raw: valkey.Valkey) -> dict[str, Any]:
+    """Every key of the server with its value."""
+    found: dict[str, Any] = {}
+    for key in raw.scan_iter(count=1000):
+        kind = raw.type(key)
+        read = {"string": raw.get, "hash": raw.hgetall, "zset": lambda key: raw.zrange(key, 0, -1, withscores=True)}
+        found[key] = read[kind](key)
+    return found
+
+
+def keys(raw: valkey.Valkey, pattern: str) -> list[str]:
+    """The keys that match."""
+    return sorted(raw.scan_iter(pattern, count=1000))
+
+
+# The same key and payload
+
+
+@EACH
+def test_the_same_key_and_payload_have_the_first_reply_again(api: Api, raw: valkey.Valkey, name: str) -> None:
+    first = send(api, REQUESTS[name])
+    assert first.is_success
+    assert not replayed(first)
+    before = everything(raw)
+    for _ in range(3):
+        again = send(api, REQUESTS[name])
+        assert again.status_code == first.status_code
+        assert facts(again) == facts(first)
+        assert replayed(again)
+    assert everything(raw) == before, "nothing has changed, no intent stays behind"
+    invariants.settle(raw)
+
+
+@EACH
+def test_without_a_key_each_request_is_one_of_its_own(api: Api, name: str) -> None:
+    first, second = (send(api, REQUESTS[name], key=None) for _ in range(2))
+    assert first.is_success
+    if name == "creation with an id":
+        assert second.status_code == 409
+        return
+    assert second.status_code == first.status_code
+    assert facts(second) != facts(first)
+    assert not replayed(first)
+    assert not replayed(second)
+
+
+def test_two_keys_are_two_submissions(api: Api) -> None:
+    first, second = (send(api, REQUESTS["submission"], key) for key in (KEY, KEY[:-1]))
+    assert (facts(first)[1]["score"], facts(second)[1]["score"]) == (107, 114)
+    assert second.json()["user"]["gamesPlayed"] == 2
+
+
+def test_keys_differ_in_case_and_may_hold_any_visible_character(api: Api) -> None:
+    visible = "".join(map(chr, range(0x21, 0x7F)))
+    for number, key in enumerate(["a", "A", "a" * 255, "a" * 254, visible, '"a"'], 1):
+        reply = send(api, REQUESTS["submission"], key)
+        assert (reply.json()["user"]["gamesPlayed"], replayed(reply)) == (number, False)
+        reply = send(api, REQUESTS["submission"], key)
+        assert (reply.json()["user"]["gamesPlayed"], replayed(reply)) == (number, True)
+
+
+def test_a_replay_tells_the_rank_of_now_and_no_previous_one(api: Api) -> None:
+    request = ("PUT", "/users/ada/score", {"score": 250})
+    first = send(api, request).json()["receipt"]
+    assert (first["previousRank"], first["rank"], first["totalPlayers"], first["next"]) == (2, 1, 3, None)
+    assert api.put("/users/bob/score", json={"score": 300}).status_code == 200
+    api.create(userId="kim", score=260)
+    again = send(api, request).json()["receipt"]
+    assert {name: again[name] for name in FACTS} == {name: first[name] for name in FACTS}
+    assert (again["previousRank"], again["rank"], again["totalPlayers"]) == (None, 3, 4)
+    assert (again["percentile"], again["next"]) == (50, {"score": 261, "points": 11})
+
+
+def test_a_replay_shows_the_player_of_now_beside_the_facts_of_then(api: Api) -> None:
+    send(api, REQUESTS["submission"])
+    assert api.put("/users/ada/score", json={"score": 900}).status_code == 200
+    again = send(api, REQUESTS["submission"]).json()
+    assert (again["receipt"]["previousScore"], again["receipt"]["score"], again["receipt"]["delta"]) == (100, 107, 7)
+    assert (again["user"]["score"], again["user"]["gamesPlayed"], again["user"]["level"]) == (900, 2, 2)
+    assert again["receipt"]["rank"] == 1
+
+
+def test_an_old_key_still_has_its_facts_after_many_others(api: Api) -> None:
+    replies = [send(api, REQUESTS["submission"], f"key-{number}") for number in range(50)]
+    for number, reply in enumerate(replies):
+        assert facts(send(api, REQUESTS["submission"], f"key-{number}")) == facts(reply)
+    assert api.get("/users/ada").json()["user"]["gamesPlayed"] == 50
+
+
+@pytest.mark.parametrize("operator", ["set", "best", "increment", "decrement"])
+def test_a_best_that_was_not_better_is_replayed_as_such(api: Api, operator: str) -> None:
+    request = ("PUT", "/users/ada/score", {"score": 3, "operator": operator})
+    first, again = send(api, request), send(api, request)
+    assert facts(first) == facts(again)
+    assert first.json()["receipt"]["applied"] is (operator != "best")
+    assert again.json()["user"]["gamesPlayed"] == 1
+
+
+SAME = {
+    "submission": [
+        '{"score":7,"operator":"increment"}',
+        '{"operator":"increment","score":7}',
+        ' {\n "operator" : "increment",\t"score" : 7 } ',
+        '{"operator":"\\u0069ncrement","score":7}',
+    ],
+    "submission without an operator": ['{"score":7}', '{"score":7,"operator":"set"}', '{"operator":"set","score":7}'],
+    "submission with gameData": [
+        '{"score":7,"gameData":{"a":{"c":[1,{"d":1,"e":2}],"b":"é"},"f":null}}',
+        '{"gameData":{"f":null,"a":{"b":"\\u00e9","c":[1,{"e":2,"d":1}]}},"score":7}',
+        '{"gameData": {"f": null, "a": {"b": "é", "c": [1, {"e": 2, "d": 1}]}}, "score": 7, "operator": "set"}',
+    ],
+    "creation": [
+        '{"username":"New","email":"new@example.com"}',
+        '{"email":"new@example.com","username":"New","score":0}',
+        '{"email":"new@example.com","username":"New","level":99,"gamesPlayed":4}',
+        '{"email":"new@example.com","username":"New","level":"x","gamesPlayed":null}',
+    ],
+    "session": [
+        '{"userId":"ada","sessionData":{"a":1,"b":[{"c":1,"d":2}]}}',
+        '{"sessionData":{"b":[{"d":2,"c":1}],"a":1},"userId":"ada"}',
+    ],
+}
+"""Texts that say the same."""
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_the_payload_is_compared_in_its_canonical_form(api: Api, name: str) -> None:
+    method, path, _ = REQUESTS[name.partition(" ")[0]]
+    headers = {"Idempotency-Key": KEY, "Content-Type": "application/json"}
+    replies = [api.request(method, path, content=text.encode(), headers=headers) for text in SAME[name]]
+    assert {reply.status_code for reply in replies} <= {200, 201}, [reply.text for reply in replies]
+    assert [replayed(reply) for reply in replies] == [False] + [True] * (len(replies) - 1)
+    assert all(facts(reply) == facts(replies[0]) for reply in replies)
+
+
+def test_the_order_of_a_list_is_part_of_the_payload(api: Api) -> None:
+    path, headers = "/users/ada/score", {"Idempotency-Key": KEY}
+    assert api.put(path, json={"score": 7, "gameData": {"a": [1, 2]}}, headers=headers).status_code == 200
+    assert api.put(path, json={"score": 7, "gameData": {"a": [2, 1]}}, headers=headers).status_code == 422
+
+
+# The same key, another payload
+
+
+@pytest.mark.parametrize(("name", "body"), [(name, body) for name, bodies in OTHERS.items() for body in bodies])
+def test_the_same_key_with_another_payload_is_refused_and_changes_nothing(
+    api: Api, raw: valkey.Valkey, name: str, body: dict[str, Any]
+) -> None:
+    first = send(api, REQUESTS[name])
+    before = everything(raw)
+    method, path, _ = REQUESTS[name]
+    refused = send(api, (method, path, body))
+    assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
+    assert everything(raw) == before
+    again = send(api, REQUESTS[name])
+    assert (facts(again), replayed(again)) == (facts(first), True)
+
+
+def test_a_key_of_a_creation_is_no_key_of_a_session(api: Api) -> None:
+    assert send(api, REQUESTS["creation"]).status_code == 201
+    assert send(api, REQUESTS["session"]).status_code == 422
+    assert send(api, REQUESTS["session"], "other").status_code == 201
+    assert send(api, REQUESTS["creation"], "other").status_code == 422
+
+
+def test_the_key_of_a_players_creation_is_not_taken_for_a_submission_of_theirs(api: Api) -> None:
+    assert send(api, REQUESTS["creation with an id"]).status_code == 201
+    assert send(api, ("PUT", "/users/new/score", {"score": 7})).status_code == 422
+    assert send(api, ("PUT", "/users/ada/score", {"score": 7})).status_code == 200
+
+
+def test_where_the_path_names_a_player_a_key_is_that_players(api: Api) -> None:
+    replies = [send(api, ("PUT", f"/users/{user_id}/score", {"score": 7})) for user_id in ("ada", "bob", "eve")]
+    assert [(reply.status_code, replayed(reply)) for reply in replies] == [(200, False)] * 3
+
+
+# Refused requests
+
+
+def refusals(api: Api) -> list[tuple[int, Request, Request]]:
+    """Refused requests with their status, and each with another payload that succeeds with the same key."""
+    new = {"username": "New", "email": "new@example.com"}
+    return [
+        (400, ("PUT", "/users/ada/score", {"score": -1}), ("PUT", "/users/ada/score", {"score": 1})),
+        (400, ("PUT", "/users/ada/score", {"score": "1"}), ("PUT", "/users/ada/score", {"score": 1})),
+        (
+            400,
+            ("PUT", "/users/ada/score", {"score": 101, "operator": "decrement"}),
+            ("PUT", "/users/ada/score", {"score": 100, "operator": "decrement"}),
+        ),
+        (404, ("PUT", "/users/new/score", {"score": 1}), ("PUT", "/users/ada/score", {"score": 2})),
+        (409, ("POST", "/users", {**new, "userId": "ada"}), ("POST", "/users", {**new, "userId": "kim"})),
+        (409, ("POST", "/users", {**new, "userId": "ada"}), ("POST", "/users", new)),
+        (400, ("POST", "/users", {**new, "score": -1}), ("POST", "/users", new)),
+        (400, ("POST", "/users", {**new, "username": ""}), ("POST", "/users", new)),
+        (404, ("POST", "/sessions", {"userId": "new"}), ("POST", "/sessions", {"userId": "ada"})),
+        (400, ("POST", "/sessions", {}), ("POST", "/sessions", {"userId": "ada"})),
+    ]
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_a_refused_request_is_not_kept(api: Api, raw: valkey.Valkey, number: int) -> None:
+    status, bad, good = refusals(api)[number]
+    before = everything(raw)
+    for _ in range(2):
+        assert send(api, bad).status_code == status
+    assert everything(raw) == before, "no receipt, no claim, no intent"
+    reply = send(api, good)
+    assert reply.is_success
+    assert not replayed(reply)
+    assert replayed(send(api, good))
+    invariants.settle(raw)
+
+
+def test_a_refusal_is_evaluated_afresh(api: Api) -> None:
+    request = ("PUT", "/users/kim/score", {"score": 7})
+    assert send(api, request).status_code == 404
+    api.create(userId="kim")
+    reply = send(api, request)
+    assert (reply.status_code, replayed(reply)) == (200, False)
+
+
+def test_what_cannot_be_read_is_not_kept_either(api: Api, raw: valkey.Valkey) -> None:
+    headers = {"Idempotency-Key": KEY, "Content-Type": "text/plain"}
+    before = everything(raw)
+    assert api.put("/users/ada/score", content=b"{", headers=headers).status_code == 415
+    headers["Content-Type"] = "application/json"
+    assert api.put("/users/ada/score", content=b"{", headers=headers).status_code == 400
+    assert api.put("/users/ada/score", content=b" " * 70_000, headers=headers).status_code == 413
+    assert everything(raw) == before
+    assert send(api, REQUESTS["submission"]).status_code == 200
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_requests_that_fail_leave_no_intent_behind(api: Api, raw: valkey.Valkey, key: str | None) -> None:
+    for status, bad, _ in refusals(api):
+        assert send(api, bad, key).status_code == status
+        assert raw.zcard(invariants.PENDING) == 0
+    if key:
+        assert send(api, REQUESTS["submission"]).status_code == 200
+        assert send(api, ("PUT", "/users/ada/score", {"score": 1})).status_code == 422
+        assert raw.zcard(invariants.PENDING) == 0
+
+
+# Whose keys they are
+
+
+@EACH
+def test_the_keys_of_two_api_keys_never_meet(invoke: Callable[..., Answer], name: str) -> None:
+    method, path, body = REQUESTS[name]
+    function = {"/users": "create_user", "/sessions": "sessions"}.get(path, "update_score")
+
+    def call(caller: str | None, body: dict[str, Any]) -> Answer:
+        given = event(method, path, json_body=body, headers={"Idempotency-Key": KEY})
+        given["requestContext"]["identity"]["apiKeyId"] = caller
+        return invoke(function, given)
+
+    replies = [call(caller, body) for caller in ("first", "second", None)]
+    if name == "creation with an id":
+        assert [reply.status for reply in replies] == [201, 409, 409], "the id is taken, whoever asks"
+    else:
+        assert {reply.status for reply in replies} <= {200, 201}
+        assert len({json.dumps(facts(reply)) for reply in replies}) == 3
+        for caller, reply in zip(("first", "second", None), replies, strict=True):
+            again = call(caller, body)
+            assert (facts(again), replayed(again)) == (facts(reply), True)
+    assert call("first", OTHERS[name][0]).status == 422
+    assert call("third", {**body, "userId": "kim"} if name == "creation with an id" else body).status < 300
+
+
+def test_the_gateways_two_api_keys_have_keys_of_their_own(server: embedded_valkey.Server) -> None:
+    environ = {"VALKEY_HOST": server.host, "VALKEY_PORT": str(server.port), "API_KEY": "one,two"}
+    with local_gateway.running(environ) as base_url:
+        callers = [Api(base_url, {"x-api-key": key}) for key in ("one", "two")]
+        replies = [send(caller, REQUESTS["submission"]) for caller in callers for _ in range(2)]
+        assert [reply.json()["receipt"]["score"] for reply in replies] == [107, 107, 114, 114]
+        assert [replayed(reply) for reply in replies] == [False, True, False, True]
+        for caller in callers:
+            caller.close()
+
+
+# The key itself
+
+
+def test_the_raw_key_is_neither_stored_nor_logged(
+    api: Api, raw: valkey.Valkey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "SecretOfTheClient-5d1f4f6a"
+    for name, request in REQUESTS.items():
+        for _ in range(2):
+            assert send(api, request, f"{secret}-{name.replace(' ', '-')}").is_success
+    assert send(api, ("PUT", "/users/nobody/score", {"score": 1}), secret).status_code == 404
+    assert send(api, ("PUT", "/users/ada/score", {"score": -1}), secret).status_code == 400
+    stored = repr(everything(raw))
+    logged = capsys.readouterr()
+    assert "submission:" in stored
+    assert "request answered" in logged.out
+    for text in (stored, logged.out, logged.err):
+        assert secret not in text
+        assert secret.lower() not in text.lower()
+        assert base64.b64encode(secret.encode()).decode()[:20] not in text
+
+
+BAD_KEYS = ["", "a" * 256, "a" * 1000, "é", "a b", " ", "a\tb", "a\x00", "a\x7f", "a\n", "名", "\ud800"]
+
+
+@EACH
+@pytest.mark.parametrize("key", BAD_KEYS)
+def test_a_key_that_is_not_visible_ascii_is_refused(
+    invoke: Callable[..., Answer], raw: valkey.Valkey, name: str, key: str
+) -> None:
+    method, path, body = REQUESTS[name]
+    function = {"/users": "create_user", "/sessions": "sessions"}.get(path, "update_score")
+    before = everything(raw)
+    for header in ("Idempotency-Key", "idempotency-key", "IDEMPOTENCY-KEY"):
+        reply = invoke(function, event(method, path, json_body=body, headers={header: key}))
+        assert reply.status == 400
+        (error,) = reply.json()["errors"]
+        assert (error["name"], error["in"]) == ("Idempotency-Key", "header")
+        assert not key.strip() or key not in error["detail"]
+    assert everything(raw) == before
+
+
+@EACH
+@pytest.mark.parametrize("values", [("a", "b"), ("a", "a"), ("a", "")])
+def test_a_key_given_twice_is_refused(api: Api, raw: valkey.Valkey, name: str, values: tuple[str, str]) -> None:
+    method, path, body = REQUESTS[name]
+    before = everything(raw)
+    reply = api.request(method, path, json=body, headers=[("Idempotency-Key", value) for value in values])
+    assert reply.status_code == 400
+    assert [(error["name"], error["in"]) for error in reply.json()["errors"]] == [("Idempotency-Key", "header")]
+    assert everything(raw) == before
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "é".encode(), "a b"])
+def test_a_bad_key_is_refused_over_http(api: Api, key: str | bytes) -> None:
+    reply = api.put("/users/ada/score", json={"score": 1}, headers={b"Idempotency-Key": key})
+    assert reply.status_code == 400
+    assert [(error["name"], error["in"]) for error in reply.json()["errors"]] == [("Idempotency-Key", "header")]
+
+
+def test_reads_take_no_key_and_mind_none(api: Api) -> None:
+    for path in ("/users/ada", "/users/ada/rank", "/leaderboard", "/stats"):
+        replies = [api.get(path, headers=[("Idempotency-Key", value) for value in ("a b", "")]) for _ in range(2)]
+        assert [(reply.status_code, replayed(reply)) for reply in replies] == [(200, False)] * 2
+
+
+def test_generated_ids_cannot_be_guessed_from_the_key(api: Api, raw: valkey.Valkey) -> None:
+    found = set()
+    for _ in range(3):
+        raw.flushall()
+        api.create(userId="ada")
+        for name in ("creation", "session"):
+            found.add(json.dumps(facts(send(api, REQUESTS[name], name))))
+    ids = [
+        match
+        for text in found
+        for match in re.findall(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f-]{16}", text)
+    ]
+    assert len(set(ids)) == 6, "random UUIDs, others each time for the same keys"
+
+
+# How long receipts live
+
+
+def test_receipts_live_as_long_as_the_setting_says(
+    api: Api, raw: valkey.Valkey, configure: Callable[..., None]
+) -> None:
+    raw.flushall()
+    for seconds in (86_400, 300):
+        if seconds != 86_400:
+            configure(receipt_seconds=seconds)
+        api.create(userId=f"ada-{seconds}", score=100)
+        lives = {key: raw.ttl(key) for key in keys(raw, f"{{user:ada-{seconds}}}:submission:*")}
+        assert [50 < life <= 60 for life in lives.values()] == [True], "without a key, a minute"
+        before = set(keys(raw, "*"))
+        for method, template, body in REQUESTS.values():
+            given = {**body, "userId": f"new-{seconds}"} if body.get("userId") == "new" else body
+            given = {**given, "userId": f"ada-{seconds}"} if body.get("userId") == "ada" else given
+            path = template.replace("ada", f"ada-{seconds}")
+            assert send(api, (method, path, given), f"{seconds}-{len(given)}-{path}-{'userId' in body}").is_success
+        added = set(keys(raw, "*")) - before
+        mortal = {key: raw.ttl(key) for key in added if raw.ttl(key) >= 0 and not key.startswith("session:")}
+        kinds = sorted(re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", re.sub(r"[\w-]{22}$", "KEY", key)) for key in mortal)
+        assert kinds == [
+            "submission:KEY",
+            "submission:KEY",
+            "submission:KEY",
+            "{session:ID}:opened",
+            "{user:ID}:submission:KEY",
+            f"{{user:ada-{seconds}}}:submission:KEY",
+            f"{{user:new-{seconds}}}:submission:KEY",
+        ]
+        assert all(seconds - 10 < life <= seconds for life in mortal.values()), mortal
+
+
+def test_a_replay_does_not_prolong_a_receipts_life(api: Api, raw: valkey.Valkey) -> None:
+    for name, request in REQUESTS.items():
+        send(api, request, name.replace(" ", "-"))
+    for key in (*keys(raw, "*submission:*"), *keys(raw, "*:opened")):
+        raw.expire(key, 30)
+    for name, request in REQUESTS.items():
+        assert replayed(send(api, request, name.replace(" ", "-")))
+    assert {raw.ttl(key) for key in (*keys(raw, "*submission:*"), *keys(raw, "*:opened"))} <= {28, 29, 30}
+
+
+def test_profiles_and_the_board_live_for_ever(api: Api, raw: valkey.Valkey) -> None:
+    for name, request in REQUESTS.items():
+        send(api, request, name.replace(" ", "-"))
+    invariants.settle(raw)
+    lasting = {key for key in keys(raw, "*") if raw.ttl(key) == -1}
+    assert lasting - set(keys(raw, "user:*")) == {
+        invariants.BOARD,
+        invariants.PLAYERS,
+        invariants.TOTALS,
+        invariants.STATS,
+    }
+
+
+# Sessions
+
+
+@pytest.mark.parametrize("ending", ["ended", "expired"])
+def test_a_replay_opens_no_session_that_is_over(api: Api, raw: valkey.Valkey, ending: str) -> None:
+    first = send(api, REQUESTS["session"])
+    session_id = first.json()["session"]["sessionId"]
+    if ending == "ended":
+        assert api.delete(f"/sessions/{session_id}").status_code == 204
+    else:
+        raw.pexpire(f"session:{session_id}", 1)
+        time.sleep(0.01)
+    again = send(api, REQUESTS["session"])
+    assert (again.status_code, facts(again), replayed(again)) == (201, facts(first), True)
+    assert api.get(f"/sessions/{session_id}").status_code == 404
+    assert keys(raw, "session:*") == []
+
+
+def test_a_replay_neither_prolongs_nor_rewrites_a_session(api: Api, raw: valkey.Valkey) -> None:
+    session_id = send(api, REQUESTS["session"]).json()["session"]["sessionId"]
+    stored = raw.get(f"session:{session_id}")
+    raw.expire(f"session:{session_id}", 100)
+    assert replayed(send(api, REQUESTS["session"]))
+    assert raw.ttl(f"session:{session_id}") <= 100
+    assert raw.get(f"session:{session_id}") == stored
+
+
+def test_a_replayed_session_is_the_one_that_is_read(api: Api) -> None:
+    send(api, REQUESTS["session"])
+    session = send(api, REQUESTS["session"]).json()["session"]
+    assert api.get(f"/sessions/{session['sessionId']}").json() == {"session": session}
+
+
+# At once
+
+
+def call_of(name: str, body: dict[str, Any] | None = None) -> Callable[[Callable[..., Answer]], Callable[[], Answer]]:
+    """A request with the one key, as a call of its handler."""
+    method, path, given = REQUESTS[name]
+    function = {"/users": "create_user", "/sessions": "sessions"}.get(path, "update_score")
+
+    def made(invoke: Callable[..., Answer]) -> Callable[[], Answer]:
+        sent = event(method, path, json_body=body or given, headers={"Idempotency-Key": KEY})
+        return lambda: invoke(function, sent)
+
+    return made
+
+
+@EACH
+@pytest.mark.parametrize("round_number", range(5))
+def test_of_racing_requests_with_one_key_one_is_applied_and_all_have_its_facts(
+    invoke: Callable[..., Answer], raw: valkey.Valkey, name: str, round_number: int
+) -> None:
+    answers = race([call_of(name)(invoke) for _ in range(RACERS)])
+    assert len({answer.status for answer in answers}) == 1
+    assert answers[0].status in (200, 201)
+    assert len({json.dumps(facts(answer)) for answer in answers}) == 1
+    fresh = [answer for answer in answers if not replayed(answer)]
+    assert len(fresh) == 1 or (name == "session" and len(fresh) <= 2), "who takes the key and who opens may be two"
+    world = invariants.settle(raw)
+    expected = {"creation": (4, 0, 355), "creation with an id": (4, 0, 350), "submission": (3, 1, 357)}
+    players, games, total = expected.get(name, (3, 0, 350))
+    assert (len(world.profiles), int(world.totals["totalGames"])) == (players, games)
+    assert int(world.totals["totalScore"]) == total
+    assert len(keys(raw, "session:*")) == (name == "session")
+
+
+@EACH
+def test_of_two_payloads_racing_with_one_key_one_is_applied_and_the_other_refused(
+    invoke: Callable[..., Answer], raw: valkey.Valkey, name: str
+) -> None:
+    bodies = [REQUESTS[name][2], OTHERS[name][0]]
+    answers = race([call_of(name, bodies[number % 2])(invoke) for number in range(RACERS)])
+    won = {number % 2 for number, answer in enumerate(answers) if answer.status < 300}
+    assert len(won) == 1
+    (winner,) = won
+    assert {answer.status for answer in answers[1 - winner :: 2]} == {422}
+    assert len({json.dumps(facts(answer)) for answer in answers[winner::2]}) == 1
+    invariants.settle(raw)
+
+
+def test_racing_creations_of_a_taken_id_with_one_key_are_conflicts_and_free_the_key(
+    invoke: Callable[..., Answer], raw: valkey.Valkey
+) -> None:
+    taken = {"username": "New", "email": "new@example.com", "userId": "ada"}
+    answers = race([call_of("creation", taken)(invoke) for _ in range(RACERS)])
+    assert {answer.status for answer in answers} == {409}
+    assert keys(raw, "submission:*") == []
+    assert call_of("creation")(invoke)().status == 201
+    invariants.settle(raw)
+
+
+# Operators and receipts
+
+
+class Model:
+    """The board as a plain dict, and what a submission must do to it."""
+
+    def __init__(self, scores: dict[str, int], lowest: int, highest: int, step: int | None):
+        self.scores = scores
+        self.games = dict.fromkeys(scores, 0)
+        self.best = dict(scores)
+        self.lowest, self.highest, self.step = lowest, highest, step
+
+    def ordered(self) -> list[str]:
+        """Ids, best first."""
+        return sorted(self.scores, key=lambda user_id: (self.scores[user_id], user_id.encode()), reverse=True)
+
+    def submit(self, user_id: str, operator: str, amount: int) -> dict[str, Any] | set[str]:
+        """The receipt, or the bounds that are broken."""
+        before = self.scores[user_id]
+        after = {"set": amount, "best": max(before, amount), "increment": before + amount}.get(
+            operator, before - amount
+        )
+        broken = {
+            str(self.step): self.step is not None and abs(after - before) > self.step,
+            str(self.lowest): after < self.lowest,
+            str(self.highest): after > self.highest,
+        }
+        if any(broken.values()):
+            return {bound for bound, is_broken in broken.items() if is_broken}
+        previous_rank = self.ordered().index(user_id) + 1
+        self.scores[user_id] = after
+        self.games[user_id] += 1
+        self.best[user_id] = max(self.best[user_id], after)
+        order = self.ordered()
+        rank = order.index(user_id) + 1
+        above = self.scores[order[rank - 2]] if rank > 1 else None
+        return {
+            "operator": operator,
+            "applied": operator != "best" or amount > before,
+            "previousScore": before,
+            "score": after,
+            "delta": after - before,
+            "previousRank": previous_rank,
+            "rank": rank,
+            "totalPlayers": len(order),
+            "percentile": round(100 * (len(order) - rank + 1) / len(order), 2),
+            "next": None if above is None else {"score": above + 1, "points": above + 1 - after},
+        }
+
+
+LARGEST = 2**53 - 1
+BOUNDS = [
+    {},
+    {"score_max": 1000},
+    {"score_min": -500, "score_max": 500},
+    {"score_step_max": 60},
+    {"score_min": -LARGEST, "score_max": LARGEST},
+]
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_receipts_are_those_of_a_plain_model(
+    api: Api, raw: valkey.Valkey, configure: Callable[..., None], bounds: dict[str, int]
+) -> None:
+    configure(**bounds)
+    chance = random.Random(json.dumps(bounds))
+    edge = bounds.get("score_max") == LARGEST
+    for user_id in ("Ada", "kim", "a-", "a_"):
+        api.create(userId=user_id, score=100)
+    scores = {"ada": 100, "bob": 200, "eve": 50, "Ada": 100, "kim": 100, "a-": 100, "a_": 100}
+    model = Model(scores, bounds.get("score_min", 0), bounds.get("score_max", 10**12), bounds.get("score_step_max"))
+    refused = 0
+    for _ in range(200):
+        user_id, operator = chance.choice([*scores]), chance.choice(["set", "best", "increment", "decrement"])
+        amount = chance.choice([0, 1, 50, 100, 101, 200, chance.randrange(-300, 1200)])
+        if edge:
+            amount = chance.choice([amount, LARGEST, -LARGEST, 10**15 + 1, -(10**15) - 1])
+        before = dict(raw.hgetall(f"user:{user_id}"))
+        reply = api.put(f"/users/{user_id}/score", json={"score": amount, "operator": operator})
+        expected = model.submit(user_id, operator, amount)
+        if isinstance(expected, set):
+            refused += 1
+            assert reply.status_code == 400
+            assert [(error["name"], error["in"]) for error in reply.json()["errors"]] == [("score", "body")]
+            assert any(bound in reply.json()["errors"][0]["detail"] for bound in expected), "it says the bound"
+            assert raw.hgetall(f"user:{user_id}") == before
+            continue
+        assert reply.status_code == 200, (reply.text, user_id, operator, amount)
+        receipt, user = reply.json()["receipt"], reply.json()["user"]
+        assert re.fullmatch(r"[0-9a-f-]{36}", receipt.pop("submissionId"))
+        assert receipt == expected
+        assert (user["score"], user["gamesPlayed"]) == (model.scores[user_id], model.games[user_id])
+        assert api.get("/stats").json()["stats"]["totalScore"] == sum(model.scores.values())
+    assert 0 < refused < 180
+    world = invariants.settle(raw)
+    assert world.board == model.scores
+    assert {user_id: int(profile["bestScore"]) for user_id, profile in world.profiles.items()} == model.best
+
+
+def test_an_operator_that_is_none_is_refused(api: Api) -> None:
+    for operator in ("SET", "add", "", None, 1, ["set"], "create"):
+        reply = api.put("/users/ada/score", json={"score": 1, "operator": operator})
+        assert reply.status_code == 400
+        assert [(error["name"], error["in"]) for error in reply.json()["errors"]] == [("operator", "body")]
+
+
+def test_a_creations_score_keeps_to_the_bounds(api: Api, raw: valkey.Valkey, configure: Callable[..., None]) -> None:
+    configure(score_min=10, score_max=20)
+    new = {"username": "New", "email": "new@example.com"}
+    before = everything(raw)
+    for score in (9, 21):
+        assert api.post("/users", json={**new, "score": score}).status_code == 400
+    assert api.post("/users", json=new).status_code == 400, "the default, 0, is below the lowest"
+    assert everything(raw) == before
+    for score in (10, 20):
+        assert api.post("/users", json={**new, "score": score}).status_code == 201
+
+
+# gameData
+
+
+def sized(length: int) -> dict[str, Any]:
+    """An object with exactly so many bytes as JSON."""
+    return {"a": "x" * (length - len('{"a":""}'))}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """An object with so many levels."""
+    value: Any = {}
+    for level in range(levels - 1):
+        value = [value] if level % 2 and level < levels - 2 else {"a": value}
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"map": "harbour", "é": [None, True, 1.5, "🙂"]},
+        sized(4096),
+        {"é": "é" * 2000},
+        nested(16),
+        {"n": 2**53 - 1},
+    ],
+)
+def test_game_data_is_echoed_and_neither_stored_nor_logged(
+    api: Api, raw: valkey.Valkey, capsys: pytest.CaptureFixture[str], data: dict[str, Any]
+) -> None:
+    marked = data if len(json.dumps(data)) > 3000 else {**data, "mark": "mark-of-the-game"}
+    request = ("PUT", "/users/ada/score", {"score": 7, "gameData": marked})
+    for again in (False, True):
+        reply = send(api, request)
+        assert (reply.status_code, replayed(reply)) == (200, again)
+        assert reply.json()["gameData"] == marked
+    stored, logged = repr(everything(raw)), capsys.readouterr().out
+    for text in ("mark-of-the-game", "xxxx", "éé"):
+        assert text not in stored
+        assert text not in logged
+    assert "gameData" not in send(api, ("PUT", "/users/ada/score", {"score": 7}), None).json()
+
+
+@pytest.mark.parametrize(
+    "data", [sized(4097), {"é": "é" * 2050}, nested(17), nested(40), {"n": 2**53}, None, [], "x", 1, True]
+)
+def test_game_data_beyond_its_limits_is_refused(api: Api, raw: valkey.Valkey, data: Any) -> None:
+    before = everything(raw)
+    reply = send(api, ("PUT", "/users/ada/score", {"score": 7, "gameData": data}))
+    assert reply.status_code == 400
+    assert [(error["name"], error["in"]) for error in reply.json()["errors"]] == [("gameData", "body")]
+    assert everything(raw) == before

@@ -1,0 +1,425 @@
+"""A full memory: what may be forgotten goes first; then a write is refused whole or done whole, and it all reconciles.
+
+Which command of a request finds the memory full is not left to chance: this process stands before the server, passes
+commands on one by one, and sets the server's limit before each. Every combination is tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+import valkey
+
+from functions.reconcile import handler as reconcile_handler
+from scripts import embedded_valkey
+from shared import problems
+from tests import invariants
+from tests.conftest import Answer, Context
+from tests.wires import Invoker, invoker
+from tests.workers import _end, _reply
+
+KEY = "7b0c6a1e-5d1f-4f6a-9a55-0c3e2c7b9d41"
+NEW = {"username": "New", "email": "new@example.com", "score": 70}
+
+
+class Cut(Exception):
+    """Says that the connection shall end before this command."""
+
+
+class Gate:
+    """A proxy that asks `before` about each command, with its number since `begin`, and passes it on alone."""
+
+    def __init__(self, target: int):
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.before: Callable[[int, bytes], object] = lambda _, __: None
+        self.passed: list[str] = []
+        self._clients: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def begin(self, before: Callable[[int, bytes], object] = lambda _, __: None) -> None:
+        """From here on counts anew."""
+        self.before, self.passed = before, []
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._clients.append(client)
+                self._threads.append(threading.Thread(target=self._carry, args=(client,)))
+                self._threads[-1].start()
+
+    def _carry(self, client: socket.socket) -> None:
+        with (
+            client,
+            socket.create_connection(("127.0.0.1", self._target)) as server,
+            server.makefile("rb") as replies,
+            contextlib.suppress(OSError, Cut),
+        ):
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            received = b""
+            while more := client.recv(1 << 16):
+                received += more
+                while (size := _end(received)) is not None:
+                    command, received = received[:size], received[size:]
+                    client.sendall(self._pass_on(command, server, replies))
+
+    def _pass_on(self, command: bytes, server: socket.socket, replies: io.BufferedReader) -> bytes:
+        self.before(len(self.passed), command)
+        self.passed.append(command.split(b"\r\n", 3)[2].decode())
+        server.sendall(command)
+        return _reply(replies)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
+        self._listener.close()
+        for client in self._clients:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded_valkey.Server]:
+    """A server whose memory is for the tests to limit."""
+    with embedded_valkey.running(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_raw(own_server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
+    """A client of it; it begins empty, with all the memory that there is, and evicts as in production."""
+    with valkey.Valkey(host=own_server.host, port=own_server.port, decode_responses=True) as client:
+        client.config_set("maxmemory", 0)
+        client.config_set("maxmemory-policy", "volatile-lru")
+        client.flushall()
+        yield client
+        client.config_set("maxmemory", 0)
+
+
+@pytest.fixture
+def gate(own_server: embedded_valkey.Server, own_raw: valkey.Valkey) -> Iterator[Gate]:
+    """What stands before the server."""
+    between = Gate(own_server.port)
+    try:
+        yield between
+    finally:
+        between.close()
+
+
+@pytest.fixture
+def call(gate: Gate) -> Iterator[Invoker]:
+    """Handlers behind the gate, whose scripts the server knows, with two players."""
+    with invoker(gate.port) as handlers:
+        prepare(handlers)
+        yield handlers
+
+
+def prepare(call: Invoker) -> None:
+    """Two players; and every script of the write path has been run."""
+    for user_id, score in (("ada", 10), ("bob", 20)):
+        body = {"userId": user_id, "username": user_id, "email": f"{user_id}@example.com", "score": score}
+        assert call("create_user", "POST", "/users", json_body=body).status == 201
+    body = {"userId": "ada"}
+    for headers in ({}, {"Idempotency-Key": "warm"}):
+        assert call("sessions", "POST", "/sessions", json_body=body, headers=headers).status == 201
+    assert creation("ada", keyed=True, status=409).send(call).status == 409
+
+
+class Write(NamedTuple):
+    """A request, how many commands it has, which of them decides, what it is answered, and whose profile it moves."""
+
+    function: str
+    method: str
+    path: str
+    body: dict[str, Any]
+    keyed: bool
+    commands: Sequence[str]
+    deciding: int
+    status: int
+    user_id: str
+
+    def send(self, call: Invoker) -> Answer:
+        """The answer."""
+        headers = {"Idempotency-Key": KEY} if self.keyed else {}
+        return call(self.function, self.method, self.path, json_body=self.body, headers=headers)
+
+
+def submission(operator: str, score: int, *, keyed: bool = False, status: int = 200, user_id: str = "ada") -> Write:
+    """PUT /users/{userId}/score."""
+    last = "EVALSHA" if status == 200 else "ZREM"
+    body = {"score": score, "operator": operator}
+    path = f"/users/{user_id}/score"
+    return Write("update_score", "PUT", path, body, keyed, ["ZADD", "EVALSHA", last], 1, status, user_id)
+
+
+def creation(user_id: str, *, keyed: bool = False, status: int = 201) -> Write:
+    """POST /users."""
+    last = "EVALSHA" if status == 201 else "ZREM"
+    commands = [*(["SET"] if keyed else []), "ZADD", "EVALSHA", last]
+    commands += ["EVALSHA"] if keyed and status != 201 else []  # which gives the key back
+    body = {**NEW, "userId": user_id}
+    return Write("create_user", "POST", "/users", body, keyed, commands, 1 + keyed, status, user_id)
+
+
+WRITES = {
+    "a score is set": submission("set", 5),
+    "a score is bettered": submission("best", 15),
+    "a score is not bettered": submission("best", 5),
+    "a score grows": submission("increment", 5, keyed=True),
+    "a score shrinks": submission("decrement", 5, keyed=True),
+    "a score would leave its bounds": submission("decrement", 500, status=400),
+    "a score of nobody": submission("set", 5, status=404, user_id="nobody"),
+    "a player is created": creation("new"),
+    "a player is created with a key": creation("new", keyed=True),
+    "a player exists": creation("ada", status=409),
+    "a player exists for a key": creation("ada", keyed=True, status=409),
+}
+
+
+def test_the_writes_have_the_commands_that_are_tried_here(call: Invoker, gate: Gate, own_raw: valkey.Valkey) -> None:
+    for name, write in WRITES.items():
+        own_raw.flushall()
+        prepare(call)
+        gate.begin()
+        assert write.send(call).status == write.status, name
+        assert gate.passed == list(write.commands), name
+
+
+def lasting(raw: valkey.Valkey) -> dict[str, Any]:
+    """Everything that has no end, byte by byte, less the outbox."""
+    with valkey.Valkey(port=raw.connection_pool.connection_kwargs["port"]) as client:
+        keys = [key for key in sorted(client.scan_iter(count=1000)) if client.ttl(key) == -1]
+        return {key.decode(): client.dump(key) for key in keys if key.decode() != invariants.PENDING}
+
+
+@contextlib.contextmanager
+def memory(gate: Gate, raw: valkey.Valkey, full: Callable[[int, bytes], bool]) -> Iterator[None]:
+    """Within the block the memory is full for the commands of which `full` says so."""
+    port = raw.connection_pool.connection_kwargs["port"]
+    with valkey.Valkey(port=port) as keeper:
+        try:
+            gate.begin(lambda index, command: keeper.config_set("maxmemory", int(full(index, command))))
+            yield
+        finally:
+            gate.begin()
+            keeper.config_set("maxmemory", 0)
+
+
+def players_of(raw: valkey.Valkey) -> dict[str, tuple[str, str]]:
+    """Score and games of each."""
+    return {user_id: (one["score"], one["gamesPlayed"]) for user_id, one in invariants.profiles(raw).items()}
+
+
+@pytest.mark.parametrize("policy", ["volatile-lru", "noeviction"])
+@pytest.mark.parametrize("name", WRITES)
+def test_whichever_commands_of_a_write_find_the_memory_full_it_is_done_whole_or_not_at_all(
+    name: str, policy: str, call: Invoker, gate: Gate, own_raw: valkey.Valkey
+) -> None:
+    write = WRITES[name]
+    own_raw.config_set("maxmemory-policy", policy)
+    for pattern in itertools.product([False, True], repeat=len(write.commands)):
+        own_raw.flushall()
+        prepare(call)
+        before, players = lasting(own_raw), players_of(own_raw)
+        with memory(gate, own_raw, lambda index, _, full=pattern: full[min(index, len(full) - 1)]):  # type: ignore[misc]
+            answer = write.send(call)
+        decided = not pattern[write.deciding] or write.status >= 400
+        reached = not any(pattern[: write.deciding - 1]) if write.keyed and write.function == "create_user" else True
+        if answer.status == 503:
+            assert answer.json()["code"] == "unavailable", pattern
+            assert lasting(own_raw) == before, pattern
+        else:
+            assert answer.status == write.status, pattern
+        assert (answer.status == 503) == (not (decided and reached)), pattern
+        if write.status >= 400:
+            assert lasting(own_raw) == before
+        elif answer.status < 300:
+            user = answer.json()["user"]
+            assert call("rank", "GET", f"/users/{user['userId']}/rank").json()["rank"]["score"] == user["score"]
+            assert own_raw.hget(f"user:{user['userId']}", "score") == str(user["score"])
+            assert lasting(own_raw) != before
+        changed = players_of(own_raw) != players
+        assert changed == (answer.status < 300)
+        once = players_of(own_raw)
+        invariants.settle(own_raw)
+        if policy == "noeviction" and write.keyed and write.status < 300:  # then no receipt has been forgotten
+            again = write.send(call)
+            assert again.status == write.status
+            if changed:
+                assert players_of(own_raw) == once, "counted once"
+                assert again.headers.get("Idempotency-Replayed") == "true"
+            assert write.send(call).headers.get("Idempotency-Replayed") == "true"
+            invariants.settle(own_raw)
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_session_that_finds_the_memory_full_is_503_and_is_not_there(
+    keyed: bool, call: Invoker, gate: Gate, own_raw: valkey.Valkey
+) -> None:
+    headers = {"Idempotency-Key": KEY} if keyed else {}
+    commands = 3 if keyed else 2
+    own_raw.config_set("maxmemory-policy", "noeviction")
+    for pattern in itertools.product([False, True], repeat=commands):
+        before = own_raw.dbsize()
+        with memory(gate, own_raw, lambda index, _, full=pattern: full[index]):  # type: ignore[misc]
+            answer = call("sessions", "POST", "/sessions", json_body={"userId": "ada"}, headers=headers)
+        refused = pattern[0] or pattern[2] if keyed else pattern[1]
+        assert answer.status == (503 if refused else 201), pattern
+        if refused:
+            assert own_raw.dbsize() - before <= keyed, "but the claim of the key, which the retry meets"
+        again = call("sessions", "POST", "/sessions", json_body={"userId": "ada"}, headers=headers)
+        assert again.status == 201
+        session = again.json()["session"]
+        assert call("sessions", "GET", f"/sessions/{session['sessionId']}").json() == {"session": session}
+        for key in (*own_raw.scan_iter("submission:*"), *own_raw.scan_iter("*session:*")):
+            own_raw.delete(key)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_submission_that_the_board_does_not_take_is_not_yet_visible_and_is_healed_though_memory_is_full(
+    full: bool, call: Invoker, gate: Gate, own_raw: valkey.Valkey, own_server: embedded_valkey.Server
+) -> None:
+    def cut_off_the_board(index: int, _: bytes) -> None:
+        if index >= 2:
+            raise Cut
+
+    gate.begin(cut_off_the_board)
+    answer = WRITES["a score grows"].send(call)
+    gate.begin()
+    assert (answer.status, answer.json()["code"]) == (503, "not_yet_visible")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert own_raw.hget("user:ada", "score") == "15"
+    assert own_raw.zscore(invariants.BOARD, "ada") == 10
+    invariants.a_minute_passes(own_raw)
+    if full:
+        own_raw.config_set("maxmemory", 1)
+        with invoker(own_server.port) as direct, pytest.raises(problems.Unavailable):  # which cannot sweep
+            direct.run(lambda: reconcile_handler.handler(invariants.EVENTBRIDGE, Context()))
+        assert own_raw.zscore(invariants.BOARD, "ada") == 15, "the outbox is settled in a full memory as well"
+        assert own_raw.zcard(invariants.PENDING) == 0
+        own_raw.config_set("maxmemory", 0)
+    invariants.settle(own_raw)
+    assert invariants.profiles(own_raw)["ada"]["gamesPlayed"] == "1"
+
+
+def is_projection(command: bytes) -> bool:
+    """Whether a command brings the board to a player's state."""
+    return invariants.PENDING.encode() in command and command.split(b"\r\n", 3)[2] in (b"EVALSHA", b"EVAL")
+
+
+def rebuild_while(call: Invoker) -> Any:
+    """The report of a rebuild, None if the server could not work."""
+    with contextlib.suppress(problems.Unavailable):
+        return call.run(lambda: reconcile_handler.handler({"rebuild": {"cursor": None}}, Context()))
+    return None
+
+
+def assert_stopped(report: Any, call: Invoker, raw: valkey.Valkey) -> None:
+    """Who cannot be read for now is not unreadable, and not left out of the totals; the next run finds all well."""
+    totals = call("stats", "GET", "/stats").json()["stats"]
+    assert (totals["totalScore"], totals["highScore"]) == (30, 20), report
+    assert report is None or (report["unreadable"], report["finished"]) == (0, False)
+    again = invariants.run_reconcile(raw)
+    assert (again["finished"], again["unreadable"]) == (True, 0)
+    invariants.check(raw)
+
+
+def test_a_memory_that_is_full_for_a_moment_of_a_sweep_makes_nobody_unreadable_and_no_total_wrong(
+    call: Invoker, gate: Gate, own_raw: valkey.Valkey
+) -> None:
+    invariants.rebuild(own_raw)
+    tried: list[bool] = []
+
+    def full(_: int, command: bytes) -> bool:
+        tried.append(is_projection(command))
+        return tried[-1]
+
+    with memory(gate, own_raw, full):
+        report = rebuild_while(call)
+    assert any(tried)
+    assert_stopped(report, call, own_raw)
+
+
+@pytest.mark.parametrize("key", ["user:ada", invariants.BOARD])
+def test_a_slot_that_is_not_served_for_a_moment_of_a_sweep_makes_nobody_unreadable_and_no_total_wrong(
+    key: str, call: Invoker, gate: Gate, own_raw: valkey.Valkey
+) -> None:
+    invariants.rebuild(own_raw)
+    slot = own_raw.execute_command("CLUSTER KEYSLOT", key)
+    away: list[bool] = []
+
+    def move_away(_: int, command: bytes) -> None:
+        hit = is_projection(command) if key == invariants.BOARD else b"\r\nuser:ada\r\n" in command
+        if hit != bool(away and away[-1]):
+            keeper.execute_command("CLUSTER DELSLOTS" if hit else "CLUSTER ADDSLOTS", slot)
+        away.append(hit)
+
+    own_raw.config_set("cluster-require-full-coverage", "no")
+    with valkey.Valkey(port=own_raw.connection_pool.connection_kwargs["port"]) as keeper:
+        try:
+            gate.begin(move_away)
+            report = rebuild_while(call)
+        finally:
+            gate.begin()
+            if away[-1]:
+                keeper.execute_command("CLUSTER ADDSLOTS", slot)
+            own_raw.config_set("cluster-require-full-coverage", "yes")
+    assert any(away)
+    assert_stopped(report, call, own_raw)
+
+
+def test_sessions_and_receipts_are_evicted_before_any_write_fails_and_players_never(
+    call: Invoker, own_raw: valkey.Valkey, request: pytest.FixtureRequest
+) -> None:
+    own_raw.config_resetstat()
+    own_raw.config_set("maxmemory", own_raw.info("memory")["used_memory"] + 1_500_000)
+    sessions = 0
+    body = {"userId": "ada", "sessionData": {"text": "x" * 15_000}}
+    while own_raw.info("stats")["evicted_keys"] < 20:
+        assert call("sessions", "POST", "/sessions", json_body=body).status == 201
+        sessions += 1
+    created, since_eviction = {"ada", "bob"}, 0
+    while True:
+        user_id = f"player-{len(created)}"
+        new = {**NEW, "userId": user_id, "username": "x" * 32}
+        answer = call("create_user", "POST", "/users", json_body=new, headers={"Idempotency-Key": user_id})
+        if answer.status == 503:
+            break
+        assert answer.status == 201
+        created.add(user_id)
+        since_eviction += 1
+    assert since_eviction > 300, "the sessions make room"
+    assert own_raw.info("keyspace")["db0"]["expires"] == 0, "nothing that could be forgotten was left"
+    evicted = own_raw.info("stats")["evicted_keys"]
+    assert evicted >= sessions
+    assert set(invariants.profiles(own_raw)) == created
+    before = lasting(own_raw)
+    for write in (WRITES["a score grows"], WRITES["a player is created"]):
+        for _ in range(3):
+            answer = write.send(call)
+            assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+    assert lasting(own_raw) == before
+    assert call("rank", "GET", "/users/bob/rank").status == 200
+    assert call("sessions", "DELETE", "/sessions/none").status == 404
+    own_raw.config_set("maxmemory", 0)
+    assert WRITES["a player is created"].send(call).status == 201
+    assert set(invariants.settle(own_raw).profiles) == {*created, "new"}
+    invariants.tell(
+        request,
+        f"memory full: {sessions} sessions and {evicted - sessions} receipts evicted, {since_eviction} players "
+        "created meanwhile, then 503 and nothing changed",
+    )

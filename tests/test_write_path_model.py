@@ -1,0 +1,66 @@
+"""The model's worlds hold, each guard is needed, and model and code name the same steps."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import pathlib
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests import write_path_model as model
+
+SHARED = pathlib.Path(__file__).parent.parent / "shared"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_search_for_cycles() -> Iterator[None]:
+    """There are millions of tuples, and no cycles among them."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@functools.cache
+def _explored(name: str) -> model.Explored:
+    return model.explore(model.world(name))
+
+
+@pytest.mark.parametrize("name", model.WORLDS)
+def test_every_invariant_holds_in_every_state_of(name: str) -> None:
+    found = _explored(name)
+    assert not found.complaint, model.told(found)
+    print(f"{found.states:,} states")
+
+
+@pytest.mark.parametrize("guard", model.GUARDS)
+def test_something_is_lost_without_the_guard(guard: str) -> None:
+    name = model.GUARDS[guard].world
+    found = model.explore(model.world(name, without=guard))
+    assert found.complaint, f"{found.states:,} states of “{name}” hold without it"
+    print(model.told(found))
+
+
+def test_the_code_has_every_guard_of_the_model() -> None:
+    assert not model.MISSING_FROM_THE_CODE
+
+
+def test_every_world_has_a_larger_one() -> None:
+    assert model.LARGER.keys() == model.WORLDS.keys()
+    for name in model.WORLDS:
+        larger = model.world(name, "large")
+        assert larger != model.world(name)
+        assert len(larger.retries) == len(larger.attempts)
+
+
+def test_every_step_of_the_model_is_taken_somewhere() -> None:
+    taken = {word for name in model.WORLDS for step in _explored(name).taken for word in re.findall(r"\w+", step)}
+    assert not (model.STEPS.keys() | model.MISHAPS.keys()) - taken
+
+
+def test_the_steps_of_the_model_are_the_marks_in_the_code() -> None:
+    files = [*SHARED.glob("*.py"), *SHARED.glob("lua/*.lua")]
+    marks = [mark for file in files for mark in re.findall(r"\(model: ([^)]+)\)", file.read_text(encoding="utf-8"))]
+    assert sorted(name for mark in marks for name in mark.split(", ")) == sorted(model.STEPS)
