@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypedDict
 
+from shared.config import LARGEST_SCORE
 from shared.problems import UserNotFound
 from shared.profiles import State
 from shared.store import Command, Script, Store
@@ -23,7 +24,7 @@ AROUND = Script("around", writes=False)
 PROJECT = Script("project", writes=True)
 
 
-ROW = re.compile(r"([0-9]+) (-?[0-9]+) ([0-9]+) ([0-9]+) (.*)\Z", re.DOTALL)
+ROW = re.compile(r"([0-9]{1,16}) (-?[0-9]+) ([0-9]+) ([0-9]+) (.*)\Z", re.DOTALL)
 """A row as project.lua writes and reads it."""
 
 
@@ -117,15 +118,15 @@ def standing(store: Store, user_id: str) -> Standing:
     return {
         "userId": user_id,
         "rank": rank,
-        "score": int(score),
+        "score": _score(score),
         "totalPlayers": total,
         "percentile": percentile(rank, total),
     }
 
 
-def projection(state: State, intent: str = "") -> Command:
+def projection(state: State, intent: str | None = None) -> Command:
     """The command that brings the board to a player's state and settles an intent; its reply is for `place`."""
-    return PROJECT.call([BOARD, PLAYERS, TOTALS, SWEEP, PENDING], *state, intent)
+    return PROJECT.call([BOARD, PLAYERS, TOTALS, SWEEP, PENDING], *state, *(() if intent is None else (intent,)))
 
 
 def place(reply: Sequence[Any]) -> Place:
@@ -136,13 +137,13 @@ def place(reply: Sequence[Any]) -> Place:
         previous_rank=before + 1 if before >= 0 else None,
         rank=index + 1,
         total_players=total_players,
-        score=int(score or 0),
-        above=int(above) if above else None,
+        score=_score(score or "0"),
+        above=_score(above) if above else None,
         mended=mended == 1,
     )
 
 
-def project(store: Store, state: State, intent: str = "") -> Place:
+def project(store: Store, state: State, intent: str | None = None) -> Place:
     """Brings the board to a player's state, in one round trip; nothing moves if it stood beyond that revision."""
     (reply,) = store.ask(projection(state, intent))
     return place(reply)
@@ -173,11 +174,19 @@ def _entries(first: int, flat: Sequence[str], rows: Sequence[str | None]) -> lis
             "rank": rank,
             "userId": user_id,
             "username": row.split(" ", 4)[-1] if row else "",
-            "score": (score := int(text)),
+            "score": (score := _score(text)),
             "level": level(score),
         }
         for rank, (user_id, text, row) in enumerate(zip(flat[::2], flat[1::2], rows, strict=True), first + 1)
     ]
+
+
+def _score(text: str) -> int:
+    """A score of the sorted set: whole, unless somebody else wrote it and no sweep has come by yet."""
+    try:
+        return int(text)
+    except ValueError:
+        return round(max(-LARGEST_SCORE, min(float(text), LARGEST_SCORE)))
 
 
 def _row(text: str | None) -> Row | None:

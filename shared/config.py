@@ -85,7 +85,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         session_seconds=_read(environ, "SESSION_SECONDS", int, Settings.session_seconds, 1, 31_536_000),
         score_min=_read(environ, "SCORE_MIN", int, Settings.score_min, -LARGEST_SCORE, LARGEST_SCORE),
         score_max=_read(environ, "SCORE_MAX", int, Settings.score_max, -LARGEST_SCORE, LARGEST_SCORE),
-        score_step_max=_read(environ, "SCORE_STEP_MAX", int, 0, 1, 2 * LARGEST_SCORE) or None,
+        score_step_max=_read(environ, "SCORE_STEP_MAX", int, 0, 1, LARGEST_SCORE) or None,
         receipt_seconds=_read(environ, "RECEIPT_SECONDS", int, Settings.receipt_seconds, 60, 31_536_000),
     )
     if settings.valkey_iam_cache and not (settings.valkey_user and settings.aws_region and settings.valkey_tls):

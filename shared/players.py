@@ -181,7 +181,7 @@ def _project(store: Store, state: State, intent: str) -> board.Place:
     last writes and the clock stood still since; then the profile gets a newer revision, so that its owner sees it."""
     place = board.project(store, state, intent)
     if int(place.revision) > int(state.revision):
-        (settled,) = projections.settle(store, [(state.user_id, "")])
+        (settled,) = projections.settle(store, [(state.user_id, None)])
         place = settled._replace(previous_rank=place.previous_rank) if settled else place
     return place
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from shared.store import Command, Store
 
 PREFIX = "user:"
+
+STATE = re.compile(r"-?[0-9]{1,16} -?[0-9]{1,16} [0-9]{1,16} -?[0-9]{1,16} [^\ud800-\udfff]*\Z")
+"""A state as a submission writes it, its parts joined by spaces; bytes that are no text are read as surrogates."""
 
 
 class State(NamedTuple):
@@ -37,10 +41,10 @@ def reading(user_id: str) -> Command:
 
 
 def state(user_id: str, reply: Sequence[Any]) -> State | None:
-    """A player's state from the reply to `reading`; None for a hash that lacks a part of it: no profile of ours."""
-    if None not in reply:
-        return State(user_id, *reply)
-    return State(user_id, "0", "", "", "", "") if set(reply) == {None} else None
+    """A player's state from the reply to `reading`; None for a hash that is no profile of ours."""
+    if set(reply) == {None}:
+        return State(user_id, "0", "", "", "", "")
+    return State(user_id, *reply) if None not in reply and STATE.match(" ".join(reply)) else None
 
 
 def scan(store: Store, cursor: str, count: int) -> tuple[str, list[str]]:

@@ -11,8 +11,8 @@ from shared.store import Command, ReplyError, Script, Store, value
 RENEW = Script("renew", writes=True)
 
 
-def settle(store: Store, intents: Sequence[tuple[str, str]]) -> list[board.Place | None]:
-    """Projects the present profile of each (userId, intent or '') and settles the intent: the places they have now.
+def settle(store: Store, intents: Sequence[tuple[str, str | None]]) -> list[board.Place | None]:
+    """Projects the present profile of each (userId, intent or None) and settles the intent: the places they have now.
 
     None where profile or board hold what no submission has written: it is logged and left alone.
     Three round trips for any number of players; more only for those without a profile or with one that is older than
@@ -54,11 +54,13 @@ def _profiles(store: Store, user_ids: Sequence[str]) -> list[profiles.State | No
     for user_id, reply in zip(user_ids, replies, strict=True):
         states.append(profiles.state(user_id, reply) if reply else None)
         if reply and states[-1] is None:
-            logs.write("ERROR", "player is unreadable", userId=user_id, cause="incomplete profile")
+            _tell(user_id, "malformed profile")
     return states
 
 
-def _project(store: Store, states: Sequence[profiles.State | None], intents: Sequence[str]) -> list[board.Place | None]:
+def _project(
+    store: Store, states: Sequence[profiles.State | None], intents: Sequence[str | None]
+) -> list[board.Place | None]:
     known = [(index, state) for index, state in enumerate(states) if state]
     commands = [board.projection(state, intents[index]) for index, state in known]
     replies = _readable(store, [state.user_id for _, state in known], commands)
@@ -77,7 +79,7 @@ def _renew(store: Store, pairs: Sequence[tuple[Any, Any]]) -> list[board.Place |
             (reply,) = store.ask(RENEW.call([profiles.profile_key(state.user_id)], state.revision, place.revision))
             states[index] = profiles.state(state.user_id, reply)
             logs.write("WARNING", "profile was older than the board", userId=state.user_id)
-    return _project(store, states, [""] * len(states))
+    return _project(store, states, [None] * len(states))
 
 
 def _readable(store: Store, user_ids: Sequence[str], commands: Sequence[Command]) -> list[Any]:
@@ -87,6 +89,11 @@ def _readable(store: Store, user_ids: Sequence[str], commands: Sequence[Command]
         try:
             value(reply)
         except ReplyError:
-            logs.write("ERROR", "player is unreadable", userId=user_ids[index], cause=type(reply).__name__)
+            _tell(user_ids[index], type(reply).__name__)
             replies[index] = None
     return replies
+
+
+def _tell(user_id: str, cause: str) -> None:
+    name = user_id.encode("ascii", "backslashreplace").decode()  # it may be none of ours, and no text
+    logs.write("ERROR", "player is unreadable", userId=name, cause=cause)

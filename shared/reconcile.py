@@ -44,9 +44,14 @@ def run(store: Store) -> Report:
 
 
 def rebuild(store: Store, number: str | None) -> Report:
-    """Begins a sweep, or goes on with the one of that number or a later one, and ends with it or when time is over."""
+    """Begins a sweep, or goes on with the one of that number or a later one, and ends with it or when time is over.
+
+    Where only older ones are known, a failover has lost that one, and another is begun.
+    """
     report = _report()
-    sweep = sweeps.begin(store, anew=True) if number is None else sweeps.current(store)
+    sweep = sweeps.current(store)
+    if number is None or int(sweep.number) < int(number):
+        sweep = sweeps.begin(store, anew=True)
     _sweep(store, report, sweep, None)
     statistics.publish(store)
     return report

@@ -81,6 +81,7 @@ class _Connection(Connection):
             socket_timeout=own.command_seconds,
             socket_connect_timeout=own.connect_seconds,
             decode_responses=True,
+            encoding_errors="surrogateescape",  # what somebody else wrote may be no text
             parser_class=_Parser,
             lib_name=None,
             lib_version=None,
@@ -189,7 +190,7 @@ class Store:
             raise Unavailable
         connection = self._connection
         connection.prepare(seconds)
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        connection.send_packed_command(_packed(connection, commands), check_health=False)
         replies = []
         for _ in commands:
             try:
@@ -226,6 +227,17 @@ def _is_elsewhere(reply: Any) -> bool:
 
 def _code(reply: Any) -> str:
     return str(reply).partition(" ")[0] if isinstance(reply, exceptions.ResponseError) else ""
+
+
+def _packed(connection: Connection, commands: Sequence[Command]) -> Any:
+    try:
+        return connection.pack_commands(commands)
+    except UnicodeEncodeError:  # a name that is no text, as it was read: the client library's packer is strict
+        return connection.pack_commands([[_as_it_was(part) for part in command] for command in commands])
+
+
+def _as_it_was(part: Any) -> Any:
+    return part.encode(errors="surrogateescape") if isinstance(part, str) else part
 
 
 def _with_source(command: Command) -> Command:

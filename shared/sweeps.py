@@ -47,7 +47,7 @@ def advance(store: Store, sweep: Sweep, count: int) -> Slice:
     """Does the next slice, of about `count` players. Somebody else may do the same, with the same end. (model: scan)"""
     phase, cursor = sweep.position.split(" ")
     following, user_ids = _slice(store, sweep.number, phase, cursor, count)
-    places = projections.settle(store, [(user_id, "") for user_id in user_ids]) if user_ids else []
+    places = projections.settle(store, [(user_id, None) for user_id in user_ids]) if user_ids else []
     if following != "0":
         position = f"{phase} {following}"
     elif phase != PHASES[-1]:

@@ -16,7 +16,9 @@ import valkey
 
 from scripts import embedded_valkey
 from scripts import gateway as local_gateway
-from shared import config
+from shared import claims, config
+from shared.idempotency import Key
+from shared.store import Store
 from tests import invariants
 from tests.conftest import Answer, Api, event
 from tests.test_concurrency import race
@@ -619,6 +621,20 @@ def test_racing_creations_of_a_taken_id_with_one_key_are_conflicts_and_free_the_
     assert keys(raw, "submission:*") == []
     assert call_of("creation")(invoke)().status == 201
     invariants.settle(raw)
+
+
+def test_a_late_release_does_not_free_a_key_that_another_request_has_taken(
+    server: embedded_valkey.Server, raw: valkey.Valkey
+) -> None:
+    """Two refused requests with one key release it, one after the other; in between it was taken by a third."""
+    own = Store(config.settings())
+    refused, taken = Key("name", "digest-of-the-refused"), Key("name", "digest-of-the-next")
+    first, second = (claims.take(own, refused, "id-of-the-refused", 60) for _ in range(2))
+    claims.release(own, refused, first)
+    assert claims.take(own, taken, "id", 60).named == "id"
+    claims.release(own, refused, second)
+    assert claims.take(own, taken, "another-id", 60).named == "id", "its retry finds it"
+    own.close()
 
 
 # Operators and receipts

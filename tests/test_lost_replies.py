@@ -408,6 +408,20 @@ SILENCES = [
 ]
 
 
+@pytest.mark.parametrize(("direction", "is_over"), [(REQUEST, False), (REPLY, True)])
+def test_ending_a_session_is_not_tried_twice(
+    direction: str, is_over: bool, call: Invoker, wire: Saboteur, raw: valkey.Valkey
+) -> None:
+    """A second try would find nothing, and say that the session never was."""
+    begin(call, raw)
+    session_id = send(call, OPERATIONS["session"], None).json()["session"]["sessionId"]
+    arm(call, wire, [Fault(direction, 0, CUT)])
+    answer = call("sessions", "DELETE", f"/sessions/{session_id}")
+    assert (answer.status, answer.json()["code"], len(wire.passed)) == (503, "unavailable", 1)
+    again = call("sessions", "DELETE", f"/sessions/{session_id}")
+    assert again.status == (404 if is_over else 204)
+
+
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("name", ["increment", "creation with an id", "session"])
 def test_when_the_wire_goes_silent_the_client_that_retries_is_counted_once(
@@ -483,6 +497,30 @@ def test_late_bytes_do_not_undo_what_has_come_since(
         world = invariants.settle(raw)
         assert world.board == {"ada": 40, "bob": 105}
         assert world.totals["highScore"] == "107"
+        tried["late bytes"] += 1
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_late_bytes_that_would_no_longer_be_refused_do_not_escape_reconcile(
+    keyed: bool, hasty: Invoker, wire: Saboteur, raw: valkey.Valkey
+) -> None:
+    """Our second try was refused, then the player is created, then the first one's bytes arrive."""
+    key = KEY if keyed else None
+    operation = INCREMENT._replace(path="/users/new/score", status=404)
+    for position in sorted(edges(hasty, wire, raw, operation, key)[REQUEST])[:: 2 if SCALE == 1 else 1]:
+        begin(hasty, raw)
+        arm(hasty, wire, [Fault(REQUEST, position, HOLD)])
+        answer = send(hasty, operation, key)
+        assert answer.status in (404, 503)
+        assert send(hasty, CREATION._replace(body={**NEW, "userId": "new"}), None).status == 201
+        wire.release()
+        counted = raw.hget("user:new", "score") == "77"
+        assert not counted or answer.status == 503, "what was refused for good is not done later"
+        invariants.settle(raw)
+        if keyed:
+            receipt = send(hasty, operation, key).json()["receipt"]
+            assert (receipt["previousScore"], receipt["score"]) == (70, 77)
+            assert invariants.settle(raw).board == {"ada": 100, "bob": 105, "new": 77}
         tried["late bytes"] += 1
 
 

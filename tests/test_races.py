@@ -19,7 +19,7 @@ import valkey
 
 from functions.reconcile import handler as reconcile_handler
 from scripts import embedded_valkey
-from shared import players, reconcile
+from shared import players, reconcile, sweeps
 from shared.config import settings
 from shared.problems import Unavailable
 from shared.store import Command, Store
@@ -451,6 +451,25 @@ def race_of_reports(works: list[Callable[[], dict[str, Any]]]) -> list[dict[str,
     """What works return that begin at the same moment."""
     with ThreadPoolExecutor(len(works)) as threads:
         return [running.result() for running in [threads.submit(work) for work in works]]
+
+
+def test_who_is_late_neither_moves_a_sweep_back_nor_ends_another_ones(invoke: Invoke, raw: valkey.Valkey) -> None:
+    for number in range(30):
+        assert create(invoke, f"player-{number}", 10).status == 201
+    own = Store(settings())
+    late = sweeps.begin(own, anew=True)
+    ahead = sweeps.advance(own, late, 3).sweep
+    assert sweeps.advance(own, late, 3).sweep == ahead, "the same slice again does not move it on"
+    furthest = sweeps.advance(own, ahead, 3).sweep
+    assert sweeps.advance(own, late, 3).sweep == furthest
+    while not furthest.position.startswith("members"):
+        furthest = sweeps.advance(own, furthest, 1000).sweep
+    begun = sweeps.begin(own, anew=True)
+    assert sweeps.advance(own, furthest, 1000).sweep == begun, "the last slice of the one before does not end it"
+    assert sweeps.current(own) == begun
+    assert raw.hget(invariants.TOTALS, "totalScore") == "300"
+    own.close()
+    invariants.settle(raw)
 
 
 def test_an_intent_that_is_not_due_is_left_alone(invoke: Invoke, raw: valkey.Valkey) -> None:

@@ -212,7 +212,6 @@ def test_totals_that_are_lost_after_the_first_rebuild_are_healed_by_the_second(r
     invariants.check(raw)
 
 
-@pytest.mark.xfail(reason="open: a resumed rebuild does not notice that its sweep was lost", strict=False)
 def test_a_rebuild_whose_place_was_lost_begins_anew(raw: valkey.Valkey, server: embedded_valkey.Server) -> None:
     plant(raw, COUNT)
     with invoker(server.port) as call:

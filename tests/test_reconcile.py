@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -212,7 +213,7 @@ class TestTime:
         plant(raw, 2000)
         count = 4 * reconcile.BATCH
         intend(raw, 100, *(f"p{number}:x" for number in range(count)))
-        reports = []
+        reports, durations = [], []
         with proxy_to(server.port) as proxy, invoker(proxy.port) as call:
             run(call)  # the scripts are there
             raw.delete(BOARD, PLAYERS, TOTALS, SWEEP)
@@ -221,8 +222,9 @@ class TestTime:
             while not reports or not reports[-1]["finished"]:
                 started = time.monotonic()
                 reports.append(run(call, seconds=6.3))
-                assert time.monotonic() - started < 1.3, "within what the handler's reserve leaves of it"
+                durations.append(time.monotonic() - started)
                 assert len(reports) < 50
+        assert statistics.median(durations) < 1.3, "what the handler's reserve leaves of it; a machine may stand still"
         assert 0 < reports[0]["found"] < count
         assert reports[0]["swept"] == 0
         assert sum(report["found"] for report in reports) == count
@@ -459,7 +461,6 @@ class TestSweep:
         assert [line["userId"] for line in warned] == ["p1"]
         invariants.check(raw)
 
-    @pytest.mark.xfail(reason="open: some spoiled values are not yet told apart", strict=False)
     @pytest.mark.parametrize("spoil", SPOILS)
     def test_one_that_is_spoiled_does_not_stop_the_others(self, raw: valkey.Valkey, call: Invoker, spoil: str) -> None:
         play(3)

@@ -1,7 +1,7 @@
 -- Brings the board, its rows and its totals to a player's state at a revision. State-based: it may be repeated, reordered
 -- and skipped, and the end is the same. (model: project, remove)
 -- KEYS  leaderboard:global, then of {leaderboard:global}: players, totals, sweep, pending
--- ARGV  userId, revision, score, gamesPlayed, bestScore, username, the intent that this settles ('' for none);
+-- ARGV  userId, revision, score, gamesPlayed, bestScore, username, the intent that this settles, if any;
 --       a player without a profile has an empty score, and leaves the board if the row still has this revision ('0' for no row)
 -- Returns  {revision that the row has now ('0' for none), index before or -1, index now or -1, members, score on the board,
 --          score of the member above, 1 if anything but the sweep's number has changed}; indexes from the top, 0-based; scores as decimal text, '' for none
@@ -11,7 +11,7 @@ local board, players, totals, sweep, pending = unpack(KEYS)
 local user, revision, score, games, best, username, intent = unpack(ARGV)
 
 -- The intent first: this can be done when memory is full, and what follows then as well.
-if intent ~= '' then redis.call('ZREM', pending, intent) end
+if intent then redis.call('ZREM', pending, intent) end
 
 -- A total is decimal text of any length, added to in limbs of 12 digits: every step is exact in a double, no sum overflows.
 local LIMB = 1e12
@@ -44,7 +44,7 @@ end
 
 local seen, seen_score, seen_games, counted_in, seen_name =
   string.match(redis.call('HGET', players, user) or '', '^(%d+) (%-?%d+) (%d+) (%d+) (.*)$')
-if not seen then seen, seen_score, seen_games, counted_in = '0', '0', '0', '-1' end
+if not seen or #seen > 16 then seen, seen_score, seen_games, counted_in = '0', '0', '0', '-1' end
 
 local before = redis.call('ZREVRANK', board, user)
 local wanted = tonumber(revision) >= tonumber(seen)
