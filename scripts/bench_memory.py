@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -22,10 +23,14 @@ from typing import Any, cast
 from valkey import Valkey
 
 from scripts import bench, schedule
-from shared import board
+from shared import board, config, deadline, idempotency, players
+from shared.store import store
 
 TARGET_BYTES = 600
 BATCH = 1000
+RECEIPTS = 20_000
+"""So many keyed submissions tell the size of a receipt."""
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -61,10 +66,10 @@ def measure(host: str, port: int, players: int) -> tuple[Bytes, list[Work]]:
             empty = _used(client)
             _plant(bare, log, players)
         players = client.zcard(board.BOARD)
-        full = _used(client)
         bench.progress("deleting the receipts")
         _delete(client, "*:submission:*")
         settled = _used(client)
+        receipt = _receipt(client)
         work = list(_work(client, log))
         sizes = [_used(client)]
         for key in (board.BOARD, board.PLAYERS, board.TOTALS):
@@ -74,8 +79,10 @@ def measure(host: str, port: int, players: int) -> tuple[Bytes, list[Work]]:
         rest = _used(client)
         bench.progress("")
     parts = [before - after for before, after in itertools.pairwise(sizes)]
-    each = [round(part / players, 1) for part in (sizes[-1] - rest, *parts, settled - empty, full - settled)]
-    return Bytes(*each), work
+    profiles, on_board, rows, totals, all_ = (
+        round(part / players, 1) for part in (sizes[-1] - rest, *parts, settled - empty)
+    )
+    return Bytes(profiles, on_board, rows, totals, all_, receipt), work
 
 
 def report(players: int, bytes_: Bytes, work: list[Work]) -> str:
@@ -95,6 +102,19 @@ def report(players: int, bytes_: Bytes, work: list[Work]) -> str:
 
 def _plant(bare: bench.Bare, log: Any, players: int = 0) -> None:
     bench.planted(bare, log, players)
+
+
+def _receipt(client: Valkey) -> float:
+    """What a keyed submission leaves beside the player, in bytes."""
+    members = cast(list[str], client.zrange(board.BOARD, 0, RECEIPTS - 1))
+    deadline.start(math.inf)
+    before = _used(client)
+    for member in members:
+        key = idempotency.key("caller", member, "update_score", {"score": 0})
+        players.submit(store(), config.settings().rules, key, user_id=member, score=0, operator="best")
+    bytes_ = (_used(client) - before) / len(members)
+    _delete(client, "*:submission:*")
+    return round(bytes_, 1)
 
 
 def _work(client: Valkey, log: Any) -> Iterator[Work]:
