@@ -245,7 +245,7 @@ class Game(RuleBasedStateMachine):
 def game_settings() -> settings:
     """How long to play."""
     return settings(
-        max_examples=EXAMPLES or 20,
+        max_examples=EXAMPLES or 12,
         stateful_step_count=25,
         derandomize=not EXAMPLES,
         phases=(Phase.generate, Phase.shrink) if EXAMPLES else (Phase.generate,),
