@@ -1,10 +1,16 @@
 # Every target is one command; what it does lives in scripts/. `make` lists them.
 
 # The first of these that is Python 3.11 or newer makes .venv. Name your own: make run PYTHON=/path/to/python3.12
-PYTHON = .venv/bin/python python3.13 python3.12 python3.11 python3.14 python3 python
+PYTHONS = .venv/bin/python python3.13 python3.12 python3.11 python3.14 python3 python
+PYTHON = $(PYTHONS)
+INTERPRETERS = $(PYTHON)
+
+# `make build PYTHON=3.13` names the version that the zips are for, and no interpreter.
+VERSION = $(filter 3.% local,$(PYTHON))
+build: INTERPRETERS = $(if $(VERSION),$(PYTHONS),$(PYTHON))
 
 .NOTPARALLEL:
-.PHONY: help run rebuild bench test test-long check format lock clean
+.PHONY: help run rebuild bench build plan apply destroy test test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -16,7 +22,7 @@ run: ## the whole API on http://127.0.0.1:8080, with 1,000 demo players (PORT, A
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.run
 
-rebuild: ## board, names and totals anew from the profiles, while writes go on (RESUME=1: go on with one that was stopped; CHECK=1: compare only)
+rebuild: ## board, names and totals anew from the profiles, while writes go on (ENV=dev: on AWS; RESUME=1: go on with one that was stopped; CHECK=1: compare only)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.rebuild
 
@@ -24,10 +30,27 @@ bench: ## clock every handler against the bare round trip to Valkey (MEMORY=1: w
 	@$(call install,dev.lock)
 	@exec .venv/bin/python -m scripts.bench $(if $(MEMORY),--memory)
 
+#: Ship
+build: ## the zips for Lambda: layer and functions (ARCH=arm64 PYTHON=3.13; local: this machine's own)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.build $(if $(ARCH),--arch $(ARCH)) $(if $(VERSION),--python $(VERSION))
+
+plan: ## what `make apply` would change on AWS (ENV=dev; ARGS="-out=…": more for terraform)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.infrastructure plan "$(ENV)" $(ARGS)
+
+apply: ## make AWS what terraform/ says, once you say yes (ENV=dev)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.infrastructure apply "$(ENV)" $(ARGS)
+
+destroy: ## take an environment off AWS, with its data, once you say yes (ENV=dev)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.infrastructure destroy "$(ENV)" $(ARGS)
+
 #: Prove
-test: ## all tests, on a real Valkey of their own (ARGS="-k rank": some of them)
+test: ## all tests, on a real Valkey of their own (ARGS="-k rank": some of them; COVERAGE=1: with the lines that none has run)
 	@$(call install,dev.lock)
-	@.venv/bin/pytest --cov $(ARGS)
+	@.venv/bin/pytest $(if $(COVERAGE),--cov) $(ARGS)
 
 test-long: ## the suites that try to break it, ten times larger (some minutes)
 	@$(call install,dev.lock)
@@ -36,30 +59,35 @@ test-long: ## the suites that try to break it, ten times larger (some minutes)
 	    tests/test_crash_points.py tests/test_lost_replies.py tests/test_races.py tests/test_histories.py \
 	    tests/test_model.py tests/test_fuzz.py
 
-check: ## formatting, lint, types and the contract
+check: ## formatting, lint, types, the contract and Terraform
 	@$(call install,dev.lock)
+	@$(call install,checkov.lock .checkov)
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/python -m scripts.lint_contract
+	.venv/bin/python -m scripts.terraform_docs --check
+	.venv/bin/python -m scripts.check_terraform
 
 #: Change
-format: ## rewrite the code in its one format
+format: ## rewrite the code in its one format, and what of terraform/README.md is generated
 	@$(call install,dev.lock)
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
+	.venv/bin/python -m scripts.terraform_docs
+	if command -v terraform > /dev/null; then terraform fmt -recursive terraform; fi
 
 lock: ## pin pyproject.toml's dependencies in *.lock (UPGRADE=1: the newest versions)
 	@$(call install,dev.lock)
 	@.venv/bin/python -m scripts.lock
 
-clean: ## remove what was made: .venv, caches, and the data of `make run`
-	rm -rf .venv .data .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/lint_contract/node_modules
+clean: ## remove what was made: .venv, caches, builds, and the data of `make run`
+	rm -rf .venv .checkov .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/lint_contract/node_modules
 	find functions scripts shared tests -name __pycache__ -prune -exec rm -rf {} +
 
-install = for python in $(PYTHON); do \
+install = for python in $(INTERPRETERS); do \
 	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	        $$python scripts/bootstrap.py $(1); exit; \
 	    fi; \
 	done; \
-	echo "Python 3.11 or newer is needed, and none of these is: $(PYTHON). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1
+	echo "Python 3.11 or newer is needed, and none of these is: $(INTERPRETERS). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1

@@ -1,4 +1,5 @@
 """Makes .venv and installs one lock file into it, unless that is done already: `python scripts/bootstrap.py dev.lock`.
+A second argument names another folder than .venv, for tools that clash with the rest.
 
 Runs on any Python of the right version, before anything is installed. Says each problem in one line.
 """
@@ -11,8 +12,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
-LOG = VENV / "pip.log"
 
 UNREACHABLE = re.compile(
     r"new connection|resolution|resolve|timed out|unreachable|refused|ProxyError|SSLError|CERTIFICATE_VERIFY",
@@ -24,21 +23,21 @@ class CannotInstallError(Exception):
     """What stands in the way, and what to do about it."""
 
 
-def install(lock: str) -> None:
-    """Brings .venv to what the lock file says, with this Python version. Raises CannotInstallError."""
-    stamp = VENV / f"{lock}.installed"
+def install(lock: str, venv: Path) -> None:
+    """Brings a virtual environment to what the lock file says, with this Python version. Raises CannotInstallError."""
+    stamp = venv / f"{lock}.installed"
     digest = hashlib.sha256((ROOT / lock).read_bytes()).hexdigest()
     wanted = f"{sys.version_info.major}.{sys.version_info.minor} {digest}"
-    if _text(stamp) == wanted and (VENV / "bin" / "python").exists():
+    if _text(stamp) == wanted and (venv / "bin" / "python").exists():
         return
-    if Path(sys.prefix).resolve() != VENV:
-        _make_venv()
-    print(f"Installing {lock} into .venv (the first time takes a minute) …", flush=True)
-    _pip(lock)
+    if Path(sys.prefix).resolve() != venv:
+        _make_venv(venv)
+    print(f"Installing {lock} into {venv.name} (the first time takes a minute) …", flush=True)
+    _pip(lock, venv)
     stamp.write_text(wanted)
 
 
-def _make_venv() -> None:
+def _make_venv(venv: Path) -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         package = f"python3.{sys.version_info.minor}-venv"
@@ -46,17 +45,18 @@ def _make_venv() -> None:
             f"{sys.executable} cannot make virtual environments: install its venv module (Debian, Ubuntu: "
             f"apt install {package}), or name another interpreter: make PYTHON=/path/to/python3"
         )
-    print(f"Making .venv with Python {version} …", flush=True)
+    print(f"Making {venv.name} with Python {version} …", flush=True)
     done = subprocess.run(
-        [sys.executable, "-m", "venv", "--clear", str(VENV)], check=False, capture_output=True, text=True
+        [sys.executable, "-m", "venv", "--clear", str(venv)], check=False, capture_output=True, text=True
     )
     if done.returncode != 0:
         raise CannotInstallError(f"python -m venv failed: {_last_line(done.stdout + done.stderr)}")
 
 
-def _pip(lock: str) -> None:
-    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    with LOG.open("w") as log:
+def _pip(lock: str, venv: Path) -> None:
+    log_file = venv / "pip.log"
+    command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    with log_file.open("w") as log:
         done = subprocess.run(
             [*command, "--retries", "2", "--require-hashes", "-r", lock],
             cwd=ROOT,
@@ -66,15 +66,15 @@ def _pip(lock: str) -> None:
         )
     if done.returncode == 0:
         return
-    said = LOG.read_text(errors="replace")
+    said = log_file.read_text(errors="replace")
     if UNREACHABLE.search(said):
         raise CannotInstallError(
             f"pip cannot reach the package index to install {lock}: check the network (or PIP_INDEX_URL, HTTPS_PROXY) "
-            "and try again; what pip said is in .venv/pip.log"
+            f"and try again; what pip said is in {venv.name}/pip.log"
         )
     errors = [line for line in said.splitlines() if line.startswith("ERROR:")]
     raise CannotInstallError(
-        f"pip could not install {lock}: {_last_line(errors[0] if errors else said)} (all of it: .venv/pip.log)"
+        f"pip could not install {lock}: {_last_line(errors[0] if errors else said)} (all of it: {venv.name}/pip.log)"
     )
 
 
@@ -90,7 +90,7 @@ def _text(path: Path) -> str:
 def main() -> int:
     """Installs the lock file that the command line names."""
     try:
-        install(sys.argv[1])
+        install(sys.argv[1], ROOT / (sys.argv[2] if len(sys.argv) > 2 else ".venv"))
     except CannotInstallError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,7 +1,7 @@
-"""Pins what pyproject.toml asks for in three lock files: `make lock`, or `make lock UPGRADE=1` for the newest versions.
+"""Pins what pyproject.toml asks for in the lock files: `make lock`, or `make lock UPGRADE=1` for the newest versions.
 
 The lock files hold every platform and every supported Python, with hashes. dev.lock holds everything and is made first;
-the others follow its versions, so that what is tested is what runs.
+the others follow its versions, so that what is tested is what runs. Tools with an environment of their own stand alone.
 """
 
 import os
@@ -12,9 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 LOCKS = {
-    "dev.lock": ("--extra", "local", "--extra", "dev"),
-    "local.lock": ("--extra", "local", "--constraints", "dev.lock"),
-    "layer.lock": ("--constraints", "dev.lock"),
+    "dev.lock": ("--extra", "local", "--extra", "dev", "pyproject.toml"),
+    "local.lock": ("--extra", "local", "--constraints", "dev.lock", "pyproject.toml"),
+    "layer.lock": ("--constraints", "dev.lock", "pyproject.toml"),
+    "checkov.lock": ("--group", "checkov"),
 }
 
 
@@ -23,7 +24,7 @@ def pin(lock: str, *, upgrade: bool) -> None:
     command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--no-config"]
     command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"]
     command += ["--custom-compile-command", "make lock", *LOCKS[lock], *(["--upgrade"] if upgrade else [])]
-    subprocess.run([*command, "--output-file", lock, "pyproject.toml"], cwd=ROOT, check=True)
+    subprocess.run([*command, "--output-file", lock], cwd=ROOT, check=True)
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
 """`make rebuild`: board, names and totals from the profiles alone, while writes go on; with CHECK=1 it only compares.
 
-Which Valkey: the one that VALKEY_HOST names, else that of `make run`, which is started for as long as this takes if it
-is not running. Exit status: 0 all is well, 1 there are differences (or profiles that cannot be read), 2 it cannot run.
+Which Valkey: with ENV=dev the one of that environment on AWS, which only its own reconcile function can reach; else the
+one that VALKEY_HOST names; else that of `make run`, which is started for as long as this takes if it is not running.
+Exit status: 0 all is well, 1 there are differences (or profiles that cannot be read), 2 it cannot run.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from typing import Any
 
-from scripts import embedded_valkey, local_api, schedule, signals
+from scripts import deployed, embedded_valkey, local_api, schedule, signals
 from shared import audit, config, sweeps
 from shared.board import BOARD
 from shared.problems import Unavailable
@@ -64,7 +65,8 @@ class Progress:
         self._written = now
         rate = f"{seen / self.seconds:,.0f}/s" if self.seconds > 0 else ""
         share = min(1.0, seen / self._total) if self._total else 1.0
-        text = f"{self._verb} {seen:,} players ({share:.0%}), {remark}, {rate}"
+        known = f" ({share:.0%})" if self._total else ""
+        text = f"{self._verb} {seen:,} players{known}, {remark}, {rate}"
         if self._watched:
             done = round(share * BAR_WIDTH)
             text = f"\r\033[K{'█' * done}{'░' * (BAR_WIDTH - done)} {text}"
@@ -90,12 +92,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Rebuilds or compares, in any thread. Returns the exit status."""
     given = _arguments(arguments)
     try:
+        if environment := os.environ.get("ENV", "").strip():
+            if given.check:
+                return _failed("CHECK=1 reads Valkey itself, and ENV's is out of reach: set VALKEY_HOST within its VPC")
+            reconcile = deployed.invoker(environment, "reconcile")
+            return _rebuild(reconcile, "0" if given.resume else None, 0, as_json=given.json)
         with _valkey(os.environ):
             total = _players(store())
             if given.check:
                 return _check(store(), total, as_json=given.json)
-            return _rebuild(store(), total, resume=given.resume, as_json=given.json)
+            cursor = _stopped(store()) if given.resume else None
+            return _rebuild(_local, cursor, total, as_json=given.json)
     except (
+        deployed.CannotCallError,
         local_api.CannotRunError,
         config.MisconfiguredError,
         embedded_valkey.FolderInUseError,
@@ -166,17 +175,26 @@ def _players(connection: Store) -> int:
     return int(members or keys)
 
 
-def _rebuild(connection: Store, total: int, *, resume: bool, as_json: bool) -> int:
-    cursor = None
-    if resume:
-        running = sweeps.current(connection)
-        cursor = running.number if running.position else None
-        print("Going on." if cursor else "No rebuild was stopped: beginning one.", file=sys.stderr)
+def _stopped(connection: Store) -> str | None:
+    """The number of the rebuild that was stopped, None if none was."""
+    running = sweeps.current(connection)
+    print("Going on." if running.position else "No rebuild was stopped: beginning one.", file=sys.stderr)
+    return running.number if running.position else None
+
+
+def _local(event: dict[str, Any]) -> dict[str, Any]:
+    with contextlib.redirect_stdout(_Warnings()):
+        return schedule.invoke(event, SLICE_SECONDS)
+
+
+def _rebuild(
+    reconcile: Callable[[dict[str, Any]], dict[str, Any]], cursor: str | None, total: int, *, as_json: bool
+) -> int:
     progress = Progress("Rebuilt", total)
     sums = {"swept": 0, "mended": 0, "unreadable": 0}
     finished = False
     while not finished:
-        report = _slice(cursor)
+        report = _slice(reconcile, cursor)
         cursor, finished = report["cursor"], report["finished"]
         for name in sums:
             sums[name] += report[name]
@@ -193,11 +211,10 @@ def _rebuild(connection: Store, total: int, *, resume: bool, as_json: bool) -> i
     return 1 if sums["unreadable"] else 0
 
 
-def _slice(cursor: str | None) -> dict[str, Any]:
+def _slice(reconcile: Callable[[dict[str, Any]], dict[str, Any]], cursor: str | None) -> dict[str, Any]:
     for left in reversed(range(TRIES)):
         try:
-            with contextlib.redirect_stdout(_Warnings()):
-                return schedule.invoke({"rebuild": {"cursor": cursor}}, SLICE_SECONDS)
+            return reconcile({"rebuild": {"cursor": cursor}})
         except Unavailable:
             if not left:
                 raise

@@ -20,7 +20,7 @@ import valkey
 from scripts import embedded_valkey
 from scripts import gateway as local_gateway
 from shared import config
-from tests import contract
+from tests import contract, plans, terraforms
 
 BASE_URL = os.environ.get("BASE_URL", "").rstrip("/")
 """Where the acceptance tests go instead of to a gateway of their own."""
@@ -70,6 +70,14 @@ def empty(request: pytest.FixtureRequest) -> None:
     """An empty server before each test that can reach it."""
     if not BASE_URL and {"server", "gateway"} & set(request.fixturenames):
         request.getfixturevalue("_raw").flushall()
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plans.Tree]:
+    """A copy of `terraform/`, and what it takes to plan it without AWS. Skips, by name, where there is no Terraform."""
+    terraforms.skip_unless_installed()
+    with plans.tree(tmp_path_factory.mktemp("plans")) as ready:
+        yield ready
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import io
 import itertools
 import json
@@ -21,12 +22,14 @@ from typing import Any
 import pytest
 import valkey
 
+from functions.reconcile import handler
 from scripts import embedded_valkey, rebuild
 from shared import config, players, reconcile, sweeps
 from shared.store import Store, store
 from tests import invariants, processes
+from tests.conftest import Context
 from tests.invariants import BOARD, PENDING, PLAYERS, SWEEP, TOTALS
-from tests.wires import free_port, invoker, proxy_to, silent
+from tests.wires import Invoker, free_port, invoker, proxy_to, silent
 
 COUNT = 12
 OLD = 1_700_000_000_000_000
@@ -527,3 +530,70 @@ def wait_until_under_way(raw: valkey.Valkey) -> str:
     number = raw.hget(SWEEP, "number")
     assert isinstance(number, str)
     return number
+
+
+class Lambda(http.server.BaseHTTPRequestHandler):
+    """What AWS answers when a function is invoked: the real handler's report, or the first failures of a bad day."""
+
+    invoker: Invoker
+    failures: list[str]
+    seen: list[str]
+
+    def do_POST(self) -> None:
+        """Invoke."""
+        event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.seen.append(self.path)
+        failure = self.failures.pop(0) if self.failures else None
+        report = {"errorType": failure} if failure else self.invoker.run(lambda: handler.handler(event, Context()))
+        body = json.dumps(report).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        if failure:
+            self.send_header("X-Amz-Function-Error", "Unhandled")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def pretended_lambda(server: embedded_valkey.Server, failures: list[str]) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """The environment that leads the AWS SDK to it, and the paths that were asked for."""
+    with invoker(server.port) as call:
+        kind = type("Handler", (Lambda,), {"invoker": call, "failures": failures, "seen": []})
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as listener:
+            thread = threading.Thread(target=listener.serve_forever)
+            thread.start()
+            try:
+                keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+                yield {**keys, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{listener.server_port}"}, kind.seen
+            finally:
+                listener.shutdown()
+                thread.join()
+
+
+class TestDeployed:
+    def test_it_goes_through_the_environments_reconcile_function(
+        self, raw: valkey.Valkey, server: embedded_valkey.Server
+    ) -> None:
+        plant(raw, 1234)
+        with pretended_lambda(server, ["Unavailable"]) as (environ, asked):
+            status, (facts,), _ = command(server, ENV="dev", **environ)
+        assert (status, facts["swept"], facts["mended"]) == (0, 1234, 1234)
+        assert set(asked) == {"/2015-03-31/functions/leaderboard-dev-reconcile/invocations?Qualifier=live"}
+        invariants.check(raw)
+
+    def test_what_is_wrong_is_said_in_one_sentence(self, server: embedded_valkey.Server) -> None:
+        with pretended_lambda(server, ["MisconfiguredError"]) as (environ, _):
+            status, _, said = command(server, ENV="dev", **environ)
+            assert (status, said) == (
+                2,
+                "leaderboard-dev-reconcile failed with MisconfiguredError: its log group says more\n",
+            )
+        status, _, said = command(server, ENV="nowhere")
+        assert status == 2
+        assert said.startswith("ENV=nowhere is unknown")
+        status, _, said = command(server, ENV="dev", CHECK=1)
+        assert status == 2
+        assert "VALKEY_HOST" in said

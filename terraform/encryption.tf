@@ -1,0 +1,67 @@
+# The key for what operating the system leaves behind: logs, notifications, failed events, settings of functions.
+# The cache's data has a key of its own, in modules/cache.
+
+resource "aws_kms_key" "operations" {
+  description             = "Logs, notifications and queues of ${local.name}"
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+  policy                  = data.aws_iam_policy_document.operations_key.json
+}
+
+resource "aws_kms_alias" "operations" {
+  name          = "alias/${local.name}-operations"
+  target_key_id = aws_kms_key.operations.key_id
+}
+
+# In a key's policy the resource "*" is this key, which has no ARN before it exists.
+data "aws_iam_policy_document" "operations_key" {
+  #checkov:skip=CKV_AWS_109:The account administers its own key, through the IAM policies of its roles.
+  #checkov:skip=CKV_AWS_111:A key's policy has no other resource than its key.
+  #checkov:skip=CKV_AWS_356:A key's policy has no other resource than its key.
+
+  # Without this nobody could ever change the key again; IAM policies say who of the account may do what.
+  statement {
+    sid       = "TheAccountAdministersTheKey"
+    actions   = ["kms:*"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:${local.partition}:iam::${local.account_id}:root"]
+    }
+  }
+
+  statement {
+    sid       = "LogGroupsOfThisSystem"
+    actions   = ["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["logs.${local.region}.${data.aws_partition.current.dns_suffix}"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "kms:EncryptionContext:aws:logs:arn"
+      values   = ["arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:*${local.name}*"]
+    }
+  }
+
+  statement {
+    sid       = "AlarmsAndSchedulesOfThisAccount"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com", "events.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account_id]
+    }
+  }
+}

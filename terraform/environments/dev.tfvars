@@ -1,0 +1,17 @@
+# For developers: small limits, and Terraform moves the alias at once.
+environment  = "dev"
+region       = "eu-central-1"
+alarm_emails = []
+
+cache_data_storage_gb   = { maximum = 2 }
+cache_ecpu_per_second   = { maximum = 5000 }
+snapshot_retention_days = 1
+
+availability_zone_count = 2
+log_retention_days      = 7
+
+throttling  = { rate_per_second = 100, burst = 200 }
+usage_plans = { standard = { rate_per_second = 50, burst = 100 } }
+api_keys    = { developers = "standard" }
+
+alias_mover = "terraform"

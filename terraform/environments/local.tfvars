@@ -1,0 +1,13 @@
+# An emulator of AWS on this machine, and a real Valkey beside it; `make emulate` says where, and what Python it runs.
+environment  = "local"
+region       = "eu-central-1"
+alarm_emails = []
+
+cache_data_storage_gb = { maximum = 1 }
+cache_ecpu_per_second = { maximum = 1000 }
+
+throttling  = { rate_per_second = 10000, burst = 5000 }
+usage_plans = { standard = { rate_per_second = 10000, burst = 5000 } }
+api_keys    = { developers = "standard" }
+
+alias_mover = "terraform"

@@ -1,0 +1,25 @@
+# As production, smaller: what is deployed there has been deployed here the same way.
+environment  = "staging"
+region       = "eu-central-1"
+alarm_emails = []
+
+cache_data_storage_gb = { maximum = 5 }
+cache_ecpu_per_second = { maximum = 20000 }
+
+interface_endpoints = ["elasticache"]
+
+throttling = {
+  rate_per_second = 500
+  burst           = 1000
+  methods         = { "POST /users" = { rate_per_second = 50, burst = 100 } }
+}
+usage_plans = {
+  trial    = { rate_per_second = 10, burst = 20, quota_per_month = 100000 }
+  standard = { rate_per_second = 200, burst = 400 }
+}
+api_keys = { load-test = "standard", trial = "trial" }
+waf      = { requests_per_5_minutes_per_ip = 20000 }
+
+reserved_concurrency = { reconcile = 1 }
+
+alias_mover = "codedeploy"

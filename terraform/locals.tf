@@ -1,0 +1,37 @@
+# What is computed once: names, the contract, and whether this is an emulator.
+
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+locals {
+  name     = "${var.project}-${var.environment}"
+  emulated = var.emulator != null
+
+  account_id = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+  region     = data.aws_region.current.id
+
+  contract = yamldecode(file("${path.root}/${var.contract_path}"))
+
+  cache = one([
+    for cache in module.cache : {
+      arn   = cache.arn
+      name  = cache.name
+      users = cache.users
+    }
+  ])
+
+  valkey = local.emulated ? {
+    VALKEY_HOST = var.emulator.valkey_host
+    VALKEY_PORT = tostring(var.emulator.valkey_port)
+    VALKEY_TLS  = "0"
+    } : {
+    VALKEY_HOST = one(module.cache[*].host)
+    VALKEY_PORT = tostring(one(module.cache[*].port))
+    VALKEY_TLS  = "1"
+    RES_OPTIONS = "timeout:1 attempts:2" # a name server that is silent: the resolver's own default is 5 s
+  }
+}

@@ -1,0 +1,123 @@
+# What of the contract API Gateway gets. It needs to know which requests there are, who may make them and which function
+# answers, and no more: it reads OpenAPI with the JSON Schema of draft 4 and refuses or drops what it does not know
+# (nullable, oneOf, examples, patterns for the `u` flag, references among responses), and what it would check of a request
+# it would answer in its own words, one fault at a time. So the schemas, responses, examples and prose stay behind, and the
+# one model says that a body is a JSON object. The function judges everything else and names every fault at once, on AWS as
+# on the local server.
+
+locals {
+  methods = ["get", "put", "post", "delete", "patch"] # in the order in which the local server lists them to a browser
+
+  operations = merge([
+    for path, item in var.contract.paths : {
+      for method in local.methods : "${upper(method)} ${path}" => {
+        path     = path
+        method   = method
+        id       = item[method].operationId
+        function = split(".", item[method].operationId)[0]
+        has_body = can(item[method].requestBody)
+        security = try(item[method].security, var.contract.security, [])
+        parameters = [
+          for parameter in concat(try(item.parameters, []), try(item[method].parameters, [])) :
+          try(var.contract.components.parameters[basename(parameter["$ref"])], parameter)
+        ]
+      } if contains(keys(item), method)
+    }
+  ]...)
+
+  methods_by_path = {
+    for path, item in var.contract.paths : path => [for method in local.methods : upper(method) if contains(keys(item), method)]
+  }
+
+  body = merge(
+    {
+      openapi = "3.0.1"
+      info    = { title = var.name, version = var.contract.info.version }
+
+      paths = {
+        for path, methods in local.methods_by_path : path => merge(
+          { for method in methods : lower(method) => local.requests["${method} ${path}"] },
+          { options = local.preflights[path] },
+        )
+      }
+
+      components = {
+        schemas = { JsonObject = { type = "object" } }
+        securitySchemes = {
+          for name, scheme in var.contract.components.securitySchemes : name => { for key in ["type", "in", "name"] : key => scheme[key] }
+        }
+      }
+
+      # Methods without a model, OPTIONS among them, pass. Of parameters API Gateway could only see whether they are there.
+      "x-amazon-apigateway-request-validator"  = "body"
+      "x-amazon-apigateway-request-validators" = { body = { validateRequestBody = true, validateRequestParameters = false } }
+      "x-amazon-apigateway-gateway-responses"  = local.gateway_responses
+    },
+    {
+      # A policy needs an access mode: BASIC changes nothing else; STRICT, which refuses a foreign host name, is for later.
+      for key, value in {
+        "x-amazon-apigateway-security-policy"      = var.tls_policy
+        "x-amazon-apigateway-endpoint-access-mode" = "BASIC"
+      } : key => value if var.tls_policy != null
+    },
+  )
+
+  requests = {
+    for key, operation in local.operations : key => merge(
+      {
+        security   = operation.security
+        parameters = [for one in operation.parameters : { name = one.name, in = one.in, required = one.in == "path", schema = { type = "string" } }]
+        responses  = { "200" = { description = "As the function answers" } }
+
+        "x-amazon-apigateway-integration" = {
+          type            = "aws_proxy"
+          httpMethod      = "POST" # how Lambda is called, whatever the client's method
+          uri             = var.functions[operation.function].invoke_arn
+          timeoutInMillis = 29000 # the most there is; the function's own deadline is far below
+        }
+      },
+      # API Gateway checks a body only where the Content-Type is a key here; $default is every other one, and none.
+      {
+        for key, value in {
+          requestBody = {
+            content = { for type in ["application/json", "$default"] : type => { schema = { "$ref" = "#/components/schemas/JsonObject" } } }
+          }
+        } : key => value if operation.has_body
+      },
+    )
+  }
+
+  # A browser's preflight request is answered by API Gateway alone, with what the local server answers, and needs no key.
+  preflights = {
+    for path, methods in local.methods_by_path : path => {
+      security   = []
+      parameters = [for found in regexall("\\{([^}]+)\\}", path) : { name = found[0], in = "path", required = true, schema = { type = "string" } }]
+      responses = {
+        "204" = {
+          description = "What a page may send"
+          headers     = { for name in keys(local.preflight_headers[path]) : name => { schema = { type = "string" } } }
+        }
+      }
+
+      "x-amazon-apigateway-integration" = {
+        type                = "mock"
+        requestTemplates    = { "application/json" = jsonencode({ statusCode = 204 }) }
+        passthroughBehavior = "never" # a preflight request has no body; one that has gets a 415
+        responses = {
+          default = {
+            statusCode         = "204"
+            responseParameters = { for name, value in local.preflight_headers[path] : "method.response.header.${name}" => value }
+          }
+        }
+      }
+    }
+  }
+
+  preflight_headers = {
+    for path, methods in local.methods_by_path : path => merge(local.common_headers, {
+      Access-Control-Allow-Methods = "'${join(", ", concat(methods, ["OPTIONS"]))}'"
+      Access-Control-Allow-Headers = "'Content-Type, Idempotency-Key, X-Amzn-Trace-Id, X-Api-Key'"
+      Access-Control-Max-Age       = "'600'"
+    })
+  }
+}

@@ -1,0 +1,24 @@
+output "name" {
+  description = "The cache's name, in lower case: IAM tokens are signed for it, and it is the dimension clusterId of the cache's metrics."
+  value       = aws_elasticache_serverless_cache.this.name
+}
+
+output "arn" {
+  description = "The cache's ARN, for elasticache:Connect."
+  value       = local.cache_arn
+}
+
+output "host" {
+  description = "The cache's host name, for the primary and for reads alike."
+  value       = aws_elasticache_serverless_cache.this.endpoint[0].address
+}
+
+output "port" {
+  description = "The primary's TCP port, with TLS."
+  value       = aws_elasticache_serverless_cache.this.endpoint[0].port
+}
+
+output "users" {
+  description = "The users by their roles (read, write, reconcile): name to connect as, and ARN for elasticache:Connect."
+  value       = { for role, name in local.user_names : role => { name = name, arn = "${local.elasticache_arn}:user:${name}" } }
+}

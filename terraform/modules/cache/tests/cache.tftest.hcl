@@ -1,0 +1,377 @@
+# Plans only, by the real provider, without an account: what a plan would ask AWS is given here.
+
+provider "aws" {
+  region                      = "eu-central-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+  skip_region_validation      = true
+}
+
+override_data {
+  target = data.aws_caller_identity.current
+  values = { account_id = "111122223333" }
+}
+
+# What AWS alone knows before the apply, so that one can see where it goes.
+override_resource {
+  target          = aws_kms_key.this
+  override_during = plan
+  values = {
+    arn    = "arn:aws:kms:eu-central-1:111122223333:key/00000000-0000-0000-0000-000000000000"
+    key_id = "00000000-0000-0000-0000-000000000000"
+  }
+}
+
+override_resource {
+  target          = aws_elasticache_serverless_cache.this
+  override_during = plan
+  values          = { endpoint = [{ address = "leaderboard-test.serverless.euc1.cache.amazonaws.com", port = 6379 }] }
+}
+
+variables {
+  name               = "leaderboard-test"
+  subnet_ids         = ["subnet-a", "subnet-b", "subnet-c"]
+  security_group_ids = ["sg-valkey"]
+  data_storage_gb    = { maximum = 10 }
+  ecpu_per_second    = { maximum = 20000 }
+}
+
+run "cache" {
+  command = plan
+
+  assert {
+    condition     = aws_elasticache_serverless_cache.this.engine == "valkey" && aws_elasticache_serverless_cache.this.major_engine_version == "8"
+    error_message = "The cache should be Valkey 8."
+  }
+
+  assert {
+    condition = (
+      aws_elasticache_serverless_cache.this.subnet_ids == toset(["subnet-a", "subnet-b", "subnet-c"]) &&
+      aws_elasticache_serverless_cache.this.security_group_ids == toset(["sg-valkey"])
+    )
+    error_message = "The cache should be in the subnets and security groups given, and no others."
+  }
+
+  assert {
+    condition     = aws_elasticache_serverless_cache.this.user_group_id == "leaderboard-test"
+    error_message = "Without its user group the cache would let everybody in."
+  }
+
+  assert {
+    condition     = aws_elasticache_serverless_cache.this.kms_key_id == "arn:aws:kms:eu-central-1:111122223333:key/00000000-0000-0000-0000-000000000000"
+    error_message = "The cache should be encrypted with its own key."
+  }
+
+  assert {
+    condition     = aws_elasticache_serverless_cache.this.snapshot_retention_limit == 7 && aws_elasticache_serverless_cache.this.daily_snapshot_time == "03:00"
+    error_message = "There should be daily snapshots."
+  }
+
+  assert {
+    condition = (
+      aws_elasticache_serverless_cache.this.cache_usage_limits[0].data_storage[0].unit == "GB" &&
+      aws_elasticache_serverless_cache.this.cache_usage_limits[0].data_storage[0].maximum == 10 &&
+      aws_elasticache_serverless_cache.this.cache_usage_limits[0].data_storage[0].minimum == null &&
+      aws_elasticache_serverless_cache.this.cache_usage_limits[0].ecpu_per_second[0].maximum == 20000 &&
+      aws_elasticache_serverless_cache.this.cache_usage_limits[0].ecpu_per_second[0].minimum == null
+    )
+    error_message = "The limits should be those given, and there should be no minimum that nobody asked for: it costs."
+  }
+}
+
+run "minimum" {
+  command = plan
+
+  variables {
+    data_storage_gb = { minimum = 5000, maximum = 5000 }
+    ecpu_per_second = { minimum = 1000, maximum = 15000000 }
+  }
+
+  assert {
+    condition = (
+      aws_elasticache_serverless_cache.this.cache_usage_limits[0].data_storage[0].minimum == 5000 &&
+      aws_elasticache_serverless_cache.this.cache_usage_limits[0].ecpu_per_second[0].minimum == 1000
+    )
+    error_message = "A minimum should arrive."
+  }
+}
+
+run "key" {
+  command = plan
+
+  assert {
+    condition     = aws_kms_key.this.enable_key_rotation && aws_kms_key.this.deletion_window_in_days == 30
+    error_message = "The key should be rotated, and be kept as long as possible when it is deleted."
+  }
+
+  assert {
+    condition     = aws_kms_alias.this.name == "alias/leaderboard-test-cache" && aws_kms_alias.this.target_key_id == aws_kms_key.this.key_id
+    error_message = "The key should be found by its alias."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_kms_key.this.policy).Statement :
+      statement.Effect == "Allow" && statement.Principal == { AWS = "arn:aws:iam::111122223333:root" }
+    ])
+    error_message = "The key should be for its own account and nobody else."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_kms_key.this.policy).Statement : try(
+        statement.Condition.StringEquals["kms:ViaService"] == "elasticache.eu-central-1.amazonaws.com",
+        false,
+      ) if length(regexall("kms:\\*|Encrypt|Decrypt|DataKey|CreateGrant", join(" ", flatten([statement.Action])))) > 0
+    ])
+    error_message = "The key should be used by ElastiCache alone."
+  }
+
+  assert {
+    condition = anytrue([
+      for statement in jsondecode(aws_kms_key.this.policy).Statement : contains(flatten([statement.Action]), "kms:PutKeyPolicy")
+    ])
+    error_message = "Someone should be able to change the key's policy, or AWS refuses it."
+  }
+}
+
+run "users" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(aws_elasticache_user.this)) == toset(["read", "write", "reconcile"])
+    error_message = "There should be a user for each role."
+  }
+
+  assert {
+    condition = alltrue([
+      for role, user in aws_elasticache_user.this :
+      user.user_id == "leaderboard-test-${role}" && user.user_name == user.user_id && user.engine == "valkey"
+    ])
+    error_message = "A user of IAM should have the same id and name."
+  }
+
+  assert {
+    condition = alltrue([
+      for user in aws_elasticache_user.this :
+      user.authentication_mode[0].type == "iam" && user.authentication_mode[0].passwords == null && user.passwords == null && user.no_password_required != true
+    ])
+    error_message = "Only IAM should let a user in."
+  }
+
+  assert {
+    condition     = aws_elasticache_user_group.this.engine == "valkey" && aws_elasticache_user_group.this.user_ids == toset([for user in aws_elasticache_user.this : user.user_id])
+    error_message = "The group should be of the engine valkey, which needs no default user, with these users and no others."
+  }
+
+  assert {
+    condition = alltrue([
+      for user in aws_elasticache_user.this : can(regex("^on (~\\S+ )+-@all( [+][a-z_]+)+$", user.access_string))
+    ])
+    error_message = "An access string should name its keys and its commands one by one: no category, no subcommand, no password."
+  }
+
+  assert {
+    condition = alltrue([
+      for user in aws_elasticache_user.this : !can(regex("~[*]| (allkeys|allcommands|nopass|reset)( |$)", user.access_string))
+    ])
+    error_message = "No user should have all keys or all commands."
+  }
+
+  assert {
+    condition     = aws_elasticache_user.this["read"].access_string == "on ~user:* ~leaderboard:global ~{leaderboard:global}:players ~{leaderboard:global}:totals -@all +eval_ro +evalsha_ro +hmget +ping +zcard +zrange +zrevrank"
+    error_message = "This is what an access string looks like, hash tags and all."
+  }
+}
+
+run "outputs" {
+  command = plan
+
+  assert {
+    condition     = output.name == "leaderboard-test" && output.arn == "arn:aws:elasticache:eu-central-1:111122223333:serverlesscache:leaderboard-test"
+    error_message = "Name and ARN should be known before the cache is."
+  }
+
+  assert {
+    condition     = output.host == "leaderboard-test.serverless.euc1.cache.amazonaws.com" && output.port == 6379
+    error_message = "Host and port should be those of the cache's endpoint."
+  }
+
+  assert {
+    condition = output.users == {
+      for role in ["read", "write", "reconcile"] : role => {
+        name = "leaderboard-test-${role}"
+        arn  = "arn:aws:elasticache:eu-central-1:111122223333:user:leaderboard-test-${role}"
+      }
+    }
+    error_message = "The users should be listed by role."
+  }
+}
+
+run "longest_name" {
+  command = plan
+
+  variables {
+    name = "a-name-of-thirty-characters-30"
+  }
+
+  assert {
+    condition     = alltrue([for user in aws_elasticache_user.this : length(user.user_id) <= 40])
+    error_message = "A user's id should have 40 characters at most, whatever name is accepted."
+  }
+}
+
+run "name_of_31_characters" {
+  command         = plan
+  expect_failures = [var.name]
+  variables {
+    name = "a-name-of-thirty-one-characters"
+  }
+}
+
+run "name_in_capitals" {
+  command         = plan
+  expect_failures = [var.name]
+  variables {
+    name = "Leaderboard-test"
+  }
+}
+
+run "name_with_two_dashes" {
+  command         = plan
+  expect_failures = [var.name]
+  variables {
+    name = "leaderboard--test"
+  }
+}
+
+run "name_with_a_dash_at_its_end" {
+  command         = plan
+  expect_failures = [var.name]
+  variables {
+    name = "leaderboard-"
+  }
+}
+
+run "one_subnet" {
+  command         = plan
+  expect_failures = [var.subnet_ids]
+  variables {
+    subnet_ids = ["subnet-a"]
+  }
+}
+
+run "no_security_group" {
+  command         = plan
+  expect_failures = [var.security_group_ids]
+  variables {
+    security_group_ids = []
+  }
+}
+
+run "redis_version" {
+  command         = plan
+  expect_failures = [var.major_engine_version]
+  variables {
+    major_engine_version = "8.1"
+  }
+}
+
+run "no_data" {
+  command         = plan
+  expect_failures = [var.data_storage_gb]
+  variables {
+    data_storage_gb = { maximum = 0 }
+  }
+}
+
+run "too_much_data" {
+  command         = plan
+  expect_failures = [var.data_storage_gb]
+  variables {
+    data_storage_gb = { maximum = 5001 }
+  }
+}
+
+run "part_of_a_gigabyte" {
+  command         = plan
+  expect_failures = [var.data_storage_gb]
+  variables {
+    data_storage_gb = { maximum = 1.5 }
+  }
+}
+
+run "no_minimum_of_data" {
+  command         = plan
+  expect_failures = [var.data_storage_gb]
+  variables {
+    data_storage_gb = { minimum = 0, maximum = 10 }
+  }
+}
+
+run "data_minimum_above_maximum" {
+  command         = plan
+  expect_failures = [var.data_storage_gb]
+  variables {
+    data_storage_gb = { minimum = 11, maximum = 10 }
+  }
+}
+
+run "too_few_ecpu" {
+  command         = plan
+  expect_failures = [var.ecpu_per_second]
+  variables {
+    ecpu_per_second = { maximum = 999 }
+  }
+}
+
+run "too_many_ecpu" {
+  command         = plan
+  expect_failures = [var.ecpu_per_second]
+  variables {
+    ecpu_per_second = { maximum = 15000001 }
+  }
+}
+
+run "ecpu_minimum_too_low" {
+  command         = plan
+  expect_failures = [var.ecpu_per_second]
+  variables {
+    ecpu_per_second = { minimum = 999, maximum = 20000 }
+  }
+}
+
+run "ecpu_minimum_above_maximum" {
+  command         = plan
+  expect_failures = [var.ecpu_per_second]
+  variables {
+    ecpu_per_second = { minimum = 20001, maximum = 20000 }
+  }
+}
+
+run "no_snapshots" {
+  command         = plan
+  expect_failures = [var.snapshot_retention_days]
+  variables {
+    snapshot_retention_days = 0
+  }
+}
+
+run "snapshots_for_too_long" {
+  command         = plan
+  expect_failures = [var.snapshot_retention_days]
+  variables {
+    snapshot_retention_days = 36
+  }
+}
+
+run "snapshot_time_that_is_none" {
+  command         = plan
+  expect_failures = [var.daily_snapshot_time]
+  variables {
+    daily_snapshot_time = "24:00"
+  }
+}

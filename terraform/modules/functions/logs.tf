@@ -1,0 +1,16 @@
+# Each function logs to its own group, made before it: Lambda would make one that keeps all for ever, unencrypted.
+
+resource "aws_cloudwatch_log_group" "function" {
+  #checkov:skip=CKV_AWS_338:How long logs are kept is the environment's value.
+  for_each = local.names
+
+  name              = "/aws/lambda/${each.value}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
+locals {
+  log_group_arns = {
+    for key, name in local.names : key => "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/lambda/${name}"
+  }
+}

@@ -1,0 +1,97 @@
+# The functions: one for each folder that the contract names, and reconcile. Nothing here lists them.
+
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+locals {
+  http_methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"]
+  reconcile    = "reconcile"
+
+  # sessions => ["POST /sessions", "DELETE /sessions/{sessionId}", "GET /sessions/{sessionId}"]
+  operations = {
+    for operation in flatten([
+      for path, item in var.contract.paths : [
+        for method, operation in item : { key = try(split(".", operation.operationId)[0], ""), name = "${upper(method)} ${path}" }
+        if contains(local.http_methods, method)
+      ]
+    ]) : operation.key => operation.name...
+  }
+
+  # Whom each function is to the cache, by what it does: one that only answers GET cannot write.
+  roles = merge(
+    { for key, names in local.operations : key => alltrue([for name in names : startswith(name, "GET ")]) ? "read" : "write" },
+    { (local.reconcile) = "reconcile" },
+  )
+  keys = keys(local.roles)
+
+  # ARNs are built from names, so that a plan shows policies in full.
+  names         = { for key in local.keys : key => "${var.name}-${replace(key, "_", "-")}" }
+  account       = data.aws_caller_identity.current.account_id
+  partition     = data.aws_partition.current.partition
+  region        = data.aws_region.current.id
+  function_arns = { for key in local.keys : key => "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${local.names[key]}" }
+}
+
+resource "aws_lambda_layer_version" "this" {
+  layer_name               = var.name
+  description              = "What all functions share: their dependencies and shared/."
+  filename                 = "${var.build_path}/layer.zip"
+  source_code_hash         = filebase64sha256("${var.build_path}/layer.zip")
+  compatible_architectures = [var.architecture]
+  compatible_runtimes      = [var.runtime]
+
+  # A published function keeps the layer that it was published with, even a deleted one.
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_lambda_function" "this" {
+  #checkov:skip=CKV_AWS_116:The API calls its functions synchronously; what fails of reconcile's events goes to its failures queue.
+  #checkov:skip=CKV_AWS_272:The zips are built where terraform runs, byte for byte reproducible; a signing profile is the account's to choose.
+  for_each = local.roles
+
+  function_name                  = local.names[each.key]
+  description                    = each.key == local.reconcile ? "Finishes what a crash left half-done; a schedule runs it." : substr(join(", ", local.operations[each.key]), 0, 256)
+  role                           = aws_iam_role.function[each.key].arn
+  handler                        = "functions.${each.key}.handler.handler"
+  filename                       = "${var.build_path}/functions/${each.key}.zip"
+  source_code_hash               = filebase64sha256("${var.build_path}/functions/${each.key}.zip")
+  layers                         = [aws_lambda_layer_version.this.arn]
+  runtime                        = var.runtime
+  architectures                  = [var.architecture]
+  memory_size                    = var.memory_mb
+  timeout                        = var.timeout_seconds
+  reserved_concurrent_executions = lookup(var.reserved_concurrency, each.key, -1)
+  kms_key_arn                    = var.encrypt_environment ? var.kms_key_arn : null
+  publish                        = true
+
+  environment {
+    variables = merge(var.environment, var.cache == null ? {} : {
+      VALKEY_USER      = var.cache.users[each.value].name
+      VALKEY_IAM_CACHE = var.cache.name
+    })
+  }
+
+  logging_config {
+    log_format            = "JSON"
+    log_group             = aws_cloudwatch_log_group.function[each.key].name
+    application_log_level = "INFO" # all that the functions write, metrics too: EMF lines have no level and count as INFO
+    system_log_level      = "WARN" # no START, END and REPORT lines; their numbers are in the metrics
+  }
+
+  tracing_config {
+    mode = "Active"
+  }
+
+  vpc_config {
+    subnet_ids         = var.subnet_ids
+    security_group_ids = var.security_group_ids
+  }
+
+  # Lambda looks whether the role may make network interfaces when it makes the function.
+  depends_on = [aws_iam_role_policy.function]
+}

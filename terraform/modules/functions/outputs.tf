@@ -1,0 +1,27 @@
+output "functions" {
+  description = "Every function by key (`update_score`, …, `reconcile`): its name, its ARN without a version, and its alias `live` with the ARN to call and the URI for API Gateway."
+  value = {
+    for key, function in aws_lambda_function.this : key => {
+      name           = function.function_name
+      arn            = local.function_arns[key]
+      alias          = local.alias[key].name
+      alias_arn      = local.alias_arns[key]
+      invoke_arn     = "arn:${local.partition}:apigateway:${local.region}:lambda:path/2015-03-31/functions/${local.alias_arns[key]}/invocations"
+      log_group_name = aws_cloudwatch_log_group.function[key].name
+    }
+  }
+}
+
+output "layer_arn" {
+  description = "ARN of the layer's version that the newest function versions use."
+  value       = aws_lambda_layer_version.this.arn
+}
+
+output "reconcile_failures_queue" {
+  description = "The SQS queue of reconcile's failed runs and undelivered events: name, ARN and URL."
+  value = {
+    name = aws_sqs_queue.reconcile_failures.name
+    arn  = local.failures_queue_arn
+    url  = aws_sqs_queue.reconcile_failures.url
+  }
+}

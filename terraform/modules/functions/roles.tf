@@ -1,0 +1,130 @@
+# One role per function: its own log group, its network interfaces, its traces, and the cache as its own user.
+
+# No aws:SourceAccount condition: AWS documents none for Lambda, which would refuse every function if it did not send it.
+# Only who may pass the role within this account can give it to a function.
+data "aws_iam_policy_document" "trust" {
+  statement {
+    sid     = "Lambda"
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "function" {
+  for_each = local.names
+
+  name               = each.value
+  description        = "What the function ${each.value} may do."
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+
+locals {
+  # AWSLambdaVPCAccessExecutionRole without its logs. Lambda itself calls these, with the function's role.
+  network_interface_changes = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:UnassignPrivateIpAddresses",
+  ]
+  network_interface_reads = [
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+  ]
+}
+
+data "aws_iam_policy_document" "function" {
+  for_each = local.roles
+
+  statement {
+    sid       = "WriteOwnLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${local.log_group_arns[each.key]}:*"] # its streams, which Lambda names
+  }
+
+  # The interfaces do not exist yet, so none can be named; the account and Region can. Nothing narrower: AWS documents
+  # that a function with network-interface/* in place of */* may be refused its VPC, and a condition would be one more way.
+  statement {
+    sid       = "ChangeNetworkInterfaces"
+    actions   = local.network_interface_changes
+    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account}:*/*"]
+  }
+
+  statement {
+    sid       = "ReadNetworkInterfaces"
+    actions   = local.network_interface_reads
+    resources = ["*"] # EC2's Describe* actions have no resource level
+  }
+
+  # Lambda needs the interfaces, the function's code does not: this key is only there when the code is the caller.
+  statement {
+    sid       = "NoNetworkInterfacesForTheCode"
+    effect    = "Deny"
+    actions   = concat(local.network_interface_changes, local.network_interface_reads, ["ec2:DetachNetworkInterface"])
+    resources = ["*"] # a refusal should leave nothing out
+
+    condition {
+      test     = "ArnEquals"
+      variable = "lambda:SourceFunctionArn"
+      values   = [local.function_arns[each.key]]
+    }
+  }
+
+  statement {
+    sid       = "WriteTraces"
+    actions   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+    resources = ["*"] # X-Ray has no resource level for these
+  }
+
+  dynamic "statement" {
+    for_each = var.cache == null ? [] : [var.cache]
+
+    content {
+      sid       = "ConnectAsOwnUser"
+      actions   = ["elasticache:Connect"]
+      resources = [statement.value.arn, statement.value.users[each.value].arn] # AWS asks for both
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.key == local.reconcile ? [local.failures_queue_arn] : []
+
+    content {
+      sid       = "ReportFailures"
+      actions   = ["sqs:SendMessage"]
+      resources = [statement.value]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "function" {
+  for_each = data.aws_iam_policy_document.function
+
+  name   = "function"
+  role   = aws_iam_role.function[each.key].name
+  policy = each.value.json
+}
+
+# A document of its own: a new key's ARN is known after apply only, and would hide the rest of the policy in the plan.
+data "aws_iam_policy_document" "failures_key" {
+  statement {
+    sid       = "EncryptFailures"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"] # SQS asks its senders for both
+    resources = [var.kms_key_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["sqs.${local.region}.${data.aws_partition.current.dns_suffix}"]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "failures_key" {
+  name   = "failures-key"
+  role   = aws_iam_role.function[local.reconcile].name
+  policy = data.aws_iam_policy_document.failures_key.json
+}

@@ -1,0 +1,550 @@
+# Offline: the real provider with dummy keys plans, and asks AWS nothing. The contract is a small one, so that a new route
+# breaks nothing here; the plans of the root are made from the real one.
+
+provider "aws" {
+  region                      = "eu-central-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+override_data {
+  target = data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+
+variables {
+  name = "game-test"
+  contract = {
+    paths = {
+      "/users/{userId}" = {
+        summary    = "no operation"
+        parameters = [{ name = "userId" }]
+        get        = { operationId = "get_user" }
+      }
+      "/users/{userId}/score" = { put = { operationId = "update_score" } }
+      "/sessions"             = { get = { operationId = "sessions.list" } }
+      "/sessions/{sessionId}" = {
+        get    = { operationId = "sessions.get" }
+        delete = { operationId = "sessions.delete" }
+      }
+    }
+  }
+  build_path         = "./tests/fixtures/build"
+  subnet_ids         = ["subnet-a", "subnet-b", "subnet-c"]
+  security_group_ids = ["sg-a"]
+  environment        = { VALKEY_HOST = "cache.example", VALKEY_TLS = "1" }
+  cache = {
+    arn  = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"
+    name = "game-test"
+    users = {
+      read      = { name = "game-test-read", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read" }
+      write     = { name = "game-test-write", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-write" }
+      reconcile = { name = "game-test-reconcile", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-reconcile" }
+    }
+  }
+  log_retention_days = 365
+  kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+  alias_mover        = "terraform"
+}
+
+run "functions_follow_from_the_contract" {
+  command = plan
+
+  assert {
+    condition = { for key, function in aws_lambda_function.this : key => function.function_name } == {
+      get_user     = "game-test-get-user"
+      update_score = "game-test-update-score"
+      sessions     = "game-test-sessions"
+      reconcile    = "game-test-reconcile"
+    }
+    error_message = "There should be a function for each folder that the contract names, and reconcile."
+  }
+
+  assert {
+    condition     = alltrue([for key, function in aws_lambda_function.this : function.handler == "functions.${key}.handler.handler"])
+    error_message = "A function's handler lies in the folder that its key names."
+  }
+
+  assert {
+    condition     = alltrue([for key, function in aws_lambda_function.this : function.source_code_hash == filebase64sha256("tests/fixtures/build/functions/${key}.zip")])
+    error_message = "A change of a function's zip should change the function."
+  }
+
+  assert {
+    condition     = aws_lambda_layer_version.this.source_code_hash == filebase64sha256("tests/fixtures/build/layer.zip")
+    error_message = "A change of the layer's zip should make a new version of it."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this["sessions"].description == "GET /sessions, DELETE /sessions/{sessionId}, GET /sessions/{sessionId}"
+    error_message = "A function's description should list its routes."
+  }
+}
+
+run "every_function_is_published_traced_and_inside_the_vpc" {
+  command = plan
+
+  assert {
+    condition = alltrue([for function in aws_lambda_function.this : alltrue([
+      function.publish,
+      function.architectures == tolist(["arm64"]),
+      function.runtime == "python3.13",
+      function.memory_size == 512,
+      function.timeout == 60,
+      function.tracing_config[0].mode == "Active",
+      function.vpc_config[0].subnet_ids == toset(var.subnet_ids),
+      function.vpc_config[0].security_group_ids == toset(var.security_group_ids),
+      function.kms_key_arn == var.kms_key_arn,
+      function.reserved_concurrent_executions == -1,
+    ])])
+    error_message = "Every function should be published, traced, encrypted and in the VPC, with the default size."
+  }
+
+  assert {
+    condition     = aws_lambda_layer_version.this.compatible_architectures == toset(["arm64"]) && aws_lambda_layer_version.this.compatible_runtimes == toset(["python3.13"])
+    error_message = "The layer should say for what it was built."
+  }
+}
+
+run "logs_are_json_kept_for_a_time_and_encrypted" {
+  command = plan
+
+  assert {
+    condition = alltrue([for key, function in aws_lambda_function.this : alltrue([
+      function.logging_config[0].log_format == "JSON",
+      function.logging_config[0].application_log_level == "INFO",
+      function.logging_config[0].system_log_level == "WARN",
+      function.logging_config[0].log_group == "/aws/lambda/${function.function_name}",
+      aws_cloudwatch_log_group.function[key].name == "/aws/lambda/${function.function_name}",
+      aws_cloudwatch_log_group.function[key].retention_in_days == 365,
+      aws_cloudwatch_log_group.function[key].kms_key_id == var.kms_key_arn,
+    ])])
+    error_message = "Every function should log as JSON to its own group, which has a retention and a key."
+  }
+}
+
+run "each_function_connects_only_as_its_own_user" {
+  command = plan
+
+  assert {
+    condition = { for key, function in aws_lambda_function.this : key => function.environment[0].variables.VALKEY_USER } == {
+      get_user     = "game-test-read"
+      update_score = "game-test-write"
+      sessions     = "game-test-write"
+      reconcile    = "game-test-reconcile"
+    }
+    error_message = "Who only answers GET reads; any other method writes; reconcile is itself."
+  }
+
+  assert {
+    condition = alltrue([for function in aws_lambda_function.this :
+      function.environment[0].variables.VALKEY_IAM_CACHE == "game-test" && function.environment[0].variables.VALKEY_HOST == "cache.example"
+    ])
+    error_message = "Every function should have the shared settings and the cache that its token is for."
+  }
+
+  assert {
+    condition = alltrue([for key, policy in aws_iam_role_policy.function :
+      toset(flatten([for statement in jsondecode(policy.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "elasticache:Connect")])) == toset([
+        "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test",
+        "arn:aws:elasticache:eu-central-1:123456789012:user:${aws_lambda_function.this[key].environment[0].variables.VALKEY_USER}",
+      ])
+    ])
+    error_message = "A role should connect to our cache, as the function's own user, and to nothing else."
+  }
+}
+
+run "each_function_has_a_role_of_its_own" {
+  command = plan
+
+  assert {
+    condition     = { for key, role in aws_iam_role.function : key => role.name } == { for key, function in aws_lambda_function.this : key => function.function_name }
+    error_message = "There should be a role for each function, named like it."
+  }
+
+  assert {
+    condition     = alltrue([for key, policy in aws_iam_role_policy.function : policy.role == aws_iam_role.function[key].name])
+    error_message = "A policy should be attached to its own function's role."
+  }
+
+  assert {
+    condition = alltrue([for role in aws_iam_role.function : jsondecode(role.assume_role_policy).Statement == [{
+      Sid       = "Lambda"
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "lambda.amazonaws.com" }
+    }]])
+    error_message = "Only Lambda should take a role."
+  }
+
+  assert {
+    condition = alltrue([for key, policy in aws_iam_role_policy.function : jsonencode(jsondecode(policy.policy).Statement[0]) == jsonencode({
+      Sid      = "WriteOwnLogs"
+      Effect   = "Allow"
+      Action   = ["logs:PutLogEvents", "logs:CreateLogStream"]
+      Resource = "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/game-test-${replace(key, "_", "-")}:*"
+    })])
+    error_message = "A function should write to its own log group only, and make none."
+  }
+
+  assert {
+    condition = alltrue([for policy in aws_iam_role_policy.function : toset(flatten([
+      for statement in jsondecode(policy.policy).Statement : statement.Action if statement.Effect == "Allow" && statement.Resource == "*"
+    ])) == toset(["ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"])])
+    error_message = "Only actions without a resource level should be allowed on all resources."
+  }
+
+  assert {
+    condition = alltrue([for policy in aws_iam_role_policy.function : length([
+      for action in flatten([for statement in jsondecode(policy.policy).Statement : statement.Action]) : action if strcontains(action, "*")
+    ]) == 0])
+    error_message = "No action should be a pattern."
+  }
+
+  assert {
+    condition = alltrue([for key, policy in aws_iam_role_policy.function : length(setsubtract(
+      flatten([for statement in jsondecode(policy.policy).Statement : statement.Action if statement.Effect == "Allow" && startswith(flatten([statement.Action])[0], "ec2:")]),
+      flatten([for statement in jsondecode(policy.policy).Statement : statement.Action if statement.Effect == "Deny" && statement.Resource == "*" &&
+      try(statement.Condition.ArnEquals["lambda:SourceFunctionArn"], "") == "arn:aws:lambda:eu-central-1:123456789012:function:${aws_lambda_function.this[key].function_name}"]),
+    )) == 0])
+    error_message = "What Lambda may do with network interfaces, the function's code may not."
+  }
+
+  assert {
+    condition = alltrue([for key, policy in aws_iam_role_policy.function :
+      contains(flatten([for statement in jsondecode(policy.policy).Statement : statement.Action]), "sqs:SendMessage") == (key == "reconcile")
+    ])
+    error_message = "Only reconcile should send to the failures queue."
+  }
+}
+
+run "terraform_moves_the_alias" {
+  command = plan
+
+  assert {
+    condition     = length(aws_lambda_alias.moved_by_terraform) == 4 && length(aws_lambda_alias.moved_by_codedeploy) == 0
+    error_message = "Every function should have one alias, which follows its version."
+  }
+
+  assert {
+    condition     = alltrue([for alias in aws_lambda_alias.moved_by_terraform : alias.name == "live"])
+    error_message = "The alias should be live."
+  }
+
+  assert {
+    condition     = length(aws_lambda_provisioned_concurrency_config.this) == 0
+    error_message = "Nothing should be kept warm unless asked for."
+  }
+}
+
+run "codedeploy_moves_the_alias" {
+  command = plan
+
+  variables {
+    alias_mover             = "codedeploy"
+    provisioned_concurrency = { get_user = 2 }
+    reserved_concurrency    = { get_user = 20, reconcile = 1 }
+  }
+
+  assert {
+    condition     = length(aws_lambda_alias.moved_by_terraform) == 0 && length(aws_lambda_alias.moved_by_codedeploy) == 4
+    error_message = "Every function should have one alias, which stays where a deployment moved it."
+  }
+
+  assert {
+    condition     = alltrue([for alias in aws_lambda_alias.moved_by_codedeploy : alias.name == "live"])
+    error_message = "The alias should be live."
+  }
+
+  assert {
+    condition = (
+      { for key, warm in aws_lambda_provisioned_concurrency_config.this : key => [warm.function_name, warm.qualifier, warm.provisioned_concurrent_executions] } ==
+      { get_user = ["game-test-get-user", "live", 2] }
+    )
+    error_message = "The environments that were asked for should be kept warm behind the alias."
+  }
+
+  assert {
+    condition = { for key, function in aws_lambda_function.this : key => function.reserved_concurrent_executions } == {
+      get_user     = 20
+      update_score = -1
+      sessions     = -1
+      reconcile    = 1
+    }
+    error_message = "Concurrency should be reserved where it was asked for only."
+  }
+
+  assert {
+    condition     = output.functions["get_user"].alias == "live" && aws_cloudwatch_event_target.reconcile.arn == output.functions["reconcile"].alias_arn
+    error_message = "Callers should call the alias, whoever moves it."
+  }
+}
+
+run "callers_get_the_alias" {
+  command = plan
+
+  assert {
+    condition = output.functions["update_score"] == {
+      name           = "game-test-update-score"
+      arn            = "arn:aws:lambda:eu-central-1:123456789012:function:game-test-update-score"
+      alias          = "live"
+      alias_arn      = "arn:aws:lambda:eu-central-1:123456789012:function:game-test-update-score:live"
+      invoke_arn     = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-central-1:123456789012:function:game-test-update-score:live/invocations"
+      log_group_name = "/aws/lambda/game-test-update-score"
+    }
+    error_message = "The output should tell callers the alias, known when planning."
+  }
+
+  assert {
+    condition     = keys(output.functions) == ["get_user", "reconcile", "sessions", "update_score"]
+    error_message = "The output should have every function."
+  }
+}
+
+run "a_schedule_runs_reconcile" {
+  command = plan
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.reconcile.schedule_expression == "rate(1 minute)"
+    error_message = "Reconcile should run every minute by default."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.reconcile.arn == "arn:aws:lambda:eu-central-1:123456789012:function:game-test-reconcile:live"
+    error_message = "The schedule should call reconcile's alias."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_lambda_permission.reconcile.function_name == "game-test-reconcile",
+      aws_lambda_permission.reconcile.qualifier == "live",
+      aws_lambda_permission.reconcile.principal == "events.amazonaws.com",
+      aws_lambda_permission.reconcile.action == "lambda:InvokeFunction",
+      aws_lambda_permission.reconcile.source_arn == "arn:aws:events:eu-central-1:123456789012:rule/${aws_cloudwatch_event_rule.reconcile.name}",
+    ])
+    error_message = "Only our rule should be allowed to call reconcile's alias."
+  }
+
+  assert {
+    condition     = aws_lambda_function_recursion_config.reconcile.recursive_loop == "Terminate"
+    error_message = "Reconcile should never call itself in a circle."
+  }
+}
+
+run "what_reconcile_never_did_is_kept" {
+  command = plan
+
+  assert {
+    condition     = aws_sqs_queue.reconcile_failures.name == "game-test-reconcile-failures" && aws_sqs_queue.reconcile_failures.kms_master_key_id == var.kms_key_arn && aws_sqs_queue.reconcile_failures.message_retention_seconds == 1209600
+    error_message = "The failures queue should be encrypted with our key and keep messages for the 14 days that SQS allows."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_event_target.reconcile.dead_letter_config[0].arn == output.reconcile_failures_queue.arn
+      && aws_lambda_function_event_invoke_config.reconcile.destination_config[0].on_failure[0].destination == output.reconcile_failures_queue.arn
+      && output.reconcile_failures_queue.arn == "arn:aws:sqs:eu-central-1:123456789012:game-test-reconcile-failures"
+    )
+    error_message = "What was not delivered and what failed should go to the failures queue."
+  }
+
+  assert {
+    condition     = aws_lambda_function_event_invoke_config.reconcile.function_name == "game-test-reconcile" && aws_lambda_function_event_invoke_config.reconcile.qualifier == "live"
+    error_message = "Events go to the alias: that is where their failures have to be handled."
+  }
+
+  assert {
+    condition = jsondecode(aws_sqs_queue_policy.reconcile_failures.policy).Statement == [{
+      Sid       = "ScheduleMaySend"
+      Effect    = "Allow"
+      Action    = "sqs:SendMessage"
+      Principal = { Service = "events.amazonaws.com" }
+      Resource  = "arn:aws:sqs:eu-central-1:123456789012:game-test-reconcile-failures"
+      Condition = { ArnEquals = { "aws:SourceArn" = "arn:aws:events:eu-central-1:123456789012:rule/game-test-reconcile" } }
+    }]
+    error_message = "Only our rule should send to the queue by its policy."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.function["reconcile"].policy).Statement : statement.Resource if flatten([statement.Action]) == ["sqs:SendMessage"]] == [
+      "arn:aws:sqs:eu-central-1:123456789012:game-test-reconcile-failures"
+    ]
+    error_message = "Reconcile should send to its failures queue, and to no other."
+  }
+
+  assert {
+    condition = aws_iam_role_policy.failures_key.role == "game-test-reconcile" && jsonencode(jsondecode(aws_iam_role_policy.failures_key.policy).Statement) == jsonencode([{
+      Sid       = "EncryptFailures"
+      Effect    = "Allow"
+      Action    = ["kms:GenerateDataKey", "kms:Decrypt"]
+      Resource  = var.kms_key_arn
+      Condition = { StringEquals = { "kms:ViaService" = "sqs.eu-central-1.amazonaws.com" } }
+    }])
+    error_message = "Reconcile should use the key through SQS only."
+  }
+}
+
+run "without_a_cache_nobody_connects_by_iam" {
+  command = plan
+
+  variables {
+    cache               = null
+    encrypt_environment = false
+  }
+
+  assert {
+    condition = alltrue([for policy in aws_iam_role_policy.function :
+      !contains(flatten([for statement in jsondecode(policy.policy).Statement : statement.Action]), "elasticache:Connect")
+    ])
+    error_message = "Without a cache there is nothing to connect to by IAM."
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables == tomap(var.environment) && function.kms_key_arn == null])
+    error_message = "Without a cache there should be the shared settings only."
+  }
+}
+
+run "values_become_the_functions" {
+  command = plan
+
+  variables {
+    architecture       = "x86_64"
+    runtime            = "python3.11"
+    memory_mb          = 1769
+    timeout_seconds    = 30
+    log_retention_days = 7
+    reconcile_schedule = "cron(0/5 * * * ? *)"
+  }
+
+  assert {
+    condition = alltrue([for function in aws_lambda_function.this :
+      function.architectures == tolist(["x86_64"]) && function.runtime == "python3.11" && function.memory_size == 1769 && function.timeout == 30
+    ])
+    error_message = "The values should become the functions' own."
+  }
+
+  assert {
+    condition     = aws_lambda_layer_version.this.compatible_architectures == toset(["x86_64"]) && aws_lambda_layer_version.this.compatible_runtimes == toset(["python3.11"])
+    error_message = "The layer should be for the same architecture and runtime."
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_cloudwatch_log_group.function : group.retention_in_days == 7]) && aws_cloudwatch_event_rule.reconcile.schedule_expression == "cron(0/5 * * * ? *)"
+    error_message = "Retention and schedule should be the values."
+  }
+}
+
+run "refuses_what_lambda_does_not_take" {
+  command = plan
+
+  variables {
+    name               = "Game_Test"
+    architecture       = "arm"
+    runtime            = "python3.14"
+    memory_mb          = 64
+    timeout_seconds    = 901
+    subnet_ids         = []
+    security_group_ids = []
+    environment        = { AWS_REGION = "eu-central-1" }
+    log_retention_days = 100
+    alias_mover        = "somebody"
+    reconcile_schedule = "rate(1 minutes)"
+  }
+
+  expect_failures = [
+    var.name, var.architecture, var.runtime, var.memory_mb, var.timeout_seconds, var.subnet_ids, var.security_group_ids, var.environment,
+    var.log_retention_days, var.alias_mover, var.reconcile_schedule,
+  ]
+}
+
+run "refuses_other_bad_values" {
+  command = plan
+
+  variables {
+    memory_mb          = 10241
+    timeout_seconds    = 0
+    environment        = { VALKEY_USER = "game-test-write" }
+    reconcile_schedule = "cron(0/5 * * * *)"
+  }
+
+  expect_failures = [var.memory_mb, var.timeout_seconds, var.environment, var.reconcile_schedule]
+}
+
+run "refuses_too_many_settings" {
+  command = plan
+
+  variables {
+    environment = { LONG = format("%3900s", "x") }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "refuses_to_reserve_for_an_unknown_function" {
+  command = plan
+
+  variables {
+    reserved_concurrency = { update_scores = 10 }
+  }
+
+  expect_failures = [var.reserved_concurrency]
+}
+
+run "refuses_to_warm_an_unknown_function" {
+  command = plan
+
+  variables {
+    provisioned_concurrency = { get_users = 1 }
+  }
+
+  expect_failures = [var.provisioned_concurrency]
+}
+
+run "refuses_more_warm_than_reserved" {
+  command = plan
+
+  variables {
+    reserved_concurrency    = { get_user = 5 }
+    provisioned_concurrency = { get_user = 6 }
+  }
+
+  expect_failures = [var.provisioned_concurrency]
+}
+
+run "refuses_a_cache_without_a_role" {
+  command = plan
+
+  variables {
+    cache = {
+      arn   = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"
+      name  = "game-test"
+      users = { read = { name = "game-test-read", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read" } }
+    }
+  }
+
+  expect_failures = [var.cache]
+}
+
+run "refuses_an_operation_without_a_function" {
+  command = plan
+
+  variables {
+    contract = { paths = { "/users" = { post = { summary = "no operationId" } } } }
+  }
+
+  expect_failures = [var.contract]
+}
+
+run "refuses_a_route_to_reconcile" {
+  command = plan
+
+  variables {
+    contract = { paths = { "/reconcile" = { post = { operationId = "reconcile.now" } } } }
+  }
+
+  expect_failures = [var.contract]
+}

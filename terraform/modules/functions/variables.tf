@@ -1,0 +1,229 @@
+variable "name" {
+  description = "What every name begins with, project and environment: \"leaderboard-dev\"."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,38}[a-z0-9]$", var.name))
+    error_message = "name is 2 to 40 lower-case letters, digits and dashes: a function's and a role's name have at most 64 characters."
+  }
+}
+
+variable "contract" {
+  description = "The decoded OpenAPI document. Each operationId names the function that answers: the folder of functions/ before the dot."
+  type        = any
+  nullable    = false
+
+  validation {
+    condition = alltrue(flatten([
+      for item in values(var.contract.paths) : [
+        for method, operation in item : can(regex("^[a-z][a-z_]*(\\.[a-z_]+)?$", operation.operationId)) && !can(regex("^${local.reconcile}\\b", operation.operationId))
+        if contains(local.http_methods, method)
+      ]
+    ]))
+    error_message = "Every operation of the contract needs an operationId such as get_user or sessions.create; reconcile is none, it has no route."
+  }
+}
+
+variable "build_path" {
+  description = "Folder that `make build` wrote: layer.zip, and functions/<key>.zip for every function."
+  type        = string
+  nullable    = false
+}
+
+variable "architecture" {
+  description = "Instruction set that the layer was built for: arm64 or x86_64."
+  type        = string
+  nullable    = false
+  default     = "arm64"
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.architecture)
+    error_message = "architecture is arm64 or x86_64."
+  }
+}
+
+variable "runtime" {
+  description = "Lambda runtime that the layer was built for."
+  type        = string
+  nullable    = false
+  default     = "python3.13"
+
+  validation {
+    condition     = contains(["python3.11", "python3.12", "python3.13"], var.runtime)
+    error_message = "runtime is python3.11, python3.12 or python3.13: the code needs 3.11, and this provider knows nothing newer than 3.13."
+  }
+}
+
+variable "memory_mb" {
+  description = "Memory of each function in MB; CPU comes in proportion, a whole one at 1,769 MB."
+  type        = number
+  nullable    = false
+  default     = 512
+
+  validation {
+    condition     = var.memory_mb >= 128 && var.memory_mb <= 10240 && floor(var.memory_mb) == var.memory_mb
+    error_message = "memory_mb is a whole number from 128 to 10240."
+  }
+}
+
+variable "timeout_seconds" {
+  description = <<-EOT
+    Seconds after which Lambda ends a run. The gateway answers 504 after 29 s whatever stands here; a request keeps to the
+    handler's own deadline (DEADLINE_SECONDS, at most 28), and the rest of the time is for reconcile.
+  EOT
+  type        = number
+  nullable    = false
+  default     = 60
+
+  validation {
+    condition     = var.timeout_seconds >= 1 && var.timeout_seconds <= 900 && floor(var.timeout_seconds) == var.timeout_seconds
+    error_message = "timeout_seconds is a whole number from 1 to 900."
+  }
+}
+
+variable "subnet_ids" {
+  description = "Private subnets of the functions, one per availability zone."
+  type        = list(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.subnet_ids) > 0
+    error_message = "subnet_ids needs at least one subnet: outside the VPC no function reaches the cache."
+  }
+}
+
+variable "security_group_ids" {
+  description = "Security groups of the functions, 1 to 5. The same for all, so that they share network interfaces."
+  type        = list(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.security_group_ids) >= 1 && length(var.security_group_ids) <= 5
+    error_message = "security_group_ids are 1 to 5 groups."
+  }
+}
+
+variable "environment" {
+  description = "Settings that all functions share, by environment variable; shared/config.py lists them."
+  type        = map(string)
+  nullable    = false
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Z][A-Z0-9_]+$", name)) && (!startswith(name, "AWS_") || startswith(name, "AWS_XRAY_"))])
+    error_message = "environment takes names in upper case; those that begin with AWS_ are Lambda's own."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.environment), ["VALKEY_USER", "VALKEY_IAM_CACHE"])) == 0
+    error_message = "VALKEY_USER and VALKEY_IAM_CACHE differ by function and come from `cache`."
+  }
+
+  validation {
+    condition     = sum(concat([0], [for name, value in var.environment : length(name) + length(value)])) <= 3840
+    error_message = "environment has more than 3,840 characters: Lambda allows 4 KB, and a function's own settings are to come."
+  }
+}
+
+variable "encrypt_environment" {
+  description = "Whether the settings are encrypted with kms_key_arn too, not only with Lambda's own key. False in an emulator that forgets a function's key: each plan would change each function."
+  type        = bool
+  nullable    = false
+  default     = true
+}
+
+variable "cache" {
+  description = "The cache, and its user of each role: read, write and reconcile. Null in an emulator: functions then connect without IAM."
+  type = object({
+    arn   = string
+    name  = string
+    users = map(object({ name = string, arn = string }))
+  })
+  default = null
+
+  validation {
+    condition     = var.cache == null ? true : length(setsubtract(["read", "write", "reconcile"], keys(var.cache.users))) == 0
+    error_message = "cache.users needs read, write and reconcile."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that log events are kept."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days is a number that CloudWatch Logs takes: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+  }
+}
+
+variable "kms_key_arn" {
+  description = <<-EOT
+    ARN of the key for logs, settings and the failures queue. Its policy must allow, for this account and Region:
+    logs.<region>.amazonaws.com to Encrypt*, Decrypt*, ReEncrypt*, GenerateDataKey* and Describe* the log groups; events.amazonaws.com
+    to Decrypt and GenerateDataKey*; IAM policies of the account to grant the rest (reconcile's role, whoever applies).
+  EOT
+  type        = string
+  nullable    = false
+}
+
+variable "alias_mover" {
+  description = "Who moves the alias `live` to a new version: terraform (on apply) or codedeploy (`make deploy`, bit by bit)."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = contains(["terraform", "codedeploy"], var.alias_mover)
+    error_message = "alias_mover is terraform or codedeploy."
+  }
+}
+
+# { reconcile = 1 } is sensible where the account has the usual 1,000: no two runs at once. It is no default, because
+# Lambda keeps 100 unreserved, and a new account has but 10 in all.
+variable "reserved_concurrency" {
+  description = "Runs at once that a function may have at most and that are kept for it, by function; 0 stops it. Free, but taken from the account's own limit."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.reserved_concurrency), local.keys)) == 0
+    error_message = "reserved_concurrency names no function: ${join(", ", setsubtract(keys(var.reserved_concurrency), local.keys))}. There are ${join(", ", local.keys)}."
+  }
+
+  validation {
+    condition     = alltrue([for runs in values(var.reserved_concurrency) : runs >= 0 && floor(runs) == runs])
+    error_message = "reserved_concurrency is a whole number from 0 for each function."
+  }
+}
+
+variable "provisioned_concurrency" {
+  description = "Execution environments that are kept warm behind the alias, by function. They cost by the hour."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.provisioned_concurrency), local.keys)) == 0
+    error_message = "provisioned_concurrency names no function: ${join(", ", setsubtract(keys(var.provisioned_concurrency), local.keys))}. There are ${join(", ", local.keys)}."
+  }
+
+  validation {
+    condition     = alltrue([for key, warm in var.provisioned_concurrency : warm >= 1 && floor(warm) == warm && warm <= lookup(var.reserved_concurrency, key, warm)])
+    error_message = "provisioned_concurrency is a whole number from 1 for each function, and no more than what is reserved for it."
+  }
+}
+
+variable "reconcile_schedule" {
+  description = "How often reconcile runs: an EventBridge rate or cron expression."
+  type        = string
+  nullable    = false
+  default     = "rate(1 minute)"
+
+  validation {
+    condition     = can(regex("^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\(\\S+( \\S+){5}\\))$", var.reconcile_schedule))
+    error_message = "reconcile_schedule is such as rate(1 minute), rate(5 minutes), or cron() of six fields."
+  }
+}

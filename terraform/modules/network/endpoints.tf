@@ -1,0 +1,62 @@
+# Nothing here is needed to run the system: the cache brings its own endpoint into the cache subnets, its passwords are
+# signed locally, and Lambda ships logs and traces outside the VPC.
+
+locals {
+  has_interface_endpoints = length(var.interface_endpoints) > 0
+  has_endpoints           = local.has_interface_endpoints || length(var.gateway_endpoints) > 0
+
+  # Names no action or resource: what a caller may do is said by the caller's role. Said here is whose callers and, for
+  # the two services that everybody's data lies in, whose data: no key carried in from elsewhere gets anything out.
+  endpoint_policy_statement = {
+    Effect    = "Allow"
+    Principal = { AWS = "*" } # narrowed to this account by the condition
+    Action    = "*"           # of the endpoint's one service
+    Resource  = "*"           # of the endpoint's one service
+  }
+}
+
+data "aws_prefix_list" "gateway" {
+  for_each = var.gateway_endpoints
+
+  name = "com.amazonaws.${local.region}.${each.key}"
+}
+
+resource "aws_vpc_endpoint" "gateway" {
+  for_each = var.gateway_endpoints
+
+  vpc_id            = aws_vpc.this.id
+  vpc_endpoint_type = "Gateway"
+  service_name      = "com.amazonaws.${local.region}.${each.key}"
+  route_table_ids   = [aws_route_table.function.id]
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [merge(local.endpoint_policy_statement, {
+      Sid       = "CallersAndDataOfThisAccount"
+      Condition = { StringEquals = { "aws:PrincipalAccount" = local.account_id, "aws:ResourceAccount" = local.account_id } }
+    })]
+  })
+
+  tags = { Name = "${var.name}-${each.key}" }
+}
+
+resource "aws_vpc_endpoint" "interface" {
+  for_each = var.interface_endpoints
+
+  vpc_id              = aws_vpc.this.id
+  vpc_endpoint_type   = "Interface"
+  service_name        = "com.amazonaws.${local.region}.${each.key}"
+  subnet_ids          = values(aws_subnet.function)[*].id
+  security_group_ids  = [aws_security_group.endpoint[0].id]
+  private_dns_enabled = true
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [merge(local.endpoint_policy_statement, {
+      Sid       = "CallersOfThisAccount"
+      Condition = { StringEquals = { "aws:PrincipalAccount" = local.account_id } }
+    })]
+  })
+
+  tags = { Name = "${var.name}-${each.key}" }
+}

@@ -1,0 +1,315 @@
+# The first five are what a studio sets; the rest has defaults, or differs by environment (environments/*.tfvars).
+
+variable "environment" {
+  description = "Which environment this is, e.g. \"dev\": part of every name, so that several can share an account."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{0,11}$", var.environment))
+    error_message = "environment is 1 to 12 lower-case letters and digits, a letter first."
+  }
+}
+
+variable "region" {
+  description = "AWS Region that everything is made in, e.g. \"eu-central-1\"."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region is a Region's code, such as eu-central-1, not a zone's and not a name."
+  }
+}
+
+variable "alarm_emails" {
+  description = "Addresses that get every alarm, once their owner has followed the link in the confirmation mail."
+  type        = set(string)
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.alarm_emails : can(regex("^[^@[:space:],;<>]+@[^@[:space:],;<>]+\\.[^@[:space:],;<>.]+$", email))])
+    error_message = "Each of alarm_emails is one bare address such as on-call@example.com."
+  }
+}
+
+variable "cache_data_storage_gb" {
+  description = "Limits of what the cache stores, in GB, 1 to 5,000. A million players are about half a GB. At the maximum sessions and receipts are evicted, then writes fail. A minimum is billed whether used or not."
+  type = object({
+    minimum = optional(number)
+    maximum = number
+  })
+  nullable = false
+}
+
+variable "cache_ecpu_per_second" {
+  description = "Limits of the cache's work, in ElastiCache processing units a second, 1,000 to 15,000,000. One board is one slot, which does about 30,000. A minimum is kept at hand and billed whether used or not."
+  type = object({
+    minimum = optional(number)
+    maximum = number
+  })
+  nullable = false
+}
+
+# Names
+
+variable "project" {
+  description = "What every name begins with, e.g. \"leaderboard\"."
+  type        = string
+  nullable    = false
+  default     = "leaderboard"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.project)) && length(var.project) <= 17
+    error_message = "project is 1 to 17 lower-case letters, digits and single dashes, a letter first: with the environment it is part of names of at most 40 characters."
+  }
+}
+
+variable "tags" {
+  description = "Tags that everything gets, beside Project, Environment and ManagedBy."
+  type        = map(string)
+  nullable    = false
+  default     = {}
+}
+
+# Network
+
+variable "cidr_block" {
+  description = "The VPC's IPv4 addresses, in CIDR notation, /16 to /24."
+  type        = string
+  nullable    = false
+  default     = "10.40.0.0/16"
+}
+
+variable "availability_zone_count" {
+  description = "How many availability zones the functions use, 1 to 6; the cache uses as many, but at least 2."
+  type        = number
+  nullable    = false
+  default     = 3
+}
+
+variable "gateway_endpoints" {
+  description = "Services that the functions reach by a gateway endpoint, which is free: \"s3\", \"dynamodb\". None is needed."
+  type        = set(string)
+  nullable    = false
+  default     = []
+}
+
+variable "interface_endpoints" {
+  description = "Services that the functions reach by an interface endpoint, at about $7.3 a zone and month each (us-east-1, 2026). None is needed: \"elasticache\" is the control plane only, commands to the cache do not go through it."
+  type        = set(string)
+  nullable    = false
+  default     = []
+}
+
+# Cache
+
+variable "valkey_major_version" {
+  description = "Valkey's major version. It can be raised and never lowered."
+  type        = string
+  nullable    = false
+  default     = "8"
+}
+
+variable "snapshot_retention_days" {
+  description = "How long each daily snapshot of the cache is kept, in days, 1 to 35."
+  type        = number
+  nullable    = false
+  default     = 7
+}
+
+variable "daily_snapshot_time" {
+  description = "When the daily snapshot is taken, HH:MM in UTC."
+  type        = string
+  nullable    = false
+  default     = "03:00"
+}
+
+# Functions
+
+variable "contract_path" {
+  description = "The OpenAPI document, the only list of routes, seen from this folder."
+  type        = string
+  nullable    = false
+  default     = "../functions/openapi.yaml"
+}
+
+variable "build_path" {
+  description = "Where `make build` wrote <architecture>-<runtime>/layer.zip and functions/, seen from this folder."
+  type        = string
+  nullable    = false
+  default     = "../build"
+}
+
+variable "architecture" {
+  description = "Instruction set of the functions, arm64 or x86_64; `make build ARCH=` builds for it."
+  type        = string
+  nullable    = false
+  default     = "arm64"
+}
+
+variable "runtime" {
+  description = "Lambda runtime of the functions, e.g. \"python3.13\"; `make build PYTHON=` builds for it."
+  type        = string
+  nullable    = false
+  default     = "python3.13"
+}
+
+variable "memory_mb" {
+  description = "Memory of each function in MB, 128 to 10,240; CPU comes in proportion."
+  type        = number
+  nullable    = false
+  default     = 512
+}
+
+variable "timeout_seconds" {
+  description = "Seconds after which Lambda ends a run. A request ends far sooner, by deadline_seconds; the rest is for reconcile."
+  type        = number
+  nullable    = false
+  default     = 60
+}
+
+variable "deadline_seconds" {
+  description = "Seconds that all work of a request with the cache may take, retry included, before it is answered 503."
+  type        = number
+  nullable    = false
+  default     = 2.5
+
+  validation {
+    condition     = var.deadline_seconds >= 0.1 && var.deadline_seconds <= 28
+    error_message = "deadline_seconds is from 0.1 to 28: the gateway gives up after 29 s."
+  }
+}
+
+variable "settings" {
+  description = "Settings of the leaderboard by environment variable, e.g. { SCORE_MAX = \"1000000\" }; the README lists them."
+  type        = map(string)
+  nullable    = false
+  default     = {}
+
+  validation {
+    condition     = length([for name in keys(var.settings) : name if startswith(name, "VALKEY_") || name == "DEADLINE_SECONDS"]) == 0
+    error_message = "settings takes neither DEADLINE_SECONDS (set deadline_seconds) nor VALKEY_… names, which come from the cache."
+  }
+}
+
+variable "reserved_concurrency" {
+  description = "Runs at once that a function may have at most and that are kept for it, by function, e.g. { reconcile = 1 }."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+}
+
+variable "provisioned_concurrency" {
+  description = "Execution environments that are kept warm, by function, e.g. { update_score = 5 }. They cost by the hour."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+}
+
+variable "reconcile_schedule" {
+  description = "How often reconcile runs: an EventBridge rate or cron expression."
+  type        = string
+  nullable    = false
+  default     = "rate(1 minute)"
+}
+
+# API
+
+variable "stage_name" {
+  description = "Name of the API's stage, the first part of every path on AWS's own host name."
+  type        = string
+  nullable    = false
+  default     = "v1"
+}
+
+variable "throttling" {
+  description = "Requests per second, and at once, that each method takes from everybody together; `methods` overrides it by operation, e.g. \"PUT /users/{userId}/score\"."
+  type = object({
+    rate_per_second = number
+    burst           = number
+    methods         = optional(map(object({ rate_per_second = number, burst = number })), {})
+  })
+  nullable = false
+}
+
+variable "usage_plans" {
+  description = "What one API key may use, by tier: requests per second, at once, and per month (null: as many as come)."
+  type = map(object({
+    rate_per_second = number
+    burst           = number
+    quota_per_month = optional(number)
+  }))
+  nullable = false
+}
+
+variable "api_keys" {
+  description = "API keys to make: the tier of each by the key's name, e.g. { my-game = \"standard\" }."
+  type        = map(string)
+  nullable    = false
+}
+
+variable "waf" {
+  description = "The firewall before the API, or null for none: how many requests one IP address may make in 5 minutes."
+  type        = object({ requests_per_5_minutes_per_ip = number })
+  default     = null
+}
+
+variable "domain" {
+  description = "A host name of one's own, with the ARN of its certificate in this Region and, if Route 53 is to point it here, the id of its zone; null for AWS's name, which is switched off where there is one."
+  type        = object({ name = string, certificate_arn = string, hosted_zone_id = optional(string) })
+  default     = null
+}
+
+variable "tls_policy" {
+  description = "Which TLS the API speaks, e.g. \"SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09\"; null for AWS's default. Not yet seen on AWS with this provider version."
+  type        = string
+  default     = null
+}
+
+variable "detailed_metrics" {
+  description = "Whether CloudWatch gets metrics for each method of the API, which cost extra."
+  type        = bool
+  nullable    = false
+  default     = false
+}
+
+# Operations
+
+variable "log_retention_days" {
+  description = "How long all logs are kept, in days; a value that CloudWatch Logs takes."
+  type        = number
+  nullable    = false
+  default     = 30
+}
+
+variable "latency_p99_milliseconds" {
+  description = "The slowest that one request in a hundred may be, in milliseconds at the gateway, before an alarm goes off."
+  type        = number
+  nullable    = false
+  default     = 1000
+}
+
+variable "alias_mover" {
+  description = "Who moves the functions' alias `live` to a new version: \"terraform\" at once on apply, or \"codedeploy\" bit by bit with `make deploy`."
+  type        = string
+  nullable    = false
+}
+
+variable "deployment_config" {
+  description = "How CodeDeploy moves traffic, e.g. \"CodeDeployDefault.LambdaCanary10Percent5Minutes\"; only where alias_mover is codedeploy."
+  type        = string
+  nullable    = false
+  default     = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
+}
+
+variable "emulator" {
+  description = "Null on AWS. Else the Valkey beside an AWS emulator, which has no ElastiCache, CodeDeploy, WAF or provisioned concurrency: these are left out, everything else is the same."
+  type        = object({ valkey_host = string, valkey_port = number })
+  default     = null
+
+  validation {
+    condition     = var.emulator == null ? true : var.emulator.valkey_port >= 1 && var.emulator.valkey_port <= 65535
+    error_message = "emulator.valkey_port is from 1 to 65535."
+  }
+}

@@ -1,0 +1,27 @@
+terraform {
+  required_version = ">= 1.11" # locks the state in S3 itself
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+
+  # Where the state lies is the account's: bootstrap/ makes the bucket, `make plan ENV=…` names it.
+  backend "s3" {}
+}
+
+provider "aws" {
+  region = var.region
+
+  # An emulator knows no real account. What stands here does nothing on AWS, where it is false.
+  skip_credentials_validation = local.emulated
+  skip_metadata_api_check     = local.emulated
+  skip_region_validation      = local.emulated
+  s3_use_path_style           = local.emulated
+
+  default_tags {
+    tags = merge({ Project = var.project, Environment = var.environment, ManagedBy = "terraform" }, var.tags)
+  }
+}

@@ -1,0 +1,148 @@
+"""What `terraform plan` would make, in every environment, held to the rules of plan_rules.py.
+
+The provider is the real one; for who and where it is it asks an emulator of AWS, which is told nothing else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests import packets, plan_rules
+from tests.plan_rules import RULES, Rule
+from tests.plans import EMULATED, ENVIRONMENTS, Plan, Tree
+from tests.terraforms import ROOT
+
+NETWORK = {
+    "name": "leaderboard-test",
+    "interface_endpoints": ["elasticache"],
+    "flow_log_retention_days": 7,
+    "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000000",
+}
+"""What the network takes when it is applied by itself."""
+
+APPLIED = "applied"
+
+KINDS = ("function", "cache")
+
+ON_AWS = [name for name in ENVIRONMENTS if name != EMULATED]
+
+MakePlan = Callable[[str], Plan]
+
+
+@pytest.fixture(scope="module")
+def planned(tree: Tree) -> MakePlan:
+    """The plan of an environment; all are begun with the first, and the network is applied."""
+    for name in ENVIRONMENTS:
+        tree.start(name, name)
+    tree.start_applying(APPLIED, "network", NETWORK)
+    return tree.plan
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_it_keeps_the_rule(planned: MakePlan, environment: str, rule: Rule) -> None:
+    assert rule(planned(environment)) == []
+
+
+def test_nothing_is_emulated_that_no_emulator_has(planned: MakePlan) -> None:
+    assert plan_rules.nothing_that_no_emulator_has(planned(EMULATED)) == []
+
+
+def test_staging_has_what_production_has(planned: MakePlan) -> None:
+    assert plan_rules.differences_are_values(planned("staging"), planned("prod")) == []
+
+
+def test_no_configuration_asks_which_environment_it_is() -> None:
+    for path in (ROOT / "terraform").rglob("*.tf"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"var\.environment\s*[!=]=|[!=]=\s*var\.environment", text), path.name
+
+
+def test_a_rule_of_an_acl_is_where_its_key_says(planned: MakePlan) -> None:
+    network = planned(APPLIED)
+    assert plan_rules.acl_rules_are_where_their_keys_say(network) == []
+    assert len(network.of("aws_network_acl_rule")) >= 12
+
+
+class TestTheWalker:
+    """A rule that finds nothing to look at keeps itself."""
+
+    @pytest.mark.parametrize("environment", ON_AWS)
+    def test_it_meets_every_pair_of_subnets(self, planned: MakePlan, environment: str) -> None:
+        plan = planned(environment)
+        subnets = {kind: [one for one in plan.of("aws_subnet") if f".{kind}[" in one.address] for kind in KINDS}
+        functions = {host.subnet.name for host in plan_rules._function_hosts(plan)}
+        caches = {host.subnet.name for host in plan_rules._cache_hosts(plan)}
+        assert functions == {one.address for one in subnets["function"]}
+        assert caches == {one.address for one in subnets["cache"]}
+        assert min(len(functions), len(caches)) >= 2
+        assert all(host.subnet.acl for host in (*plan_rules._function_hosts(plan), *plan_rules._cache_hosts(plan)))
+
+    @pytest.mark.parametrize("environment", ENVIRONMENTS)
+    def test_it_meets_every_function(self, planned: MakePlan, environment: str) -> None:
+        functions = {one.key for one in planned(environment).of("aws_lambda_function")}
+        assert functions == {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+
+    @pytest.mark.parametrize("environment", ENVIRONMENTS)
+    def test_it_reads_every_policy_but_the_listed(self, planned: MakePlan, environment: str) -> None:
+        plan = planned(environment)
+        read = {resource.address for resource, _ in plan_rules.policy_statements(plan)}
+        unread = plan_rules.unknown_policies(plan)
+        assert unread == set(plan_rules.UNKNOWN_POLICIES)
+        for resource in plan.of(*plan_rules.POLICIES):
+            assert resource.address in read or resource.block in unread
+
+    def test_no_exception_outlives_its_use(self, planned: MakePlan) -> None:
+        plans = [planned(name) for name in ENVIRONMENTS]
+        used = {plan_rules.allowed_by(sid, *star) for plan in plans for _, sid, star in plan_rules.stars(plan)}
+        assert used == set(plan_rules.STARS)
+        blocks = {resource.block for plan in plans for resource in plan.resources}
+        assert set(plan_rules.OPEN) | set(plan_rules.ONLY_SOMEWHERE) <= blocks
+        assert set(plan_rules.ENCRYPTED) | set(plan_rules.POLICIES) - {"aws_iam_policy"} <= set().union(
+            *(plan.types for plan in plans)
+        )
+
+
+class TestPackets:
+    """The simulation itself, on a network of two subnets."""
+
+    def test_an_answer_needs_a_rule_of_the_acl_and_none_of_the_group(self) -> None:
+        there, back = packets.Entry(True, 6379, 6379, "10.0.1.0/24"), packets.Entry(False, 1024, 65535, "10.0.1.0/24")
+        assert refusal((there, back)) is None
+        assert "drops the answer" in str(refusal((there,)))
+
+    def test_the_first_rule_decides(self) -> None:
+        there, back = packets.Entry(True, 6379, 6379, "10.0.1.0/24"), packets.Entry(False, 1024, 65535, "10.0.1.0/24")
+        closed = packets.Entry(True, 0, 65535, "10.0.0.0/8", allow=False)
+        assert "does not let it out" in str(refusal((closed, there, back)))
+        assert refusal((there, closed, back)) is None
+
+    def test_the_answer_goes_to_the_port_that_the_client_picked(self) -> None:
+        there, back = packets.Entry(True, 6379, 6379, "10.0.1.0/24"), packets.Entry(False, 32768, 60999, "10.0.1.0/24")
+        assert refusal((there, back), client_port=40000) is None
+        assert "drops the answer" in str(refusal((there, back), client_port=1024))
+
+    def test_within_a_subnet_the_groups_alone_decide(self) -> None:
+        subnet = packets.Subnet("a", ipaddress.IPv4Network("10.0.0.0/24"), ())
+        one, other = (packets.Host(subnet, subnet.block[number], MEMBERS) for number in (4, 5))
+        stranger = packets.Host(subnet, subnet.block[6], ())
+        assert packets.refusal(one, other, 6379, 40000) is None
+        assert "lets it out" in str(packets.refusal(stranger, other, 6379, 40000))
+        assert "lets it in" in str(packets.refusal(packets.Host(subnet, subnet.block[6], OUT_ONLY), other, 6379, 40000))
+
+
+MEMBERS = (("members", (packets.Entry(True, 6379, 6379, "members"), packets.Entry(False, 6379, 6379, "members"))),)
+OUT_ONLY = (("others", (packets.Entry(True, 6379, 6379, "members"),)),)
+
+
+def refusal(acl: tuple[packets.Entry, ...], client_port: int = 40000) -> str | None:
+    """Who stops a connection to port 6379 of a subnet that lets in and out whatever comes."""
+    anything = (packets.Entry(True, 0, 65535, "0.0.0.0/0"), packets.Entry(False, 0, 65535, "0.0.0.0/0"))
+    here = packets.Subnet("here", ipaddress.IPv4Network("10.0.0.0/24"), acl)
+    there = packets.Subnet("there", ipaddress.IPv4Network("10.0.1.0/24"), anything)
+    source, target = (packets.Host(subnet, subnet.block[4], MEMBERS) for subnet in (here, there))
+    return packets.refusal(source, target, 6379, client_port)
