@@ -37,6 +37,8 @@ def invoker(environment: str, key: str) -> Callable[[dict[str, Any]], dict[str, 
         try:
             answer = client.invoke(FunctionName=name, Qualifier=ALIAS, Payload=json.dumps(event))
         except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and _may_pass(error.response["ResponseMetadata"]["HTTPStatusCode"]):
+                raise Unavailable from None
             raise CannotCallError(f"{name} in {region} cannot be called: {error}") from None
         said = json.loads(answer["Payload"].read())
         if "FunctionError" not in answer:
@@ -46,3 +48,8 @@ def invoker(environment: str, key: str) -> Callable[[dict[str, Any]], dict[str, 
         raise CannotCallError(f"{name} failed with {said.get('errorType')}: its log group says more")
 
     return invoke
+
+
+def _may_pass(status: int) -> bool:
+    """Whether Lambda was busy: the schedule's own run has the function's concurrency, say."""
+    return status == 429 or status >= 500

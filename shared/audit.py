@@ -43,7 +43,7 @@ class Sums(NamedTuple):
     players: int = 0
     games: int = 0
     score: int = 0
-    high_score: int = 0
+    high_score: int | None = None
 
     def with_(self, sights: Sequence[Sight]) -> Sums:
         """These and some more players."""
@@ -52,7 +52,10 @@ class Sums(NamedTuple):
             self.players + len(states),
             self.games + sum(int(state.games_played) for state in states),
             self.score + sum(int(state.score) for state in states),
-            max([self.high_score, *(int(state.best_score) for state in states)]),
+            max(
+                [*([] if self.high_score is None else [self.high_score]), *(int(state.best_score) for state in states)],
+                default=None,
+            ),
         )
 
 
@@ -127,7 +130,7 @@ def compare(sight: Sight) -> list[Difference]:
 
 def totals(before: Fingerprint, sums: Sums) -> list[Difference]:
     """How the totals are different from what the profiles sum up to."""
-    expected = (sums.games, sums.score, sums.high_score)
+    expected = (sums.games, sums.score, sums.high_score or 0)
     return [
         Difference("totals", "", f"{name} {should}", f"{name} {found or ''}".rstrip())
         for name, should, found in zip(TOTALS, expected, before.totals, strict=True)

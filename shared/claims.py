@@ -10,6 +10,9 @@ from shared.store import Command, Script, Store
 
 RELEASE = Script("release", writes=True)
 
+SPARE_SECONDS = 60
+"""More than the time from an attempt's claim to its receipt."""
+
 
 class Claim(NamedTuple):
     """What a key is bound to: a digest of the payload, the id it names, and a time that goes with it ('' for none)."""
@@ -24,9 +27,12 @@ def claim_key(key: Key) -> str:
     return f"submission:{key.name}"
 
 
-def command(key: Key, own: Claim, lifetime_seconds: int) -> Command:
-    """The command that binds the key if nothing has yet; its reply is for `read`."""
-    return ("SET", claim_key(key), " ".join(own), "NX", "GET", "EX", lifetime_seconds)
+def command(key: Key, own: Claim, receipt_seconds: int) -> Command:
+    """The command that binds the key if nothing has yet; its reply is for `read`.
+
+    The claim outlives the receipt of this attempt, which without it nobody would find.
+    """
+    return ("SET", claim_key(key), " ".join(own), "NX", "GET", "EX", receipt_seconds + SPARE_SECONDS)
 
 
 def read(reply: str | None, own: Claim) -> Claim:
@@ -37,11 +43,16 @@ def read(reply: str | None, own: Claim) -> Claim:
     return standing
 
 
-def take(store: Store, key: Key, named: str, lifetime_seconds: int) -> Claim:
+def take(store: Store, key: Key, named: str, receipt_seconds: int) -> Claim:
     """Binds the key to an id, or finds the id that it is bound to, in one round trip. Raises KeyReused."""
     own = Claim(key.digest, named)
-    (reply,) = store.ask(command(key, own, lifetime_seconds))
+    (reply,) = store.ask(command(key, own, receipt_seconds))
     return read(reply, own)
+
+
+def prolong(store: Store, key: Key, receipt_seconds: int) -> None:
+    """Has a claim of an earlier attempt, which came to nothing, outlive the receipt of the one that did it."""
+    store.ask(("EXPIRE", claim_key(key), receipt_seconds + SPARE_SECONDS))
 
 
 def release(store: Store, key: Key, claim: Claim) -> None:

@@ -121,12 +121,15 @@ def create(
         return _submit(store, rules, None, chosen, "create", score, username, email)
     claim = claims.take(store, key, chosen, rules.receipt_seconds)
     try:
-        return _submit(store, rules, key, claim.named, "create", score, username, email)
+        created = _submit(store, rules, key, claim.named, "create", score, username, email)
     except Unavailable:
         raise
     except Problem:
         claims.release(store, key, claim)
         raise
+    if claim.named != chosen and not created.replayed:
+        claims.prolong(store, key, rules.receipt_seconds)
+    return created
 
 
 def submit(

@@ -70,8 +70,11 @@ def create(
         raise UserNotFound
     session = _session(claim, user_id, session_data)
     keys = [session_key(claim.named), opened_key(claim.named)]
-    (opened,) = store.ask(OPEN.call(keys, orjson.dumps(session), lifetime_seconds, receipt_seconds))
-    return Opened(session, replayed=not opened and claim != own)
+    (opened,) = store.ask(OPEN.call(keys, orjson.dumps(session), lifetime_seconds, receipt_seconds, own.named))
+    replayed = opened != own.named
+    if not replayed and claim != own:
+        claims.prolong(store, key, receipt_seconds)
+    return Opened(session, replayed)
 
 
 def find(store: Store, session_id: str) -> orjson.Fragment:

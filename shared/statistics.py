@@ -31,7 +31,7 @@ def publish(store: Store) -> None:
 def read(store: Store) -> Statistics:
     """The totals of this moment, in one round trip."""
     totals, total_players = store.ask(("HMGET", TOTALS, "totalGames", "totalScore", "highScore"), ("ZCARD", BOARD))
-    games, score, high = (int(total or 0) for total in totals)
+    games, score, high = (_whole(total) for total in totals)
     return {
         "totalGames": games,
         "totalScore": score,
@@ -39,3 +39,8 @@ def read(store: Store) -> Statistics:
         "averageScore": round(score / games, 2) if games else 0,
         "totalPlayers": total_players,
     }
+
+
+def _whole(total: str | None) -> int:
+    """A total; 0 for one that is missing, or malformed until a sweep has counted anew."""
+    return int(total) if total and total.isascii() and total.removeprefix("-").isdigit() else 0

@@ -44,7 +44,11 @@ data "aws_iam_policy_document" "operations_key" {
     condition {
       test     = "ArnLike"
       variable = "kms:EncryptionContext:aws:logs:arn"
-      values   = ["arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:*${local.name}*"]
+      values = [
+        "arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:*${local.name}*",
+        # API Gateway names its execution log itself, by the API's id, which is not known yet.
+        "arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:API-Gateway-Execution-Logs_*/${var.stage_name}",
+      ]
     }
   }
 

@@ -90,6 +90,8 @@ NOT_ENCRYPTED_IN_AN_EMULATOR = {
 }
 """Types that have their key on AWS only, each with the reason."""
 
+LOGS_CONTEXT = "kms:EncryptionContext:aws:logs:arn"
+
 NO_KEYS = {"kms_data_key_reuse_period_seconds"}
 """Arguments with kms in their name that take no key."""
 
@@ -425,6 +427,26 @@ def everything_is_encrypted(plan: Plan) -> list[str]:
     return found
 
 
+def keys_are_for_the_log_groups(plan: Plan) -> list[str]:
+    """CloudWatch Logs shows a key the group's ARN, and the key's policy has to know it; else no group is made."""
+    patterns = [
+        pattern.partition(":log-group:")[2]
+        for key in plan.of("aws_kms_key")
+        for statement in _statements(key.value("policy"))
+        for pattern in _many(statement.get("Condition", {}).get("ArnLike", {}).get(LOGS_CONTEXT, []))
+    ]
+    stages = [stage.value("stage_name") for stage in plan.of("aws_api_gateway_stage")]
+    named = {
+        group.address: group.value("name") or f"API-Gateway-Execution-Logs_abc123/{stages[0]}"
+        for group in plan.of("aws_cloudwatch_log_group")
+    }
+    return [
+        f"{address}: its key's policy does not know {name}"
+        for address, name in named.items()
+        if not any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]
+
+
 def logs_end(plan: Plan) -> list[str]:
     """Every log group keeps its logs for a time, and every function writes to one that the plan makes."""
     found = [
@@ -655,6 +677,7 @@ RULES: tuple[Rule, ...] = (
     each_function_connects_as_its_own_user,
     permissions_name_the_alias_and_the_caller,
     everything_is_encrypted,
+    keys_are_for_the_log_groups,
     logs_end,
     nothing_is_public,
     no_secret_is_written_down,

@@ -330,3 +330,24 @@ def test_reconcile_twice_at_once_beside_writes_makes_nothing_wrong(
         with workers.at_work(), ThreadPoolExecutor(2) as threads:
             list(threads.map(run, range(2)))
         invariants.settle(raw)
+
+
+BESIDE = {
+    "totals": ("{leaderboard:global}:totals", ("totalGames", "totalScore", "highScore", "sweep", "sweeps")),
+    "sweep": ("{leaderboard:global}:sweep", ("number", "position", "totalGames", "totalScore", "highScore")),
+}
+
+
+@pytest.mark.parametrize("malformed", ["", "x", "1e3", "1.5", "-", " 7"])
+@pytest.mark.parametrize(("key", "name"), [(key, name) for key, names in BESIDE.values() for name in names])
+def test_a_malformed_total_or_sweep_stops_no_write_and_is_healed(
+    invoke: Invoke, raw: valkey.Valkey, key: str, name: str, malformed: str
+) -> None:
+    for step in HISTORY:
+        act(invoke, *step)
+    if key == invariants.SWEEP:  # one is running
+        reconcile.run(Store(Settings("127.0.0.1", raw.connection_pool.connection_kwargs["port"])))
+    raw.hset(key, name, malformed)
+    assert act(invoke, "ada", 5, "increment").status == 200
+    assert act(invoke, "dora", 70, "create").status == 201
+    invariants.settle(raw, damaged=True)

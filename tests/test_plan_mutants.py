@@ -394,6 +394,12 @@ MUTANTS = (
         (("encryption.tf", "enable_key_rotation     = true", "enable_key_rotation     = false"),),
     ),
     Mutant(
+        "a key that does not know API Gateway's own log",
+        plan_rules.keys_are_for_the_log_groups,
+        r"aws_cloudwatch_log_group\.execution: its key's policy does not know API-Gateway-Execution-Logs_abc123/v1",
+        (("encryption.tf", "log-group:API-Gateway-Execution-Logs_*/", "log-group:API-Gateway-Logs_*/"),),
+    ),
+    Mutant(
         "logs that are kept for ever",
         plan_rules.logs_end,
         r"aws_cloudwatch_log_group\.function\S+: kept for ever",

@@ -17,6 +17,7 @@ if intent then redis.call('ZREM', pending, intent) end
 local LIMB = 1e12
 local function add(total, number)
   local sign, digits = string.match(total or '0', '^(-?)(%d+)$')
+  if not digits then sign, digits = '', '0' end -- malformed: the next sweep counts anew
   local high, low = tonumber(string.sub(digits, 1, -13)) or 0, tonumber(string.sub(digits, -12))
   if sign == '-' then high, low = -high, -low end
   local rest = math.fmod(number, LIMB)
@@ -37,7 +38,7 @@ local function move(key, held, held_score, held_games)
   else
     all_games = add(add(all_games, -held_games), tonumber(games))
     all_score = add(add(all_score, -held_score), tonumber(score))
-    if not high_score or tonumber(best) > tonumber(high_score) then high_score = best end
+    if tonumber(best) > (tonumber(string.match(high_score or '', '^-?%d+$') or '') or -math.huge) then high_score = best end
   end
   redis.call('HSET', key, 'totalGames', all_games, 'totalScore', all_score, 'highScore', high_score or '0')
 end
@@ -59,7 +60,7 @@ if wanted then
     mended = 1
   end
   counted_in = tonumber(counted_in)
-  local swept = tonumber(redis.call('HGET', totals, 'sweep') or '0')
+  local swept = tonumber(redis.call('HGET', totals, 'sweep') or '') or 0
   local sweeping = tonumber(redis.call('HGET', sweep, 'number') or '')
   move(totals, counted_in >= swept, tonumber(seen_score), tonumber(seen_games))
   if sweeping then move(sweep, counted_in == sweeping, tonumber(seen_score), tonumber(seen_games)) end

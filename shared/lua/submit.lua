@@ -50,8 +50,11 @@ else
   if largest_step ~= '' and math.abs(after - before) > tonumber(largest_step) then return {'step', largest_step} end
   if games > LARGEST then return {'games', text(LARGEST)} end
 end
-if after < tonumber(lowest) then return {'below', lowest} end
-if after > tonumber(highest) then return {'above', highest} end
+-- A score that stays what it is is nobody's to refuse, even where the bounds have been moved since.
+if operator == 'create' or after ~= before then
+  if after < tonumber(lowest) then return {'below', lowest} end
+  if after > tonumber(highest) then return {'above', highest} end
+end
 
 -- Newer than any revision that the board ever saw, even where this slot has lost its last writes.
 revision = text(math.max((tonumber(revision) or 0) + 1, time[1] * 1000000 + time[2]))

@@ -6,10 +6,13 @@
 
 local totals, sweep = unpack(KEYS)
 local number, position = unpack(redis.call('HMGET', sweep, 'number', 'position'))
+local last = string.match(redis.call('HGET', totals, 'sweeps') or '', '^%d+$') or '0'
+-- One that somebody has made unreadable is none: the next begins anew.
+if not (string.match(number or '', '^%d+$') and string.match(position or '', '^%l+ %d+$')) then number = false end
 
 if ARGV[1] == 'new' or (ARGV[1] == 'join' and not number) then
   -- By the clock, so that no sweep has the number of another, even where the totals were lost.
-  number = math.max(tonumber(redis.call('HGET', totals, 'sweeps') or '0') + 1, tonumber(redis.call('TIME')[1]))
+  number = math.max(tonumber(last) + 1, tonumber(redis.call('TIME')[1]))
   number = string.format('%.0f', number)
   redis.call('HSET', totals, 'sweeps', number)
   position = 'profiles 0'
@@ -25,4 +28,4 @@ elseif ARGV[1] == 'move' and number == ARGV[2] and position == ARGV[3] then
     redis.call('DEL', sweep)
   end
 end
-return {number or redis.call('HGET', totals, 'sweeps') or '0', number and position or ''}
+return {number or last, number and position or ''}

@@ -28,3 +28,6 @@ reserved_concurrency    = { reconcile = 1 }
 provisioned_concurrency = { update_score = 2, leaderboard = 2 }
 
 alias_mover = "codedeploy"
+
+# TLS 1.2 with forward secrecy, and 1.3; without it AWS takes 1.0 as well.
+tls_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"

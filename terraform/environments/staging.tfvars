@@ -23,3 +23,6 @@ waf      = { requests_per_5_minutes_per_ip = 20000 }
 reserved_concurrency = { reconcile = 1 }
 
 alias_mover = "codedeploy"
+
+# TLS 1.2 with forward secrecy, and 1.3; without it AWS takes 1.0 as well.
+tls_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"

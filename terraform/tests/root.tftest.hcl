@@ -135,9 +135,12 @@ run "the_key_serves_the_logs_of_this_system_only" {
 
   assert {
     condition = one([
-      for statement in jsondecode(aws_kms_key.operations.policy).Statement : statement.Condition.ArnLike["kms:EncryptionContext:aws:logs:arn"]
+      for statement in jsondecode(aws_kms_key.operations.policy).Statement : tolist(statement.Condition.ArnLike["kms:EncryptionContext:aws:logs:arn"])
       if statement.Sid == "LogGroupsOfThisSystem"
-    ]) == "arn:aws:logs:eu-central-1:123456789012:log-group:*leaderboard-test*"
+      ]) == tolist([
+      "arn:aws:logs:eu-central-1:123456789012:log-group:*leaderboard-test*",
+      "arn:aws:logs:eu-central-1:123456789012:log-group:API-Gateway-Execution-Logs_*/v1",
+    ])
     error_message = "CloudWatch Logs should use the key for this system's log groups only."
   }
 }

@@ -5,7 +5,7 @@ resource "aws_api_gateway_domain_name" "this" {
 
   domain_name              = var.domain.name
   regional_certificate_arn = var.domain.certificate_arn
-  security_policy          = "TLS_1_2" # takes 1.2 and 1.3; the strictest that provider 5.100 knows. See var.tls_policy.
+  security_policy          = "TLS_1_2" # the strictest that provider 5.100 knows; a request is held to the API's own, var.tls_policy
 
   endpoint_configuration {
     types = ["REGIONAL"]

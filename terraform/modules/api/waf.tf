@@ -19,7 +19,7 @@ resource "aws_wafv2_web_acl" "this" {
   count = var.waf == null ? 0 : 1
 
   name        = var.name
-  description = "Shields the leaderboard's API"
+  description = "Shields the API of ${var.name}" # WAF takes no apostrophe
   scope       = "REGIONAL"
 
   default_action {
