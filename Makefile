@@ -10,7 +10,7 @@ VERSION = $(filter 3.% local,$(PYTHON))
 build: INTERPRETERS = $(if $(VERSION),$(PYTHONS),$(PYTHON))
 
 .NOTPARALLEL:
-.PHONY: help run rebuild bench build plan apply destroy test test-long check format lock clean
+.PHONY: help run emulate rebuild bench build plan apply destroy test test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -21,6 +21,10 @@ help: ## list the targets
 run: ## the whole API on http://127.0.0.1:8080, with 1,000 demo players (PORT, API_KEY, RATE_LIMIT, VALKEY_HOST, DEMO)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.run
+
+emulate: ## all of terraform/ on an emulated AWS, with real functions and a real Valkey, until Ctrl-C (PORT, KEEP=1, LOCALSTACK_HOST, VALKEY_HOST)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.emulate
 
 rebuild: ## board, names and totals anew from the profiles, while writes go on (ENV=dev: on AWS; RESUME=1: go on with one that was stopped; CHECK=1: compare only)
 	@$(call install,local.lock)
@@ -82,7 +86,7 @@ lock: ## pin pyproject.toml's dependencies in *.lock (UPGRADE=1: the newest vers
 	@.venv/bin/python -m scripts.lock
 
 clean: ## remove what was made: .venv, caches, builds, and the data of `make run`
-	rm -rf .venv .checkov .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/lint_contract/node_modules
+	rm -rf .venv .checkov .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/lint_contract/node_modules
 	find functions scripts shared tests -name __pycache__ -prune -exec rm -rf {} +
 
 install = for python in $(INTERPRETERS); do \

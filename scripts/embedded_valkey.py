@@ -6,7 +6,6 @@ import importlib.util
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,22 +16,13 @@ from typing import IO, cast
 from valkey import Valkey
 from valkey.exceptions import ConnectionError, ResponseError
 
+from scripts import children
+
 HOST = "127.0.0.1"
 START_SECONDS = 20
 STOP_SECONDS = 5
 START_ATTEMPTS = 5
 LOG_TAIL_LINES = 15
-
-# The interpreter becomes the server after it asked Linux to end it with us, however we end (1 is PR_SET_PDEATHSIG, 15
-# is SIGTERM). Done there and not in preexec_fn, which is unsafe once this process has threads.
-BECOME_SERVER = """
-import ctypes, os, sys
-parent, *command = sys.argv[1:]
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, 15)
-if os.getppid() == int(parent):
-    os.execv(command[0], command)
-"""
 
 
 class FolderInUseError(Exception):
@@ -141,7 +131,7 @@ def _spawn(folder: Path, lock: IO[str], port: int, bus_port: int, *, durable: bo
     options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     with _log(folder).open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", BECOME_SERVER, str(os.getpid()), str(_binary()), *options],
+            children.mortal([str(_binary()), *options]),
             env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -48,13 +48,13 @@ def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
 def function_name(environment: str, key: str) -> str:
     """The name of a function on AWS, as terraform/ makes it. Raises CannotRunError for an unknown environment."""
     _check_environment(environment)
-    return f"{_value(environment, 'project')}-{_value(environment, 'environment')}-{key.replace('_', '-')}"
+    return f"{value(environment, 'project')}-{value(environment, 'environment')}-{key.replace('_', '-')}"
 
 
 def region(environment: str) -> str:
     """Where an environment is. Raises CannotRunError for an unknown one."""
     _check_environment(environment)
-    return _value(environment, "region") or ""
+    return value(environment, "region") or ""
 
 
 def data_folder(environment: str) -> Path:
@@ -120,7 +120,7 @@ def _check_backend() -> None:
 
 
 def _check_build(environment: str) -> None:
-    architecture, runtime = _value(environment, "architecture"), _value(environment, "runtime")
+    architecture, runtime = value(environment, "architecture"), value(environment, "runtime")
     try:
         wanted = build.target(architecture or build.ARCHITECTURE, (runtime or build.PYTHON).removeprefix("python"))
     except build.CannotBuildError as error:
@@ -133,7 +133,7 @@ def _check_build(environment: str) -> None:
         )
 
 
-def _value(environment: str, variable: str) -> str | None:
+def value(environment: str, variable: str) -> str | None:
     """What a text variable of the root is in an environment: its own value, or the default."""
     own = (TERRAFORM / "environments" / f"{environment}.tfvars").read_text()
     if found := re.search(rf'^{variable}\s*=\s*"([^"]*)"', own, re.MULTILINE):

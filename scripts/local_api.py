@@ -43,7 +43,8 @@ def run(environ: MutableMapping[str, str]) -> None:
             has_demo = is_embedded or environ.get("DEMO", "").strip() == "1"
             if has_demo and (created := demo.fill(store, settings.rules)):
                 print(f"Created {created} demo players.")
-            print(_welcome(f"http://{gateway.HOST}:{port}", environ.get("API_KEY", ""), store, settings.rules))
+            base_url = f"http://{gateway.HOST}:{port}"
+            print(welcome(base_url, environ.get("API_KEY", ""), _demo_player(store), settings.rules))
             with schedule.running(seconds):
                 gateway.serve(app, sock)
     except (config.MisconfiguredError, embedded_valkey.FolderInUseError, embedded_valkey.CannotStartError) as error:
@@ -100,16 +101,15 @@ def check_answers(settings: config.Settings) -> None:
         ) from None
 
 
-def _welcome(base_url: str, api_keys: str, store: Store, rules: config.Rules) -> str:
-    """What to try next: three lines that work when pasted."""
+def welcome(base_url: str, api_keys: str, user_id: str | None, rules: config.Rules) -> str:
+    """What to try next, in three lines that work when pasted: with a player who is there, or with a new one."""
     key = api_keys.partition(",")[0].strip()
     curl = f"curl -H {shlex.quote(f'x-api-key: {key}')}" if key else "curl"
     json = "-H 'content-type: application/json' -d"
     score = min(max(SCORE, rules.score_min), rules.score_max)
-    try:
-        user_id = players.find(store, PLAYER)["userId"]
+    if user_id:
         write = f"""{curl} -X PUT {base_url}/users/{user_id}/score {json} '{{"score": {score}}}'"""
-    except UserNotFound:
+    else:
         user_id = f"player-{secrets.token_hex(4)}"
         body = f'{{"userId": "{user_id}", "username": "Ada", "email": "ada@example.com", "score": {score}}}'
         write = f"{curl} {base_url}/users {json} '{body}'"
@@ -121,3 +121,11 @@ def _welcome(base_url: str, api_keys: str, store: Store, rules: config.Rules) ->
             f"  {curl} '{base_url}/users/{user_id}/nearby?range=3'\n",
         ]
     )
+
+
+def _demo_player(store: Store) -> str | None:
+    """A player to show, if it is on this board."""
+    try:
+        return str(players.find(store, PLAYER)["userId"])
+    except UserNotFound:
+        return None

@@ -16,6 +16,7 @@ LOCKS = {
     "local.lock": ("--extra", "local", "--constraints", "dev.lock", "pyproject.toml"),
     "layer.lock": ("--constraints", "dev.lock", "pyproject.toml"),
     "checkov.lock": ("--group", "checkov"),
+    "localstack.lock": ("--group", "localstack"),
 }
 
 

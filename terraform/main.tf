@@ -39,7 +39,6 @@ module "functions" {
   timeout_seconds         = var.timeout_seconds
   subnet_ids              = module.network.function_subnet_ids
   security_group_ids      = module.network.function_security_group_ids
-  encrypt_environment     = !local.emulated # it would not keep the key, and every plan would change every function
   environment             = merge({ DEADLINE_SECONDS = tostring(var.deadline_seconds) }, var.settings, local.valkey)
   cache                   = local.cache
   log_retention_days      = var.log_retention_days

@@ -10,6 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,7 +18,7 @@ import httpx
 import pytest
 import valkey
 
-from scripts import embedded_valkey
+from scripts import embedded_valkey, localstack
 from scripts import gateway as local_gateway
 from shared import config
 from tests import contract, plans, terraforms
@@ -78,6 +79,19 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plans.Tree]:
     terraforms.skip_unless_installed()
     with plans.tree(tmp_path_factory.mktemp("plans")) as ready:
         yield ready
+
+
+@pytest.fixture(scope="session")
+def localstack_python() -> Path:
+    """The interpreter with LocalStack, which is installed where Terraform is to go with it. Skips, by name."""
+    if not localstack.is_installed():
+        terraforms.skip_unless_installed()
+    try:
+        return localstack.install()
+    except localstack.CannotStartError as error:
+        if os.environ.get("TERRAFORM_REQUIRED"):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -19,7 +17,7 @@ from typing import Any, NamedTuple
 
 import valkey
 
-from scripts import embedded_valkey
+from scripts import children, embedded_valkey
 from tests.wires import Invoker, free_port, invoker
 
 PATIENCE_SECONDS = 20
@@ -59,10 +57,9 @@ class Node:
     def start(self) -> None:
         """Starts it and returns when it answers. From the main thread: it ends with the thread that has started it."""
         flags = [text for name, value in self._options.items() for text in (f"--{name}", str(value))]
-        command = [sys.executable, "-I", "-S", "-c", embedded_valkey.BECOME_SERVER, str(os.getpid())]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, str(embedded_valkey._binary()), *flags],
+                children.mortal([str(embedded_valkey._binary()), *flags]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -26,7 +26,9 @@ def environment(**more: object) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(module: str, output: Path, *, folder: Path = ROOT, **more: object) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    module: str, output: Path, *, folder: Path = ROOT, end_seconds: float = 10, **more: object
+) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m module` in a process group of its own, as a shell would start it; what it prints goes to a file."""
     with output.open("wb") as file:
         process = subprocess.Popen(
@@ -44,7 +46,7 @@ def started(module: str, output: Path, *, folder: Path = ROOT, **more: object) -
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
+                process.wait(end_seconds)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -66,7 +66,7 @@ resource "aws_lambda_function" "this" {
   memory_size                    = var.memory_mb
   timeout                        = var.timeout_seconds
   reserved_concurrent_executions = lookup(var.reserved_concurrency, each.key, -1)
-  kms_key_arn                    = var.encrypt_environment ? var.kms_key_arn : null
+  kms_key_arn                    = var.kms_key_arn
   publish                        = true
 
   environment {

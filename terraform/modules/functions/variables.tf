@@ -77,8 +77,8 @@ variable "timeout_seconds" {
   default     = 60
 
   validation {
-    condition     = var.timeout_seconds >= 1 && var.timeout_seconds <= 900 && floor(var.timeout_seconds) == var.timeout_seconds
-    error_message = "timeout_seconds is a whole number from 1 to 900."
+    condition     = var.timeout_seconds >= 10 && var.timeout_seconds <= 900 && floor(var.timeout_seconds) == var.timeout_seconds
+    error_message = "timeout_seconds is a whole number from 10, of which reconcile leaves 5 unused, to 900."
   }
 }
 
@@ -124,13 +124,6 @@ variable "environment" {
     condition     = sum(concat([0], [for name, value in var.environment : length(name) + length(value)])) <= 3840
     error_message = "environment has more than 3,840 characters: Lambda allows 4 KB, and a function's own settings are to come."
   }
-}
-
-variable "encrypt_environment" {
-  description = "Whether the settings are encrypted with kms_key_arn too, not only with Lambda's own key. False in an emulator that forgets a function's key: each plan would change each function."
-  type        = bool
-  nullable    = false
-  default     = true
 }
 
 variable "cache" {

@@ -391,8 +391,7 @@ run "without_a_cache_nobody_connects_by_iam" {
   command = plan
 
   variables {
-    cache               = null
-    encrypt_environment = false
+    cache = null
   }
 
   assert {
@@ -403,7 +402,7 @@ run "without_a_cache_nobody_connects_by_iam" {
   }
 
   assert {
-    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables == tomap(var.environment) && function.kms_key_arn == null])
+    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables == tomap(var.environment)])
     error_message = "Without a cache there should be the shared settings only."
   }
 }

@@ -1,0 +1,171 @@
+"""LocalStack's own process: LocalStack 4.9.2 with what our Terraform needs and it gets wrong.
+
+Each repair names the fault; each goes once a LocalStack has it right. All else is LocalStack as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from localstack.http import Response  # type: ignore[import-not-found]
+from localstack.runtime import main as runtime  # type: ignore[import-not-found]
+from localstack.services.apigateway.legacy.provider import ApigatewayProvider  # type: ignore[import-not-found]
+from localstack.services.apigateway.models import apigateway_stores  # type: ignore[import-not-found]
+from localstack.services.apigateway.next_gen.execute_api import (  # type: ignore[import-not-found]
+    gateway_response,
+    parameters_mapping,
+)
+from localstack.services.apigateway.next_gen.execute_api.handlers.gateway_exception import (  # type: ignore[import-not-found]
+    GatewayExceptionHandler,
+)
+from localstack.services.cloudwatch import alarm_scheduler  # type: ignore[import-not-found]
+from localstack.services.cloudwatch.provider_v2 import CloudwatchProvider  # type: ignore[import-not-found]
+from localstack.services.lambda_ import api_utils  # type: ignore[import-not-found]
+from localstack.services.lambda_.provider import LambdaProvider  # type: ignore[import-not-found]
+from moto.ec2.models import security_groups
+
+ALARM_SECONDS = 60
+END_SECONDS = 5
+GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
+
+
+def import_gateway_responses() -> None:
+    """An OpenAPI import drops the document's gateway responses; on AWS it makes them, and drops all others."""
+    put_rest_api = ApigatewayProvider.put_rest_api
+
+    @functools.wraps(put_rest_api)
+    def importing(self: Any, context: Any, request: Any) -> Any:
+        document = request["body"].read()
+        imported = put_rest_api(self, context, {**request, "body": io.BytesIO(document)})
+        store = apigateway_stores[context.account_id][context.region]
+        store.rest_apis[request["restApiId"]].gateway_responses = {
+            kind: gateway_response.build_gateway_response(
+                kind,
+                given.get("statusCode"),
+                given.get("responseParameters"),
+                given.get("responseTemplates"),
+                default_response=False,
+            )
+            for kind, given in json.loads(document).get(GATEWAY_RESPONSES, {}).items()
+        }
+        return imported
+
+    ApigatewayProvider.put_rest_api = importing
+
+
+def render_gateway_responses() -> None:
+    """Of a gateway response LocalStack uses the status alone. Templates know `$context.…` and no more, as on AWS."""
+    create = GatewayExceptionHandler.create_exception_response
+
+    def rendered(self: Any, exception: Any, context: Any) -> Response:
+        response = create(self, exception, context)
+        ours = gateway_response.get_gateway_response_or_default(
+            exception.type, context.deployment.rest_api.gateway_responses
+        )
+        if not ours["responseParameters"]:
+            return response
+        variables = context.context_variables
+        template = ours["responseTemplates"]["application/json"]
+        response.set_data(re.sub(r"\$context\.([\w.]+)", lambda found: str(_dig(variables, found[1])), template))
+        mapper = parameters_mapping.ParametersMapper()
+        for name, value in ours["responseParameters"].items():
+            mapped = mapper._retrieve_parameter_from_variables_and_static(value, variables, {})
+            response.headers[name.removeprefix("gatewayresponse.header.")] = mapped
+        return response
+
+    GatewayExceptionHandler.create_exception_response = rendered
+
+
+def keep_tags_of_alarms() -> None:
+    """An alarm loses the tags that it is made with, so that every plan wants to give them again."""
+    put_metric_alarm = CloudwatchProvider.put_metric_alarm
+
+    @functools.wraps(put_metric_alarm)
+    def tagging(self: Any, context: Any, request: Any) -> None:
+        tags = request.pop("Tags", [])
+        put_metric_alarm(self, context, request)
+        arn = f"arn:{context.partition}:cloudwatch:{context.region}:{context.account_id}:alarm:{request['AlarmName']}"
+        self.get_store(context.account_id, context.region).TAGS.tag_resource(arn, tags)
+
+    CloudwatchProvider.put_metric_alarm = tagging
+
+
+def keep_descriptions_of_rules() -> None:
+    """A security group's rule for another group loses its description, with the same effect."""
+    rules: Any = security_groups.SecurityGroupRule
+    rules.description = property(lambda rule: rule.ip_range.get("Description") or rule.source_group.get("Description"))
+
+
+def keep_keys_of_functions() -> None:
+    """A function forgets the key that its environment is encrypted with, so that every plan wants to give it again."""
+    keys: dict[str, str] = {}
+    map_config_out = api_utils.map_config_out
+
+    def remembering(operation: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(operation)
+        def remembered(self: Any, context: Any, request: Any) -> Any:
+            if "KMSKeyArn" in request:
+                keys[request["FunctionName"]] = request["KMSKeyArn"]
+            return operation(self, context, request)
+
+        return remembered
+
+    def with_key(version: Any, *arguments: Any, **named: Any) -> Any:
+        configuration = map_config_out(version, *arguments, **named)
+        if key := keys.get(version.id.function_name):
+            configuration["KMSKeyArn"] = key
+        return configuration
+
+    LambdaProvider.create_function = remembering(LambdaProvider.create_function)
+    LambdaProvider.update_function_configuration = remembering(LambdaProvider.update_function_configuration)
+    api_utils.map_config_out = with_key
+
+
+def look_at_alarms_each_minute() -> None:
+    """An alarm is only looked at once in all of its periods, a quarter of an hour for some."""
+
+    class EachMinute(alarm_scheduler.Scheduler):  # type: ignore[misc]
+        def schedule(self, *arguments: Any, period: float, **named: Any) -> Any:
+            return super().schedule(*arguments, period=min(period, ALARM_SECONDS), **named)
+
+    alarm_scheduler.Scheduler = EachMinute
+
+
+REPAIRS: tuple[Callable[[], None], ...] = (
+    import_gateway_responses,
+    render_gateway_responses,
+    keep_tags_of_alarms,
+    keep_descriptions_of_rules,
+    keep_keys_of_functions,
+    look_at_alarms_each_minute,
+)
+
+
+def _dig(values: Any, path: str) -> Any:
+    for name in path.split("."):
+        values = (values or {}).get(name)
+    return values
+
+
+def _end_with_whoever_started_us() -> None:
+    """Standard input is a pipe that our starter holds and never writes to: it ends when that process does."""
+    os.read(0, 1)  # and not sys.stdin, whose lock this thread would still hold when the interpreter ends
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(END_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    for repair in REPAIRS:
+        repair()
+    threading.Thread(target=_end_with_whoever_started_us, daemon=True).start()
+    runtime.main()

@@ -1,0 +1,422 @@
+"""terraform/ on an emulated AWS, from the first request to the last resource: tests in the order of a story.
+
+What takes a minute to show - an alarm, a schedule - is set off early and looked for later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import valkey
+
+from scripts import emulate
+from tests import contract, invariants
+from tests.conftest import Api, fresh_id
+from tests.emulated.conftest import Emulated, end, timed, wait_until
+from tests.processes import ROOT
+from tests.test_run import needs_curl, pasted
+
+ALARMED = "stats"
+CHANGED = "health"
+AT_ONCE = 4
+ACCOUNT = "000000000000"
+
+KINDS = {
+    "apigateway": ("get_rest_apis", "items", "name"),
+    "cloudwatch": ("describe_alarms", "MetricAlarms", "AlarmName"),
+    "events": ("list_rules", "Rules", "Name"),
+    "iam": ("list_roles", "Roles", "RoleName"),
+    "lambda": ("list_functions", "Functions", "FunctionName"),
+    "logs": ("describe_log_groups", "logGroups", "logGroupName"),
+    "sns": ("list_topics", "Topics", "TopicArn"),
+    "sqs": ("list_queues", "QueueUrls", None),
+}
+"""How each service lists what it has."""
+
+
+def keys() -> set[str]:
+    """The functions that there should be: a folder each."""
+    return {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+
+
+def invoke(emulated: Emulated, key: str, event: Any) -> dict[str, Any]:
+    """Lambda's own answer to a call through the alias."""
+    answer = emulated.aws("lambda").invoke(
+        FunctionName=emulated.function(key), Qualifier="live", Payload=json.dumps(event)
+    )
+    return {**answer, "said": json.loads(answer["Payload"].read())}
+
+
+def live(emulated: Emulated, key: str) -> dict[str, Any]:
+    """The configuration of the version that the alias means."""
+    aws, name = emulated.aws("lambda"), emulated.function(key)
+    version = aws.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+    return dict(aws.get_function_configuration(FunctionName=name, Qualifier=version))
+
+
+def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The body of an error that is in our shape."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body.keys() >= contract.PROBLEM_MEMBERS
+    assert (body["status"], body["code"]) == (status, code)
+    return body
+
+
+@pytest.fixture(scope="module")
+def post(emulated: Emulated) -> str:
+    """The URL of a queue that hears every alarm."""
+    sqs = emulated.aws("sqs")
+    url: str = sqs.create_queue(QueueName="hears-alarms")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    emulated.aws("sns").subscribe(TopicArn=emulated.outputs["alarm_topic_arn"], Protocol="sqs", Endpoint=arn)
+    return url
+
+
+@pytest.fixture(scope="module")
+def crashed(emulated: Emulated, post: str) -> None:
+    """A function that has crashed, because what called it is no API."""
+    answer = invoke(emulated, ALARMED, [])
+    assert answer["FunctionError"] == "Unhandled"
+    assert {"errorType", "errorMessage", "stackTrace"} <= answer["said"].keys()
+
+
+@pytest.fixture(scope="module")
+def planted(emulated: Emulated, at_api: Api) -> str:
+    """A player whom a crash has left without a place on the board, two minutes ago."""
+    player: str = at_api.create(score=321)["userId"]
+    emulated.valkey.zrem(invariants.BOARD, player)
+    emulated.valkey.hdel(invariants.PLAYERS, player)
+    emulated.valkey.zadd(invariants.PENDING, {f"{player}:{uuid.uuid4().hex}": (time.time() - 120) * 1000})
+    return player
+
+
+@pytest.mark.usefixtures("crashed", "planted")
+def test_a_plan_right_after_is_empty(emulated: Emulated) -> None:
+    with timed("planned"):
+        assert sorted(emulated.terraform.plan()) == []
+
+
+@needs_curl
+def test_the_lines_that_it_prints_work(emulated: Emulated) -> None:
+    lines = [line.strip() for line in emulated.said.splitlines() if line.strip().startswith("curl ")]
+    page, written, near = [pasted(line) for line in lines]
+    assert 0 < len(page["leaderboard"]) <= 5
+    assert written["success"] is True
+    (current,) = [entry for entry in near["players"] if entry["isCurrentUser"]]
+    assert current["userId"] == written["user"]["userId"]
+
+
+def test_it_says_what_it_does_and_how_long_that_takes(emulated: Emulated) -> None:
+    said = emulated.said
+    for phrase in ("Zips built", "Terraform ready", r"terraform apply: 150 of \d+ resources", "Terraform applied"):
+        assert re.search(rf"{phrase}.* \(\d+(\.\d)? s\)", said), phrase
+
+
+def test_no_address_but_loopback_answers(emulated: Emulated) -> None:
+    port = emulated.localstack.port
+    for other in ("127.0.0.2", *addresses()):
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"http://{other}:{port}/_localstack/health", timeout=2, trust_env=False)
+    assert httpx.get(f"http://127.0.0.1:{port}/_localstack/health", timeout=5, trust_env=False).status_code == 200
+
+
+def addresses() -> list[str]:
+    """This machine's, without that of the loopback interface."""
+    found = subprocess.run(["hostname", "-I"], check=False, capture_output=True, text=True).stdout.split()
+    return [f"[{address}]" if ":" in address else address for address in found]
+
+
+class TestWhatIsApplied:
+    def test_every_function_has_a_version_that_the_alias_means_and_the_layer(self, emulated: Emulated) -> None:
+        aws = emulated.aws("lambda")
+        assert emulated.outputs["function_names"].keys() == keys()
+        layers = set()
+        for key in keys():
+            name = emulated.function(key)
+            assert aws.get_alias(FunctionName=name, Name="live")["FunctionVersion"] == "1", key
+            published = live(emulated, key)
+            assert published["Handler"] == f"functions.{key}.handler.handler"
+            assert (published["MemorySize"], published["Timeout"]) == (512, 60)
+            assert published["LoggingConfig"]["LogFormat"] == "JSON"
+            assert published["VpcConfig"]["SubnetIds"]
+            layers.add(tuple(layer["Arn"] for layer in published["Layers"]))
+        ((layer,),) = layers
+        assert layer.endswith(":1")
+
+    def test_every_function_has_the_environment_that_is_planned_and_no_more(self, emulated: Emulated) -> None:
+        facts = emulated.facts
+        planned = {
+            "VALKEY_HOST": facts.valkey_host,
+            "VALKEY_PORT": str(facts.valkey_port),
+            "VALKEY_TLS": "0",
+        }
+        for key in keys():
+            found = live(emulated, key)["Environment"]["Variables"]
+            assert found.items() >= planned.items()
+            assert set(found) - set(planned) == {"DEADLINE_SECONDS"}, key
+
+    def test_each_function_has_a_role_of_its_own(self, emulated: Emulated) -> None:
+        roles = [live(emulated, key)["Role"] for key in keys()]
+        assert len(set(roles)) == len(roles)
+
+    def test_the_dashboard_names_only_what_exists(self, emulated: Emulated) -> None:
+        board = emulated.aws("cloudwatch").get_dashboard(DashboardName=emulated.outputs["dashboard_name"])
+        names = {emulated.function(key) for key in keys()}
+        (api,) = emulated.aws("apigateway").get_rest_apis()["items"]
+        filters = emulated.aws("logs").describe_metric_filters()["metricFilters"]
+        own = {
+            (change["metricNamespace"], change["metricName"])
+            for found in filters
+            for change in found["metricTransformations"]
+        }
+        charted: Counter[str] = Counter()
+        for widget in json.loads(board["DashboardBody"])["widgets"]:
+            for namespace, metric, *rest in widget["properties"].get("metrics", []):
+                dimensions = dict(zip(rest[:-1:2], rest[1:-1:2], strict=True))
+                charted[namespace] += 1
+                match namespace:
+                    case "AWS/Lambda":
+                        assert dimensions["FunctionName"] in names
+                    case "AWS/ApiGateway":
+                        assert dimensions["ApiName"] == api["name"]
+                    case "AWS/SQS":
+                        assert any(
+                            url.endswith(f"/{dimensions['QueueName']}")
+                            for url in emulated.aws("sqs").list_queues()["QueueUrls"]
+                        )
+                    case _:
+                        assert (namespace, metric) in own
+        assert charted["AWS/Lambda"] >= len(names)
+        assert charted["AWS/ApiGateway"] >= 3
+
+    def test_alarms_watch_only_functions_that_exist(self, emulated: Emulated) -> None:
+        pages = emulated.aws("cloudwatch").get_paginator("describe_alarms").paginate()
+        watched = {
+            dimension["Value"]
+            for page in pages
+            for alarm in page["MetricAlarms"]
+            for dimension in alarm["Dimensions"]
+            if dimension["Name"] == "FunctionName"
+        }
+        assert watched == {emulated.function(key) for key in keys()}
+
+
+class TestRequests:
+    def test_the_acceptance_tests_pass_unchanged(self, emulated: Emulated) -> None:
+        with timed("acceptance tests"):
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", "tests/test_acceptance.py", "-q", "-p", "no:cacheprovider"],
+                cwd=ROOT,
+                env={**os.environ, "BASE_URL": emulated.facts.base_url, "API_KEY": emulated.facts.api_key},
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+        assert done.returncode == 0, done.stdout
+        summary = done.stdout.splitlines()[-1]
+        print(summary)
+        assert re.search(r"^\d{2,} passed", summary)
+        assert not re.search("skipped|failed|error", summary)
+
+    @pytest.mark.parametrize("key", ["", "wrong", "x" * 1000], ids=["missing", "wrong", "long"])
+    def test_without_the_right_key_nothing_is_answered(self, emulated: Emulated, key: str) -> None:
+        client = emulated.api(key=key)
+        problem(client.get("/leaderboard"), 403, "forbidden")
+        problem(client.put("/users/nobody/score", json={"score": 1}), 403, "forbidden")
+        assert client.get("/health").status_code == 200
+        client.close()
+
+    @pytest.mark.parametrize("body", ["[1]", '"text"', "7", "null", "{", "not json"])
+    def test_a_body_that_is_no_object_is_refused_by_the_gateway(
+        self, emulated: Emulated, at_api: Api, body: str
+    ) -> None:
+        before = len(emulated.log("create_user"))
+        response = at_api.post("/users", content=body, headers={"content-type": "application/json"})
+        problem(response, 400, "malformed_body")
+        assert len(emulated.log("create_user")) == before, "the function was called"
+
+    def test_everything_else_is_judged_by_the_function_which_names_every_field(self, at_api: Api) -> None:
+        body = problem(
+            at_api.post("/users", json={"username": "", "email": 7, "score": "many", "surprise": True}),
+            400,
+            "invalid_arguments",
+        )
+        assert {error["name"] for error in body["errors"]} == {"username", "email", "score", "surprise"}
+
+    def test_a_browser_may_ask_first(self, at_api: Api) -> None:
+        for operation in contract.operations().values():
+            path = re.sub(r"{\w+}", "some-id", operation.path)
+            asked = {
+                "origin": "https://game.example",
+                "access-control-request-method": operation.method,
+                "access-control-request-headers": "content-type,x-api-key,idempotency-key",
+            }
+            response = httpx.options(at_api.base_url + path, headers=asked, timeout=10, trust_env=False)
+            assert response.status_code in (200, 204), path
+            assert response.headers["access-control-allow-origin"] == "*"
+            assert operation.method in response.headers["access-control-allow-methods"]
+            allowed = response.headers["access-control-allow-headers"].lower()
+            assert all(name in allowed for name in ("content-type", "x-api-key", "idempotency-key"))
+
+    def test_what_is_not_there_is_not_found(self, at_api: Api) -> None:
+        problem(at_api.get("/nothing/here"), 404, "endpoint_not_found")
+
+    def test_a_retry_with_its_key_is_counted_once(self, at_api: Api) -> None:
+        player = at_api.create()["userId"]
+        for _ in range(3):
+            response = at_api.put(
+                f"/users/{player}/score",
+                json={"operator": "increment", "score": 7},
+                headers={"Idempotency-Key": f"game-{player}"},
+            )
+            assert response.status_code == 200, response.text
+        assert response.headers["idempotency-replayed"] == "true"
+        assert at_api.get(f"/users/{player}").json()["user"]["score"] == 7
+
+    def test_one_environment_answers_one_after_the_other_and_more_answer_at_once(
+        self, emulated: Emulated, at_api: Api
+    ) -> None:
+        def streams() -> int:
+            group = emulated.outputs["log_group_names"]["rank"]
+            return len(emulated.aws("logs").describe_log_streams(logGroupName=group)["logStreams"])
+
+        player = at_api.create()["userId"]
+        path = f"/users/{player}/rank"
+        at_api.get(path)
+        began = streams()
+        for _ in range(5):
+            assert at_api.get(path).status_code == 200
+        assert streams() == began, "each was a cold start"
+        emulated.valkey.client_pause(1000)
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            answers = list(threads.map(lambda _: at_api.get(path), range(AT_ONCE)))
+        assert {answer.status_code for answer in answers} <= {200, 503}
+        wait_until(lambda: streams() >= AT_ONCE, 20)
+
+
+class TestWatching:
+    def test_logs_arrive_as_json_in_the_right_groups(self, emulated: Emulated, at_api: Api) -> None:
+        name = fresh_id("missing")
+        response = at_api.get(f"/users/{name}")
+        problem(response, 404, "user_not_found")
+        request_id = response.headers["x-request-id"]
+        wait_until(lambda: any(request_id in line for line in emulated.log("get_user")), 20)
+        for line in emulated.log("get_user"):
+            event = json.loads(line)
+            assert {"timestamp", "level", "message"} <= event.keys() or event["type"].startswith("platform.")
+        for key in keys() - {"get_user"}:
+            assert not any(request_id in line for line in emulated.log(key)), key
+
+    def test_the_schedule_runs_reconcile_which_mends_what_a_crash_left(
+        self, emulated: Emulated, at_api: Api, planted: str
+    ) -> None:
+        def is_mended() -> bool:
+            return not emulated.valkey.zrange(invariants.PENDING, 0, -1)
+
+        with timed("waited for the schedule"):
+            wait_until(is_mended, 100)
+        assert at_api.get(f"/users/{planted}/rank").json()["rank"]["score"] == 321
+        reports = wait_until(
+            lambda: [
+                event
+                for event in map(json.loads, emulated.log("reconcile"))
+                if event.get("message") == "reconciled" and event["found"]
+            ],
+            20,
+        )
+        assert sum(report["projected"] for report in reports) >= 1
+
+    @pytest.mark.usefixtures("crashed")
+    def test_a_crash_raises_its_alarm_and_the_alarm_is_heard(self, emulated: Emulated, post: str) -> None:
+        name = f"{emulated.name}-{ALARMED}-errors"
+
+        def state() -> str:
+            (alarm,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+            return str(alarm["StateValue"])
+
+        heard: list[dict[str, Any]] = []
+
+        def is_heard() -> bool:
+            found = emulated.aws("sqs").receive_message(QueueUrl=post, MaxNumberOfMessages=10)
+            heard.extend(json.loads(json.loads(message["Body"])["Message"]) for message in found.get("Messages", []))
+            return any((told["AlarmName"], told["NewStateValue"]) == (name, "ALARM") for told in heard)
+
+        with timed("waited for the alarm"):
+            wait_until(lambda: state() == "ALARM", 150)
+            wait_until(is_heard, 20)
+        raised = {told["AlarmName"] for told in heard if told["NewStateValue"] == "ALARM"}
+        assert not {one for one in raised if one.endswith("-errors")} - {name}, "nobody else has crashed"
+
+
+class TestAChange:
+    def test_a_second_apply_brings_one_changed_handler_and_touches_nothing_else(
+        self, emulated: Emulated, at_api: Api
+    ) -> None:
+        aws = emulated.aws("lambda")
+        path = emulated.folder / "functions" / CHANGED / "handler.py"
+        path.write_text(path.read_text() + '\nprint(\'{"message": "the second version"}\')\n')
+        emulated.build()
+        with timed("applied again"):
+            assert sorted(emulated.terraform.plan()) == [
+                f'module.functions.aws_lambda_alias.moved_by_terraform["{CHANGED}"]',
+                f'module.functions.aws_lambda_function.this["{CHANGED}"]',
+            ]
+            emulated.terraform.apply()
+        versions = {
+            key: aws.get_alias(FunctionName=emulated.function(key), Name="live")["FunctionVersion"] for key in keys()
+        }
+        assert versions == {key: "2" if key == CHANGED else "1" for key in keys()}
+        assert at_api.get("/health").status_code == 200
+        wait_until(lambda: any("the second version" in line for line in emulated.log(CHANGED)), 20)
+
+    def test_nothing_was_lost_or_is_left_half_done(self, emulated: Emulated) -> None:
+        emulated.valkey.delete(invariants.SWEEP)
+        invariants.settle(emulated.valkey)
+
+
+class TestTheEnd:
+    def test_another_one_beside_it_is_refused_and_told_of_it(self, emulated: Emulated) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "scripts.emulate"], cwd=emulated.folder, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert f"kill {emulated.facts.process}" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_destroy_leaves_nothing(self, emulated: Emulated) -> None:
+        emulated.aws("sqs").delete_queue(
+            QueueUrl=emulated.aws("sqs").get_queue_url(QueueName="hears-alarms")["QueueUrl"]
+        )
+        with timed("destroyed"):
+            end(emulated.facts)
+        said = (emulated.folder / ".emulated" / "emulate.log").read_text()
+        assert re.search(r"Terraform destroyed \(\d+", said), said
+        left = {}
+        for service, (action, members, member) in KINDS.items():
+            found = getattr(emulated.aws(service), action)().get(members, [])
+            left[service] = [one[member] if member else one for one in found]
+        assert {service: names for service, names in left.items() if any(emulated.name in name for name in names)} == {}
+        tagged = emulated.aws("ec2").describe_vpcs(Filters=[{"Name": "tag:Project", "Values": ["leaderboard"]}])
+        assert tagged["Vpcs"] == []
+        assert emulated.terraform.run("state", "list") == ""
+        assert not (emulated.folder / ".emulated" / emulate.FACTS.name).exists()
+        with pytest.raises(valkey.exceptions.ConnectionError):
+            emulated.valkey.ping()
+
+    def test_functions_are_gone_with_it(self, emulated: Emulated) -> None:
+        found = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+        mine = str(emulated.folder.parent)
+        assert [line for line in found.splitlines() if mine in line and "launch.py" in line] == []
