@@ -86,7 +86,7 @@ lock: ## pin pyproject.toml's dependencies in *.lock (UPGRADE=1: the newest vers
 	@.venv/bin/python -m scripts.lock
 
 clean: ## remove what was made: .venv, caches, builds, and the data of `make run`
-	rm -rf .venv .checkov .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/lint_contract/node_modules
+	rm -rf .venv .uv .checkov .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/lint_contract/node_modules
 	find functions scripts shared tests -name __pycache__ -prune -exec rm -rf {} +
 
 install = for python in $(INTERPRETERS); do \

@@ -91,7 +91,7 @@ def interpreter() -> str:
 
 def is_installed() -> bool:
     """Whether `install` has been here, for whatever lock file."""
-    return (VENV / f"{LOCK}.installed").exists()
+    return (VENV / "installed").exists()
 
 
 def install() -> Path:
@@ -104,7 +104,7 @@ def install() -> Path:
         text=True,
     )
     if done.returncode:
-        raise CannotStartError(done.stderr.strip() or f"{LOCK} could not be installed: see {VENV.name}/pip.log.")
+        raise CannotStartError(done.stderr.strip() or f"{LOCK} could not be installed: see {VENV.name}/uv.log.")
     return VENV / "bin" / "python"
 
 

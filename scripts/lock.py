@@ -15,6 +15,7 @@ LOCKS = {
     "dev.lock": ("--extra", "local", "--extra", "dev", "pyproject.toml"),
     "local.lock": ("--extra", "local", "--constraints", "dev.lock", "pyproject.toml"),
     "layer.lock": ("--constraints", "dev.lock", "pyproject.toml"),
+    "installer.lock": ("--constraints", "dev.lock", "--group", "installer"),
     "checkov.lock": ("--group", "checkov"),
     "localstack.lock": ("--group", "localstack"),
 }
