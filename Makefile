@@ -9,8 +9,8 @@ INTERPRETERS = $(PYTHON)
 VERSION = $(filter 3.% local,$(PYTHON))
 build: INTERPRETERS = $(if $(VERSION),$(PYTHONS),$(PYTHON))
 
-# One process a core, each with a Valkey of its own. Tests of one module stay together: they share its servers.
-WORKERS = --numprocesses auto --dist loadscope
+# A worker a core, each with a Valkey of its own. Who is done takes from the other's end, so neighbours mostly stay together.
+WORKERS = --numprocesses auto --dist worksteal
 
 .NOTPARALLEL:
 .PHONY: help run emulate rebuild bench build plan apply destroy test test-terraform test-emulated test-long check format lock clean
