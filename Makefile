@@ -9,13 +9,16 @@ INTERPRETERS = $(PYTHON)
 VERSION = $(filter 3.% local,$(PYTHON))
 build: INTERPRETERS = $(if $(VERSION),$(PYTHONS),$(PYTHON))
 
+# A worker a core, each with a Valkey of its own. Who is done takes from the other's end, so neighbours mostly stay together.
+WORKERS = --numprocesses auto --dist worksteal
+
 .NOTPARALLEL:
-.PHONY: help run emulate rebuild bench build plan apply destroy test test-long check format lock clean
+.PHONY: help run emulate rebuild bench build plan apply destroy test test-terraform test-emulated test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
 	awk -F ':.*## ' -v on="$$on" -v off="$$off" \
-	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %s%-9s%s %s\n", on, $$1, off, $$2 }' Makefile
+	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %s%-14s%s %s\n", on, $$1, off, $$2 }' Makefile
 
 #: Run
 run: ## the whole API on http://127.0.0.1:8080, with 1,000 demo players (PORT, API_KEY, RATE_LIMIT, VALKEY_HOST, DEMO)
@@ -52,9 +55,17 @@ destroy: ## take an environment off AWS, with its data, once you say yes (ENV=de
 	@exec .venv/bin/python -m scripts.infrastructure destroy "$(ENV)" $(ARGS)
 
 #: Prove
-test: ## all tests, on a real Valkey of their own (ARGS="-k rank": some of them; COVERAGE=1: with the lines that none has run)
+test: ## what our own code promises, on a real Valkey of its own (ARGS=tests/test_ties.py: a part, of any tier; COVERAGE=1: with the lines that none has run)
 	@$(call install,dev.lock)
-	@.venv/bin/pytest $(if $(COVERAGE),--cov) $(ARGS)
+	@.venv/bin/pytest $(if $(findstring tests/,$(ARGS)),,-m "not terraform and not emulated" $(WORKERS)) $(if $(COVERAGE),--cov) $(ARGS)
+
+test-terraform: ## what terraform/ would make: every plan by its rules, every rule on a broken tree (needs Terraform)
+	@$(call install,dev.lock)
+	@.venv/bin/pytest -m terraform $(ARGS)
+
+test-emulated: ## the whole system on an emulated AWS, and `make emulate` itself (needs Terraform and a Python 3.11)
+	@$(call install,dev.lock)
+	@.venv/bin/pytest -m emulated --numprocesses 2 --dist loadfile $(ARGS)
 
 test-long: ## the suites that try to break it, ten times larger (some minutes)
 	@$(call install,dev.lock)

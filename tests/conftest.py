@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import fcntl
 import importlib
 import json
 import os
@@ -33,12 +34,44 @@ AT_BASE_URL = "test_acceptance.py"
 """The only tests that may meet a board that is not theirs."""
 
 
+NEED_TERRAFORM = {
+    "test_plans.py",
+    "test_plan_mutants.py",
+    "test_gateway_templates.py",
+    "test_terraform_joins_the_very_strings_that_are_tested_here",
+}
+"""Files, and one test of another."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks for them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps every other test away from somebody's deployment."""
+    """Gives each test its tier, and keeps all but the acceptance tests away from somebody's deployment."""
+    for item in items:
+        if "localstack_python" in getattr(item, "fixturenames", ()) or item.path.parent.name == "emulated":
+            item.add_marker("emulated")
+        elif {item.path.name, item.name} & NEED_TERRAFORM:
+            item.add_marker("terraform")
     if BASE_URL:
         for item in items:
             if item.path.name != AT_BASE_URL:
                 item.add_marker(pytest.mark.skip(reason="BASE_URL is set: the acceptance tests alone go there"))
+
+
+TOLD = "told"
+told: list[str] = []
+"""What the workers of pytest-xdist have handed over."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes a worker's lines, at its end."""
+    told.extend(getattr(node, "workeroutput", {}).get(TOLD, ()))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says the workers' lines."""
+    for line in told:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -82,12 +115,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plans.Tree]:
 
 
 @pytest.fixture(scope="session")
-def localstack_python() -> Path:
+def localstack_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter with LocalStack, which is installed where Terraform is to go with it. Skips, by name."""
     if not localstack.is_installed():
         terraforms.skip_unless_installed()
     try:
-        return localstack.install()
+        with (tmp_path_factory.getbasetemp().parent / "installing").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be at it
+            return localstack.install()
     except localstack.CannotStartError as error:
         if os.environ.get("TERRAFORM_REQUIRED"):
             raise

@@ -13,7 +13,7 @@ import valkey
 
 from functions.reconcile import handler as reconcile_handler
 from shared import reconcile
-from tests.conftest import Context
+from tests.conftest import TOLD, Context
 from tests.wires import invoker
 
 SCALE = int(os.environ.get("CRASH_SCALE", "1"))
@@ -139,7 +139,10 @@ def settle(raw: valkey.Valkey, *, damaged: bool = False) -> World:
 
 
 def tell(request: pytest.FixtureRequest, line: str) -> None:
-    """A line of the test run's own report."""
+    """A line of the test run's own report; a worker of pytest-xdist hands it over for its end."""
+    if (handed_over := getattr(request.config, "workeroutput", None)) is not None:
+        handed_over.setdefault(TOLD, []).append(line)
+        return
     plugins = request.config.pluginmanager
     reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
     if reporter and capture:

@@ -21,7 +21,7 @@ import valkey
 
 from scripts import emulate, emulated_terraform, localstack
 from tests import processes, terraforms
-from tests.conftest import Api
+from tests.conftest import TOLD, Api
 from tests.processes import ROOT
 from tests.wires import free_port
 
@@ -52,11 +52,22 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         took["all tests"] = took.get("all tests", 0) + report.duration
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hands over what a worker of pytest-xdist has timed."""
+    handed_over = getattr(session.config, "workeroutput", None)
+    if handed_over is not None and took:
+        handed_over.setdefault(TOLD, []).append(summary())
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What took how long."""
     if took:
-        parts = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in took.items())
-        terminalreporter.write_line(f"Emulated AWS: {parts}")
+        terminalreporter.write_line(summary())
+
+
+def summary() -> str:
+    """One line of it."""
+    return "Emulated AWS: " + ", ".join(f"{what} {seconds:.0f} s" for what, seconds in took.items())
 
 
 @contextlib.contextmanager

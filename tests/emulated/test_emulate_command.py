@@ -20,7 +20,7 @@ from tests import processes
 from tests.emulated.conftest import copied, emulating, wait_until
 from tests.wires import free_port
 
-APPLYING_SECONDS = 60
+APPLYING_SECONDS = 120
 END_SECONDS = 100
 
 
