@@ -43,7 +43,8 @@ else
   if operator == 'set' then after = amount
   elseif operator == 'best' then after = math.max(before, amount)
   elseif operator == 'increment' then after = before + amount
-  else after = before - amount end
+  elseif operator == 'decrement' then after = before - amount
+  else return redis.error_reply('ERR submit: no such operator') end
   applied = operator ~= 'best' or amount > before
   best = math.max(tonumber(best), after)
   if active < now then active = now end
