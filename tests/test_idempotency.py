@@ -41,6 +41,7 @@ REQUESTS: dict[str, Request] = {
 OTHERS: dict[str, list[dict[str, Any]]] = {
     "creation": [
         {"username": "New", "email": "new@example.com", "score": 6},
+        {"username": "New", "email": "new@example.com", "score": 0},
         {"username": "New", "email": "new@example.com"},
         {"username": "Newer", "email": "new@example.com", "score": 5},
         {"username": "New", "email": "newer@example.com", "score": 5},
@@ -226,7 +227,6 @@ SAME = {
     ],
     "creation": [
         '{"username":"New","email":"new@example.com"}',
-        '{"email":"new@example.com","username":"New","score":0}',
         '{"email":"new@example.com","username":"New","level":99,"gamesPlayed":4}',
         '{"email":"new@example.com","username":"New","level":"x","gamesPlayed":null}',
     ],
@@ -733,11 +733,11 @@ BOUNDS = [
 def test_receipts_are_those_of_a_plain_model(
     api: Api, raw: valkey.Valkey, configure: Callable[..., None], bounds: dict[str, int]
 ) -> None:
+    for user_id in ("Ada", "kim", "a-", "a_"):
+        api.create(userId=user_id, score=100)
     configure(**bounds)
     chance = random.Random(json.dumps(bounds))
     edge = bounds.get("score_max") == LARGEST
-    for user_id in ("Ada", "kim", "a-", "a_"):
-        api.create(userId=user_id, score=100)
     scores = {"ada": 100, "bob": 200, "eve": 50, "Ada": 100, "kim": 100, "a-": 100, "a_": 100}
     model = Model(scores, bounds.get("score_min", 0), bounds.get("score_max", 10**12), bounds.get("score_step_max"))
     refused = 0
@@ -789,10 +789,42 @@ def test_a_creations_score_keeps_to_the_bounds(api: Api, raw: valkey.Valkey, con
     before = everything(raw)
     for score in (9, 21):
         assert api.post("/users", json={**new, "score": score}).status_code == 400
-    assert api.post("/users", json=new).status_code == 400, "the default, 0, is below the lowest"
     assert everything(raw) == before
     for score in (10, 20):
         assert api.post("/users", json={**new, "score": score}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "start"), [(0, 10**12, 0), (10, 20, 10), (-20, -10, -10), (-5, 5, 0), (7, 7, 7)]
+)
+@pytest.mark.parametrize("step", [None, 3])
+def test_a_player_starts_at_the_allowed_score_nearest_to_zero_and_no_step_too_far(
+    api: Api,
+    raw: valkey.Valkey,
+    configure: Callable[..., None],
+    lowest: int,
+    highest: int,
+    start: int,
+    step: int | None,
+) -> None:
+    configure(score_min=lowest, score_max=highest, **({} if step is None else {"score_step_max": step}))
+    new = {"username": "New", "email": "new@example.com"}
+    request = ("POST", "/users", new)
+    first, again = send(api, request), send(api, request)
+    assert (first.status_code, first.json()["user"]["score"]) == (201, start), first.text
+    assert (facts(again), replayed(again)) == (facts(first), True)
+    allowed = {score for score in range(start - 5, start + 6) if lowest <= score <= highest}
+    before = everything(raw)
+    for score in sorted(allowed | {highest}):
+        reply = api.post("/users", json={**new, "userId": f"at{score}", "score": score})
+        if step is not None and abs(score - start) > step:
+            assert (reply.status_code, reply.json()["errors"][0]["name"]) == (400, "score"), score
+            assert "more than 3, the largest change allowed" in reply.json()["errors"][0]["detail"]
+            assert everything(raw) == before
+        else:
+            assert (reply.status_code, reply.json()["user"]["score"]) == (201, score), reply.text
+            before = everything(raw)
+    invariants.settle(raw)
 
 
 # gameData

@@ -13,7 +13,7 @@ class Arguments(fields.Arguments):
     username = fields.username()
     email = fields.email()
     user_id = fields.user_id()
-    score = fields.Score(load_default=0)
+    score = fields.Score()
     level = fields.Ignored()
     games_played = fields.Ignored()
 
