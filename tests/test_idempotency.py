@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import random
 import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,9 +20,10 @@ import valkey
 from scripts import embedded_valkey
 from scripts import gateway as local_gateway
 from shared import claims, config
+from shared.endpoint import endpoint
 from shared.idempotency import Key
 from shared.store import Store
-from tests import invariants
+from tests import contract, invariants
 from tests.conftest import Answer, Api, event
 from tests.test_concurrency import race
 
@@ -62,7 +65,9 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "session": [
         {"userId": "ada"},
         {"userId": "bob", "sessionData": {"map": "harbour", "size": 3}},
-        {"userId": "ada", "sessionData": {"map": "harbour", "size": 3.0}},
+        {"userId": "ada", "sessionData": {"map": "harbour", "size": 3.5}},
+        {"userId": "ada", "sessionData": {"map": "harbour", "size": "3"}},
+        {"userId": "ada", "sessionData": {"map": "harbour", "size": True}},
         {"userId": "ada", "sessionData": {"map": "harbour", "size": 3, "more": None}},
     ],
 }
@@ -219,11 +224,11 @@ SAME = {
         ' {\n "operator" : "increment",\t"score" : 7 } ',
         '{"operator":"\\u0069ncrement","score":7}',
     ],
-    "submission without an operator": ['{"score":7}', '{"score":7,"operator":"set"}', '{"operator":"set","score":7}'],
+    "submission with the default operator": ['{"score":7,"operator":"set"}', '{"operator":"set","score":7}'],
     "submission with gameData": [
         '{"score":7,"gameData":{"a":{"c":[1,{"d":1,"e":2}],"b":"é"},"f":null}}',
         '{"gameData":{"f":null,"a":{"b":"\\u00e9","c":[1,{"e":2,"d":1}]}},"score":7}',
-        '{"gameData": {"f": null, "a": {"b": "é", "c": [1, {"e": 2, "d": 1}]}}, "score": 7, "operator": "set"}',
+        '{"gameData": {"f": null, "a": {"b": "é", "c": [1.0, {"e": 2e0, "d": 1}]}}, "score": 7}',
     ],
     "creation": [
         '{"username":"New","email":"new@example.com"}',
@@ -233,6 +238,7 @@ SAME = {
     "session": [
         '{"userId":"ada","sessionData":{"a":1,"b":[{"c":1,"d":2}]}}',
         '{"sessionData":{"b":[{"d":2,"c":1}],"a":1},"userId":"ada"}',
+        '{"userId":"ada","sessionData":{"a":1.0,"b":[{"c":10e-1,"d":0.2e1}]}}',
     ],
 }
 """Texts that say the same."""
@@ -252,6 +258,61 @@ def test_the_order_of_a_list_is_part_of_the_payload(api: Api) -> None:
     path, headers = "/users/ada/score", {"Idempotency-Key": KEY}
     assert api.put(path, json={"score": 7, "gameData": {"a": [1, 2]}}, headers=headers).status_code == 200
     assert api.put(path, json={"score": 7, "gameData": {"a": [2, 1]}}, headers=headers).status_code == 422
+
+
+Arrival = tuple[str, str, str]
+
+ARRIVALS: list[Arrival] = [
+    ("create_user", "/users", '{"username":"New","email":"new@example.com"}'),
+    ("create_user", "/users", '{"username":"New","email":"new@example.com","score":0}'),
+    ("create_user", "/users", '{"email":"new@example.com","username":"New","userId":"new","score":5,"level":9}'),
+    ("update_score", "/users/ada/score", '{"score":7}'),
+    ("update_score", "/users/ada/score", '{"score":7,"operator":"set"}'),
+    ("update_score", "/users/bob/score", '{"score":7,"operator":"increment"}'),
+    ("update_score", "/users/ada/score", '{"score":-0,"gameData":{"é":[1.0,-0.0,1.5,9007199254740992.0,null,true]}}'),
+    ("update_score", "/users/ada/score", '{"score":7,"gameData":{}}'),
+    ("sessions.create", "/sessions", '{"userId":"ada"}'),
+    ("sessions.create", "/sessions", '{"userId":"ada","sessionData":{"map":"harbour","size":3.0}}'),
+]
+DIGESTS = [
+    "kNbwd9OnkEWXGS2LywwhKg",
+    "qSPTNoTPTJBZ2ZW1iw8JMg",
+    "upYnn_F_jODAMXuFos0QLw",
+    "ezVDR8hyZhrLzboMyTPXZA",
+    "FllOKTNzoBp7Ag-AFMa3yg",
+    "zLy6tjTkzM9ZziDtXspBKA",
+    "_560uzoLmGpdIWh4kQuxBg",
+    "_RSurYH-LTFcQrRP9oiDwA",
+    "7ZfV-RMA1TB1x1-5ybvfEA",
+    "x-BXwpKR8bQ_s__KtDussA",
+]
+"""Of those, as every release must make them: another digest is a 422 for who asks again after a deployment."""
+
+
+@pytest.mark.parametrize(("arrival", "digest"), list(zip(ARRIVALS, DIGESTS, strict=True)))
+def test_the_digest_of_a_payload_is_that_of_the_release_before(arrival: Arrival, digest: str) -> None:
+    assert digest_of(*arrival) == digest
+
+
+def digest_of(operation: str, path: str, text: str) -> str:
+    """The digest that the function of an operation gets with a request's key."""
+    module = importlib.import_module(f"functions.{operation.partition('.')[0]}.handler")
+    schema = module.Creation if operation == "sessions.create" else module.Arguments
+    handler = endpoint(schema, keyed=operation)(lambda key, **_: (200, {"digest": key.digest}))
+    given = event("PUT" if path.endswith("/score") else "POST", path, headers={"Idempotency-Key": KEY})
+    reply = handler({**given, "body": text}, None)
+    assert reply["statusCode"] == 200, reply["body"]
+    return str(json.loads(reply["body"])["digest"])
+
+
+def test_a_key_goes_with_the_operations_id_in_the_contract() -> None:
+    keyed: dict[str, list[str]] = {}
+    for operation in contract.operations().values():
+        if any(parameter["name"] == "Idempotency-Key" for parameter in operation.parameters):
+            keyed.setdefault(operation.function, []).append(operation.id)
+    sources = {path.parent.name: path.read_text() for path in Path("functions").glob("*/handler.py")}
+    found = {name: re.findall(r'keyed="([^"]+)"', source) for name, source in sources.items()}
+    assert {name: ids for name, ids in found.items() if ids} == keyed
 
 
 # The same key, another payload

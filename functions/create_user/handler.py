@@ -18,7 +18,7 @@ class Arguments(fields.Arguments):
     games_played = fields.Ignored()
 
 
-@endpoint(Arguments, keyed=True)
+@endpoint(Arguments, keyed="create_user")
 def handler(**arguments: Any) -> Reply:
     done = players.create(store(), settings().rules, **arguments)
     return 201, {"success": True, "user": done.user}, replay_headers(done.replayed)
