@@ -65,9 +65,7 @@ def fill(store: Store, rules: Rules) -> int:
 
 def _create(store: Store, rules: Rules, new: Player) -> bool:
     try:
-        players.create(
-            store, rules, None, user_id=new.user_id, username=new.username, email=new.email, score=rules.score_min
-        )
+        players.create(store, rules, None, user_id=new.user_id, username=new.username, email=new.email)
     except UserExists:
         return False
     for score in new.scores:

@@ -110,6 +110,8 @@ def welcome(base_url: str, api_keys: str, user_id: str | None, rules: config.Rul
     if user_id:
         write = f"""{curl} -X PUT {base_url}/users/{user_id}/score {json} '{{"score": {score}}}'"""
     else:
+        if rules.score_step_max is not None:
+            score = min(score, rules.starting_score + rules.score_step_max)
         user_id = f"player-{secrets.token_hex(4)}"
         body = f'{{"userId": "{user_id}", "username": "Ada", "email": "ada@example.com", "score": {score}}}'
         write = f"{curl} {base_url}/users {json} '{body}'"

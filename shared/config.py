@@ -22,6 +22,11 @@ class Rules(NamedTuple):
     score_step_max: int | None
     receipt_seconds: int
 
+    @property
+    def starting_score(self) -> int:
+        """A new player's, unless the client names one: the allowed score nearest to 0."""
+        return min(max(0, self.score_min), self.score_max)
+
 
 class AwsCredentials(NamedTuple):
     """What a signature is made with; `session_token` None for a user's own long-lived key."""

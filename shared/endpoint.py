@@ -49,11 +49,11 @@ _KEY = re.compile(r"[!-~]{1,255}\Z").match
 _SHOWABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z").match
 
 
-def endpoint(arguments: type[Arguments], *, keyed: bool = False) -> Callable[[Callable[..., Reply]], Handler]:
+def endpoint(arguments: type[Arguments], *, keyed: str | None = None) -> Callable[[Callable[..., Reply]], Handler]:
     """Makes a function of keyword arguments the handler of a route.
 
-    The arguments come from the path and, for POST and PUT, from the JSON body, else from the query; a keyed route gets
-    its idempotency key, or None, as `key`.
+    The arguments come from the path and, for POST and PUT, from the JSON body, else from the query. A route that is
+    keyed, by its operationId in the contract, gets its idempotency key, or None, as `key`.
     """
     schema = arguments()
 
@@ -64,10 +64,10 @@ def endpoint(arguments: type[Arguments], *, keyed: bool = False) -> Callable[[Ca
             request_id = _request_id(event, context)
             try:
                 deadline.start(_seconds(context))
-                given = _arguments(schema, event)
+                given, loaded = _arguments(schema, event)
                 if keyed:
-                    given["key"] = _key(event, function.__module__, given)
-                response = _response(request_id, *function(**given))
+                    loaded["key"] = _key(event, keyed, _sent(schema, given, loaded))
+                response = _response(request_id, *function(**loaded))
                 code = None
             except problems.Problem as problem:
                 response, code = reply_to_problem(problem, request_id), problem.code
@@ -160,7 +160,8 @@ def _where(error: BaseException) -> list[str]:
     return [type(error).__name__, *(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:])]
 
 
-def _arguments(schema: Arguments, event: Event) -> dict[str, Any]:
+def _arguments(schema: Arguments, event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the client sent, by the contract's names, and what the function gets, by its own, defaults included."""
     given: dict[str, Any] = {}
     origins: dict[str, problems.Location] = {}
     errors: list[problems.FieldError] = []
@@ -190,7 +191,13 @@ def _arguments(schema: Arguments, event: Event) -> dict[str, Any]:
             errors.append({"name": _showable(name), "in": origins.get(name, default), "detail": details[0]})
     if errors:
         raise problems.InvalidArguments(errors[:MOST_ERRORS])
-    return loaded
+    return given, loaded
+
+
+def _sent(schema: Arguments, given: Mapping[str, Any], loaded: Mapping[str, Any]) -> dict[str, Any]:
+    """What the client sent as it was understood, by the contract's names: no defaults, nothing that is ignored."""
+    outer = {name: str(field.data_key) for name, field in schema.fields.items()}
+    return {outer[name]: value for name, value in loaded.items() if outer[name] in given}
 
 
 def _key(event: Event, operation: str, arguments: Mapping[str, Any]) -> idempotency.Key | None:

@@ -109,14 +109,17 @@ def create(
     username: str,
     email: str,
     user_id: str | None = None,
-    score: int = 0,
+    score: int | None = None,
 ) -> Submitted:
-    """A new player, ranked at once, in two round trips; without a user_id a random UUID names them.
+    """A new player, ranked at once, in two round trips; without a user_id a random UUID names them, without a score
+    they start at the rules' starting score.
 
     With a key one trip more claims it first, so that the same key always names the same player.
     Raises UserExists, KeyReused, and InvalidArguments for a score against the rules.
     """
     chosen = user_id or str(uuid.uuid4())
+    if score is None:
+        score = rules.starting_score
     if key is None:
         return _submit(store, rules, None, chosen, "create", score, username, email)
     claim = claims.take(store, key, chosen, rules.receipt_seconds)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import random
 import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,9 +20,10 @@ import valkey
 from scripts import embedded_valkey
 from scripts import gateway as local_gateway
 from shared import claims, config
+from shared.endpoint import endpoint
 from shared.idempotency import Key
 from shared.store import Store
-from tests import invariants
+from tests import contract, invariants
 from tests.conftest import Answer, Api, event
 from tests.test_concurrency import race
 
@@ -41,6 +44,7 @@ REQUESTS: dict[str, Request] = {
 OTHERS: dict[str, list[dict[str, Any]]] = {
     "creation": [
         {"username": "New", "email": "new@example.com", "score": 6},
+        {"username": "New", "email": "new@example.com", "score": 0},
         {"username": "New", "email": "new@example.com"},
         {"username": "Newer", "email": "new@example.com", "score": 5},
         {"username": "New", "email": "newer@example.com", "score": 5},
@@ -61,7 +65,9 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "session": [
         {"userId": "ada"},
         {"userId": "bob", "sessionData": {"map": "harbour", "size": 3}},
-        {"userId": "ada", "sessionData": {"map": "harbour", "size": 3.0}},
+        {"userId": "ada", "sessionData": {"map": "harbour", "size": 3.5}},
+        {"userId": "ada", "sessionData": {"map": "harbour", "size": "3"}},
+        {"userId": "ada", "sessionData": {"map": "harbour", "size": True}},
         {"userId": "ada", "sessionData": {"map": "harbour", "size": 3, "more": None}},
     ],
 }
@@ -218,21 +224,21 @@ SAME = {
         ' {\n "operator" : "increment",\t"score" : 7 } ',
         '{"operator":"\\u0069ncrement","score":7}',
     ],
-    "submission without an operator": ['{"score":7}', '{"score":7,"operator":"set"}', '{"operator":"set","score":7}'],
+    "submission with the default operator": ['{"score":7,"operator":"set"}', '{"operator":"set","score":7}'],
     "submission with gameData": [
         '{"score":7,"gameData":{"a":{"c":[1,{"d":1,"e":2}],"b":"é"},"f":null}}',
         '{"gameData":{"f":null,"a":{"b":"\\u00e9","c":[1,{"e":2,"d":1}]}},"score":7}',
-        '{"gameData": {"f": null, "a": {"b": "é", "c": [1, {"e": 2, "d": 1}]}}, "score": 7, "operator": "set"}',
+        '{"gameData": {"f": null, "a": {"b": "é", "c": [1.0, {"e": 2e0, "d": 1}]}}, "score": 7}',
     ],
     "creation": [
         '{"username":"New","email":"new@example.com"}',
-        '{"email":"new@example.com","username":"New","score":0}',
         '{"email":"new@example.com","username":"New","level":99,"gamesPlayed":4}',
         '{"email":"new@example.com","username":"New","level":"x","gamesPlayed":null}',
     ],
     "session": [
         '{"userId":"ada","sessionData":{"a":1,"b":[{"c":1,"d":2}]}}',
         '{"sessionData":{"b":[{"d":2,"c":1}],"a":1},"userId":"ada"}',
+        '{"userId":"ada","sessionData":{"a":1.0,"b":[{"c":10e-1,"d":0.2e1}]}}',
     ],
 }
 """Texts that say the same."""
@@ -252,6 +258,61 @@ def test_the_order_of_a_list_is_part_of_the_payload(api: Api) -> None:
     path, headers = "/users/ada/score", {"Idempotency-Key": KEY}
     assert api.put(path, json={"score": 7, "gameData": {"a": [1, 2]}}, headers=headers).status_code == 200
     assert api.put(path, json={"score": 7, "gameData": {"a": [2, 1]}}, headers=headers).status_code == 422
+
+
+Arrival = tuple[str, str, str]
+
+ARRIVALS: list[Arrival] = [
+    ("create_user", "/users", '{"username":"New","email":"new@example.com"}'),
+    ("create_user", "/users", '{"username":"New","email":"new@example.com","score":0}'),
+    ("create_user", "/users", '{"email":"new@example.com","username":"New","userId":"new","score":5,"level":9}'),
+    ("update_score", "/users/ada/score", '{"score":7}'),
+    ("update_score", "/users/ada/score", '{"score":7,"operator":"set"}'),
+    ("update_score", "/users/bob/score", '{"score":7,"operator":"increment"}'),
+    ("update_score", "/users/ada/score", '{"score":-0,"gameData":{"é":[1.0,-0.0,1.5,9007199254740992.0,null,true]}}'),
+    ("update_score", "/users/ada/score", '{"score":7,"gameData":{}}'),
+    ("sessions.create", "/sessions", '{"userId":"ada"}'),
+    ("sessions.create", "/sessions", '{"userId":"ada","sessionData":{"map":"harbour","size":3.0}}'),
+]
+DIGESTS = [
+    "kNbwd9OnkEWXGS2LywwhKg",
+    "qSPTNoTPTJBZ2ZW1iw8JMg",
+    "upYnn_F_jODAMXuFos0QLw",
+    "ezVDR8hyZhrLzboMyTPXZA",
+    "FllOKTNzoBp7Ag-AFMa3yg",
+    "zLy6tjTkzM9ZziDtXspBKA",
+    "_560uzoLmGpdIWh4kQuxBg",
+    "_RSurYH-LTFcQrRP9oiDwA",
+    "7ZfV-RMA1TB1x1-5ybvfEA",
+    "x-BXwpKR8bQ_s__KtDussA",
+]
+"""Of those, as every release must make them: another digest is a 422 for who asks again after a deployment."""
+
+
+@pytest.mark.parametrize(("arrival", "digest"), list(zip(ARRIVALS, DIGESTS, strict=True)))
+def test_the_digest_of_a_payload_is_that_of_the_release_before(arrival: Arrival, digest: str) -> None:
+    assert digest_of(*arrival) == digest
+
+
+def digest_of(operation: str, path: str, text: str) -> str:
+    """The digest that the function of an operation gets with a request's key."""
+    module = importlib.import_module(f"functions.{operation.partition('.')[0]}.handler")
+    schema = module.Creation if operation == "sessions.create" else module.Arguments
+    handler = endpoint(schema, keyed=operation)(lambda key, **_: (200, {"digest": key.digest}))
+    given = event("PUT" if path.endswith("/score") else "POST", path, headers={"Idempotency-Key": KEY})
+    reply = handler({**given, "body": text}, None)
+    assert reply["statusCode"] == 200, reply["body"]
+    return str(json.loads(reply["body"])["digest"])
+
+
+def test_a_key_goes_with_the_operations_id_in_the_contract() -> None:
+    keyed: dict[str, list[str]] = {}
+    for operation in contract.operations().values():
+        if any(parameter["name"] == "Idempotency-Key" for parameter in operation.parameters):
+            keyed.setdefault(operation.function, []).append(operation.id)
+    sources = {path.parent.name: path.read_text() for path in Path("functions").glob("*/handler.py")}
+    found = {name: re.findall(r'keyed="([^"]+)"', source) for name, source in sources.items()}
+    assert {name: ids for name, ids in found.items() if ids} == keyed
 
 
 # The same key, another payload
@@ -733,11 +794,11 @@ BOUNDS = [
 def test_receipts_are_those_of_a_plain_model(
     api: Api, raw: valkey.Valkey, configure: Callable[..., None], bounds: dict[str, int]
 ) -> None:
+    for user_id in ("Ada", "kim", "a-", "a_"):
+        api.create(userId=user_id, score=100)
     configure(**bounds)
     chance = random.Random(json.dumps(bounds))
     edge = bounds.get("score_max") == LARGEST
-    for user_id in ("Ada", "kim", "a-", "a_"):
-        api.create(userId=user_id, score=100)
     scores = {"ada": 100, "bob": 200, "eve": 50, "Ada": 100, "kim": 100, "a-": 100, "a_": 100}
     model = Model(scores, bounds.get("score_min", 0), bounds.get("score_max", 10**12), bounds.get("score_step_max"))
     refused = 0
@@ -789,10 +850,42 @@ def test_a_creations_score_keeps_to_the_bounds(api: Api, raw: valkey.Valkey, con
     before = everything(raw)
     for score in (9, 21):
         assert api.post("/users", json={**new, "score": score}).status_code == 400
-    assert api.post("/users", json=new).status_code == 400, "the default, 0, is below the lowest"
     assert everything(raw) == before
     for score in (10, 20):
         assert api.post("/users", json={**new, "score": score}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "start"), [(0, 10**12, 0), (10, 20, 10), (-20, -10, -10), (-5, 5, 0), (7, 7, 7)]
+)
+@pytest.mark.parametrize("step", [None, 3])
+def test_a_player_starts_at_the_allowed_score_nearest_to_zero_and_no_step_too_far(
+    api: Api,
+    raw: valkey.Valkey,
+    configure: Callable[..., None],
+    lowest: int,
+    highest: int,
+    start: int,
+    step: int | None,
+) -> None:
+    configure(score_min=lowest, score_max=highest, **({} if step is None else {"score_step_max": step}))
+    new = {"username": "New", "email": "new@example.com"}
+    request = ("POST", "/users", new)
+    first, again = send(api, request), send(api, request)
+    assert (first.status_code, first.json()["user"]["score"]) == (201, start), first.text
+    assert (facts(again), replayed(again)) == (facts(first), True)
+    allowed = {score for score in range(start - 5, start + 6) if lowest <= score <= highest}
+    before = everything(raw)
+    for score in sorted(allowed | {highest}):
+        reply = api.post("/users", json={**new, "userId": f"at{score}", "score": score})
+        if step is not None and abs(score - start) > step:
+            assert (reply.status_code, reply.json()["errors"][0]["name"]) == (400, "score"), score
+            assert "more than 3, the largest change allowed" in reply.json()["errors"][0]["detail"]
+            assert everything(raw) == before
+        else:
+            assert (reply.status_code, reply.json()["user"]["score"]) == (201, score), reply.text
+            before = everything(raw)
+    invariants.settle(raw)
 
 
 # gameData

@@ -167,6 +167,11 @@ def test_bounds_and_steps_are_those_of_whole_numbers(
             return  # a largest step that the code does not promise to keep to the last digit
         patch.setattr("shared.logs.write", lambda *_, **__: None)
         call = stack.enter_context(invoker(server.port, **limits))
+        start = min(max(0, low), high)
+        if step is not None and abs(first - start) > step:
+            given = {"userId": "ada", "username": "Ada", "email": "ada@example.com", "score": first}
+            assert call("create_user", "POST", "/users", json_body=given).status == 400
+            first = start
         create(call, "ada", first)
         score, games, best = first, 0, first
         for operator, amount in steps:

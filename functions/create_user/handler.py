@@ -13,12 +13,12 @@ class Arguments(fields.Arguments):
     username = fields.username()
     email = fields.email()
     user_id = fields.user_id()
-    score = fields.Score(load_default=0)
+    score = fields.Score()
     level = fields.Ignored()
     games_played = fields.Ignored()
 
 
-@endpoint(Arguments, keyed=True)
+@endpoint(Arguments, keyed="create_user")
 def handler(**arguments: Any) -> Reply:
     done = players.create(store(), settings().rules, **arguments)
     return 201, {"success": True, "user": done.user}, replay_headers(done.replayed)

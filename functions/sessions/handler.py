@@ -18,7 +18,7 @@ class Arguments(fields.Arguments):
     session_id = fields.session_id()
 
 
-@endpoint(Creation, keyed=True)
+@endpoint(Creation, keyed="sessions.create")
 def create(**arguments: Any) -> Reply:
     done = sessions.create(store(), settings().session_seconds, settings().receipt_seconds, **arguments)
     return 201, {"success": True, "session": done.session}, replay_headers(done.replayed)

@@ -16,7 +16,7 @@ class Arguments(fields.Arguments):
     game_data = fields.Document(4 * 1024, 16)
 
 
-@endpoint(Arguments, keyed=True)
+@endpoint(Arguments, keyed="update_score")
 def handler(game_data: dict[str, Any] | None = None, **arguments: Any) -> Reply:
     done = players.submit(store(), settings().rules, **arguments)
     echo = {} if game_data is None else {"gameData": game_data}

@@ -10,6 +10,10 @@
 local board, players, totals, sweep, pending = unpack(KEYS)
 local user, revision, score, games, best, username, intent = unpack(ARGV)
 
+if score ~= '' and not string.match(score, '^%-?%d+$') then
+  return redis.error_reply('ERR project: the score is no whole number')
+end
+
 -- The intent first: this can be done when memory is full, and what follows then as well.
 if intent then redis.call('ZREM', pending, intent) end
 

@@ -32,24 +32,27 @@ local time = redis.call('TIME')
 if math.abs(time[1] * 1000 + time[2] / 1000 - sent) > tonumber(tolerance) then return {'stale'} end
 
 amount = tonumber(amount)
-local before, after, applied
+local before, after, applied, start -- start: what a step counts from
 if operator == 'create' then
   if revision then return {'taken'} end
   username, email, created, active, games, best = ARGV[14], ARGV[15], now, now, 0, amount
   before, after, applied = 0, amount, true
+  start = math.min(math.max(0, tonumber(lowest)), tonumber(highest))
 else
   if not revision then return {'missing'} end
   before, games = tonumber(score), tonumber(games) + 1
+  start = before
   if operator == 'set' then after = amount
   elseif operator == 'best' then after = math.max(before, amount)
   elseif operator == 'increment' then after = before + amount
-  else after = before - amount end
+  elseif operator == 'decrement' then after = before - amount
+  else return redis.error_reply('ERR submit: no such operator') end
   applied = operator ~= 'best' or amount > before
   best = math.max(tonumber(best), after)
   if active < now then active = now end
-  if largest_step ~= '' and math.abs(after - before) > tonumber(largest_step) then return {'step', largest_step} end
   if games > LARGEST then return {'games', text(LARGEST)} end
 end
+if largest_step ~= '' and math.abs(after - start) > tonumber(largest_step) then return {'step', largest_step} end
 -- A score that stays what it is is nobody's to refuse, even where the bounds have been moved since.
 if operator == 'create' or after ~= before then
   if after < tonumber(lowest) then return {'below', lowest} end

@@ -5,12 +5,13 @@
 -- Returns  {number, position} of the sweep that is running now, {last number, ''} if none is
 
 local totals, sweep = unpack(KEYS)
+local word = ARGV[1]
 local number, position = unpack(redis.call('HMGET', sweep, 'number', 'position'))
 local last = string.match(redis.call('HGET', totals, 'sweeps') or '', '^%d+$') or '0'
 -- One that somebody has made unreadable is none: the next begins anew.
 if not (string.match(number or '', '^%d+$') and string.match(position or '', '^%l+ %d+$')) then number = false end
 
-if ARGV[1] == 'new' or (ARGV[1] == 'join' and not number) then
+if word == 'new' or (word == 'join' and not number) then
   -- By the clock, so that no sweep has the number of another, even where the totals were lost.
   number = math.max(tonumber(last) + 1, tonumber(redis.call('TIME')[1]))
   number = string.format('%.0f', number)
@@ -18,7 +19,7 @@ if ARGV[1] == 'new' or (ARGV[1] == 'join' and not number) then
   position = 'profiles 0'
   redis.call('DEL', sweep)
   redis.call('HSET', sweep, 'number', number, 'position', position, 'totalGames', '0', 'totalScore', '0')
-elseif ARGV[1] == 'move' and number == ARGV[2] and position == ARGV[3] then
+elseif word == 'move' and number == ARGV[2] and position == ARGV[3] then
   position = ARGV[4]
   if position ~= '' then
     redis.call('HSET', sweep, 'position', position)
@@ -27,5 +28,7 @@ elseif ARGV[1] == 'move' and number == ARGV[2] and position == ARGV[3] then
     redis.call('HSET', totals, 'totalGames', games, 'totalScore', score, 'highScore', high or '0', 'sweep', number)
     redis.call('DEL', sweep)
   end
+elseif word ~= 'look' and word ~= 'join' and word ~= 'move' then
+  return redis.error_reply('ERR sweep: no such word')
 end
 return {number or last, number and position or ''}
