@@ -60,6 +60,18 @@ class Text(_Field):
         raise ValidationError(self.rule)
 
 
+class Id(Text):
+    """The id of a player or a session; no id can carry the braces of a hash tag."""
+
+    def __init__(self, **options: Any):
+        super().__init__(ID_PATTERN, 64, "must be 1 to 64 letters, digits, _ or -", **options)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise ValidationError("must be a string: send a number in quotes")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class Score(_Field):
     """A score within the deployment's own bounds; beside an operator other than set, any points a double holds."""
 
@@ -128,14 +140,14 @@ class Ignored(_Field):
         return missing
 
 
-def user_id(**options: Any) -> Text:
-    """A player's id; no id can carry the braces of a hash tag."""
-    return Text(ID_PATTERN, 64, "must be 1 to 64 letters, digits, _ or -", **options)
+def user_id(**options: Any) -> Id:
+    """A player's id."""
+    return Id(**options)
 
 
-def session_id() -> Text:
+def session_id() -> Id:
     """A session's id."""
-    return Text(ID_PATTERN, 64, "must be 1 to 64 letters, digits, _ or -", required=True)
+    return Id(required=True)
 
 
 def username() -> Text:
@@ -154,7 +166,9 @@ def email() -> Text:
 
 
 def _whole(value: Any, lowest: int, highest: int) -> int:
-    """The value, if it is a whole number within limits; JSON text, floats and booleans are not numbers here."""
+    """The value as an int, if it is a whole number within limits, `1500.0` too; text and booleans are no numbers."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if type(value) is int and lowest <= value <= highest:
         return value
     raise ValidationError(f"must be an integer from {lowest} to {highest}")
