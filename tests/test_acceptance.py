@@ -172,7 +172,7 @@ class TestCreatingAPlayer:
             "名前",
             "عَلِي",
             "नमस्ते",
-            "e\u0301",
+            "é",
             "👩\u200d👩\u200d👧\u200d👦",
             "𝒜" * 32,
             "a" * 32,
@@ -360,6 +360,19 @@ class TestSessions:
         )
         assert response.status_code == 200
         assert f'"score":{score},' in api.get(f"/users/{user_id}").text.replace("}", ",")
+
+    @pytest.mark.parametrize(
+        ("sent", "stored"),
+        [
+            ("Ame\u0301lie", "Am\u00e9lie"),
+            ("Ada \u2764\ufe0f", "Ada \u2764\ufe0f"),
+            ("5\ufe0f\u20e3", "5\ufe0f\u20e3"),
+            ("a\u0316\u0317", "a\u0316\u0317"),
+        ],
+    )
+    def test_a_name_is_stored_in_nfc_with_its_emoji(self, api: Api, sent: str, stored: str) -> None:
+        user_id = api.create(username=sent)["userId"]
+        assert api.get(f"/users/{user_id}").json()["user"]["username"] == stored
 
     def test_reserved_names_in_the_data_are_accepted_and_ignored(self, api: Api) -> None:
         user_id = api.create()["userId"]
