@@ -217,6 +217,8 @@ SAME = {
         '{"operator":"increment","score":7}',
         ' {\n "operator" : "increment",\t"score" : 7 } ',
         '{"operator":"\\u0069ncrement","score":7}',
+        '{"operator":"increment","score":7.0}',
+        '{"operator":"increment","score":0.7e1}',
     ],
     "submission without an operator": ['{"score":7}', '{"score":7,"operator":"set"}', '{"operator":"set","score":7}'],
     "submission with gameData": [
@@ -229,6 +231,11 @@ SAME = {
         '{"email":"new@example.com","username":"New","score":0}',
         '{"email":"new@example.com","username":"New","level":99,"gamesPlayed":4}',
         '{"email":"new@example.com","username":"New","level":"x","gamesPlayed":null}',
+    ],
+    "creation with a score and an accent": [
+        '{"username":"N\\u00e9","email":"new@example.com","score":1500}',
+        '{"username":"N\\u00e9","email":"new@example.com","score":1500.0}',
+        '{"username":"Ne\\u0301","email":"new@example.com","score":1.5e3}',
     ],
     "session": [
         '{"userId":"ada","sessionData":{"a":1,"b":[{"c":1,"d":2}]}}',
