@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 import orjson
@@ -24,6 +25,13 @@ _START = rf"{_END}\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f" + "\U0001d
 """What a name must not end or begin with: joiners, selectors and tags are part of a name only behind others."""
 
 USERNAME_PATTERN = rf"^[^{_START}](?:[^{_BAD}]*[^{_END}])?$"
+_EMOJI = re.compile(
+    "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff][\ufe0e\ufe0f]"
+    "|[0-9#*]\ufe0f\u20e3|\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
+)
+_IGNORABLE = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0000-\U000e0fff]")
+"""What shows nothing of its own: part of a name only within an emoji."""
+
 EMAIL_PATTERN = rf"^[^\s@{_BAD}]{{1,64}}@[^\s@.{_BAD}]+(?:\.[^\s@.{_BAD}]+)+$"
 
 
@@ -58,6 +66,32 @@ class Text(_Field):
         if isinstance(value, str) and len(value) <= self.longest and self.matches(value):
             return value
         raise ValidationError(self.rule)
+
+
+class Name(Text):
+    """A name in NFC, in which nothing hides and at most two combining marks follow each other."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str) and len(value) <= self.longest:
+            value = unicodedata.normalize("NFC", value)
+        name = super()._deserialize(value, attr, data, **kwargs)
+        plain = _EMOJI.sub("-", name)
+        marks = "".join("m" if unicodedata.category(character)[0] == "M" else "-" for character in plain)
+        if _IGNORABLE.search(plain) or "mmm" in marks:
+            raise ValidationError(self.rule)
+        return name
+
+
+class Id(Text):
+    """The id of a player or a session; no id can carry the braces of a hash tag."""
+
+    def __init__(self, **options: Any):
+        super().__init__(ID_PATTERN, 64, "must be 1 to 64 letters, digits, _ or -", **options)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise ValidationError("must be a string: send a number in quotes")
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Score(_Field):
@@ -128,22 +162,23 @@ class Ignored(_Field):
         return missing
 
 
-def user_id(**options: Any) -> Text:
-    """A player's id; no id can carry the braces of a hash tag."""
-    return Text(ID_PATTERN, 64, "must be 1 to 64 letters, digits, _ or -", **options)
+def user_id(**options: Any) -> Id:
+    """A player's id."""
+    return Id(**options)
 
 
-def session_id() -> Text:
+def session_id() -> Id:
     """A session's id."""
-    return Text(ID_PATTERN, 64, "must be 1 to 64 letters, digits, _ or -", required=True)
+    return Id(required=True)
 
 
-def username() -> Text:
+def username() -> Name:
     """A player's name as others see it."""
-    return Text(
+    return Name(
         USERNAME_PATTERN,
         32,
-        "must be 1 to 32 characters, none of them control or invisible, with no white space at either end",
+        "must be 1 to 32 characters, none of them control or invisible, with no white space at either end and at most "
+        "two combining marks in a row",
         required=True,
     )
 
@@ -154,7 +189,9 @@ def email() -> Text:
 
 
 def _whole(value: Any, lowest: int, highest: int) -> int:
-    """The value, if it is a whole number within limits; JSON text, floats and booleans are not numbers here."""
+    """The value as an int, if it is a whole number within limits, `1500.0` too; text and booleans are no numbers."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if type(value) is int and lowest <= value <= highest:
         return value
     raise ValidationError(f"must be an integer from {lowest} to {highest}")

@@ -21,6 +21,11 @@ RESERVED_NAMES = ("sessionId", "userId", "startTime")
 """What a session says of itself; the client's data cannot overwrite it."""
 
 
+def is_reserved(name: str) -> bool:
+    """Whether a client could read this name as one of the session's own: Go and .NET match names in any case."""
+    return name.casefold() in {reserved.casefold() for reserved in RESERVED_NAMES}
+
+
 def session_key(session_id: str) -> str:
     """The string that holds a session, until it expires."""
     return f"session:{session_id}"
@@ -93,5 +98,5 @@ def delete(store: Store, session_id: str) -> None:
 
 
 def _session(claim: Claim, user_id: str, session_data: Mapping[str, Any] | None) -> dict[str, Any]:
-    data = {name: value for name, value in (session_data or {}).items() if name not in RESERVED_NAMES}
+    data = {name: value for name, value in (session_data or {}).items() if not is_reserved(name)}
     return {"sessionId": claim.named, "userId": user_id, "startTime": claim.time, **data}

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft4Validator, FormatChecker
+from jsonschema import Draft4Validator, Draft6Validator, FormatChecker
+from jsonschema.validators import extend
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+RequestValidator = extend(Draft4Validator, type_checker=Draft6Validator.TYPE_CHECKER)
+"""For request bodies, where 1.0 is an integer, as from draft 6 on; in replies it is none."""
 
 COMMON_HEADERS = {
     "access-control-allow-origin": r"\*",
@@ -210,9 +214,9 @@ def _resolved(node: Any) -> Any:
     return node
 
 
-def faults(value: Any, schema: Mapping[str, Any]) -> list[str]:
+def faults(value: Any, schema: Mapping[str, Any], validator_type: Any = Draft4Validator) -> list[str]:
     """What is wrong with a value by a schema of the contract; nothing if it is valid."""
-    validator = Draft4Validator(_closed(schema), format_checker=formats)
+    validator = validator_type(_closed(schema), format_checker=formats)
     return [
         f"{'/'.join(map(str, error.absolute_path)) or 'the whole'}: {error.message[:300]}"
         for error in validator.iter_errors(value)

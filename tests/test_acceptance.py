@@ -172,7 +172,7 @@ class TestCreatingAPlayer:
             "名前",
             "عَلِي",
             "नमस्ते",
-            "e\u0301",
+            "é",
             "👩\u200d👩\u200d👧\u200d👦",
             "𝒜" * 32,
             "a" * 32,
@@ -345,14 +345,45 @@ class TestSessions:
         assert response.status_code == 201
         assert set(response.json()["session"]) == {"sessionId", "userId", "startTime"}
 
+    def test_session_data_of_4_kib_are_taken(self, api: Api) -> None:
+        user_id = api.create()["userId"]
+        data = {"x": "a" * (4 * 1024 - 8)}
+        assert api.post("/sessions", json={"userId": user_id, "sessionData": data}).status_code == 201
+
+    @pytest.mark.parametrize(
+        ("text", "score"), [("1500.0", "1500"), ("1.5e3", "1500"), ("-0.0", "0"), ("1e12", "1000000000000")]
+    )
+    def test_a_whole_number_may_be_written_as_a_float(self, api: Api, text: str, score: str) -> None:
+        user_id = api.create()["userId"]
+        response = api.put(
+            f"/users/{user_id}/score", content=f'{{"score": {text}}}', headers={"content-type": "application/json"}
+        )
+        assert response.status_code == 200
+        assert f'"score":{score},' in api.get(f"/users/{user_id}").text.replace("}", ",")
+
+    @pytest.mark.parametrize(
+        ("sent", "stored"),
+        [
+            ("Ame\u0301lie", "Am\u00e9lie"),
+            ("Ada \u2764\ufe0f", "Ada \u2764\ufe0f"),
+            ("5\ufe0f\u20e3", "5\ufe0f\u20e3"),
+            ("a\u0316\u0317", "a\u0316\u0317"),
+        ],
+    )
+    def test_a_name_is_stored_in_nfc_with_its_emoji(self, api: Api, sent: str, stored: str) -> None:
+        user_id = api.create(username=sent)["userId"]
+        assert api.get(f"/users/{user_id}").json()["user"]["username"] == stored
+
     def test_reserved_names_in_the_data_are_accepted_and_ignored(self, api: Api) -> None:
         user_id = api.create()["userId"]
         data = {"sessionId": "mine", "userId": "somebody", "startTime": "1999-12-31T23:59:59.999Z", "kept": 1}
+        data |= {"USERID": "somebody", "sessionid": "mine", "\u017ftartTime": "then"}
         session = api.post("/sessions", json={"userId": user_id, "sessionData": data}).json()["session"]
         assert session["sessionId"] != "mine"
         assert session["userId"] == user_id
         assert session["startTime"] != data["startTime"]
         assert session["kept"] == 1
+        assert set(session) == {"sessionId", "userId", "startTime", "kept"}
         assert api.get(f"/sessions/{session['sessionId']}").json()["session"] == session
         assert api.get("/sessions/mine").status_code == 404
 

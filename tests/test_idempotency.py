@@ -223,6 +223,8 @@ SAME = {
         '{"operator":"increment","score":7}',
         ' {\n "operator" : "increment",\t"score" : 7 } ',
         '{"operator":"\\u0069ncrement","score":7}',
+        '{"operator":"increment","score":7.0}',
+        '{"operator":"increment","score":0.7e1}',
     ],
     "submission with the default operator": ['{"score":7,"operator":"set"}', '{"operator":"set","score":7}'],
     "submission with gameData": [
@@ -234,6 +236,11 @@ SAME = {
         '{"username":"New","email":"new@example.com"}',
         '{"email":"new@example.com","username":"New","level":99,"gamesPlayed":4}',
         '{"email":"new@example.com","username":"New","level":"x","gamesPlayed":null}',
+    ],
+    "creation with a score and an accent": [
+        '{"username":"N\\u00e9","email":"new@example.com","score":1500}',
+        '{"username":"N\\u00e9","email":"new@example.com","score":1500.0}',
+        '{"username":"Ne\\u0301","email":"new@example.com","score":1.5e3}',
     ],
     "session": [
         '{"userId":"ada","sessionData":{"a":1,"b":[{"c":1,"d":2}]}}',
