@@ -73,8 +73,8 @@ def _module(folder: Path, name: Path) -> str:
     chdir = f"-chdir={folder}"
     init = ["init", "-backend=false", "-input=false", "-no-color", *terraform_mirror.init_options()]
     _run(f"{name}: terraform init", "terraform", chdir, *init)
-    _run(f"{name}: terraform validate", "terraform", chdir, "validate", "-no-color")
-    said = _run(f"{name}: terraform test", "terraform", chdir, "test", "-no-color")
+    _run_without_warning(f"{name}: terraform validate", "terraform", chdir, "validate", "-no-color")
+    said = _run_without_warning(f"{name}: terraform test", "terraform", chdir, "test", "-no-color")
     return f"{name}: valid; {said.strip().splitlines()[-1]} ({time.monotonic() - began:.0f} s)"
 
 
@@ -82,6 +82,14 @@ def _checkov() -> str:
     command = [str(CHECKOV / "bin" / "checkov"), "--directory", str(ROOT / "terraform"), "--framework", "terraform"]
     _run("checkov", *command, "--compact", "--quiet", "--skip-download", "--skip-path", ".terraform")
     return "checkov: clean"
+
+
+def _run_without_warning(what: str, *command: str) -> str:
+    """What a command says. Raises CheckError with all of it if it fails or warns: Terraform's status is 0 then."""
+    said = _run(what, *command)
+    if "Warning:" in said:
+        raise CheckError(f"{what} warned, and a warning fails here:\n{said}")
+    return said
 
 
 def _run(what: str, *command: str) -> str:

@@ -327,7 +327,7 @@ def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
         ],
         "stats": [event("GET", "/stats")],
         "health": [event("GET", "/health")],
-        "reconcile": [{"source": "aws.events"}],
+        "reconcile": [{"source": "aws.events", "detail-type": "Scheduled Event"}],
     }
     assert set(story) == set(FUNCTIONS)
     answers = {function: invoke(function, *events) for function, events in story.items()}

@@ -35,11 +35,6 @@ override_data {
 }
 
 override_data {
-  target = module.api.data.aws_caller_identity.current
-  values = { account_id = "123456789012" }
-}
-
-override_data {
   target = module.monitoring.data.aws_caller_identity.current
   values = { account_id = "123456789012" }
 }
