@@ -139,11 +139,14 @@ def totals(before: Fingerprint, sums: Sums) -> list[Difference]:
 
 
 def overdue(store: Store) -> Iterator[Difference]:
-    """The intents that reconcile should have settled by now."""
-    skipped = 0
-    while due := outbox.due(store, skipped, SLICE):
-        yield from (Difference("intent", entry.user_id, "", f"{entry.age_seconds:.0f} seconds old") for entry in due)
-        skipped += len(due)
+    """The intents that reconcile should have settled by now, and those from the future, which it cannot see yet."""
+    for find, text in ((outbox.due, "seconds old"), (outbox.early, "seconds ahead")):
+        skipped = 0
+        while found := find(store, skipped, SLICE):
+            yield from (
+                Difference("intent", entry.user_id, "", f"{abs(entry.age_seconds):.0f} {text}") for entry in found
+            )
+            skipped += len(found)
 
 
 def _compare_row(profile: profiles.State, row: str | None) -> list[Difference]:

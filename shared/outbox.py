@@ -11,8 +11,12 @@ DUE_SECONDS = 60
 """An intent that is older belongs to an attempt that has ended: its submission happened, or the fence refuses it."""
 
 
+EARLY_SECONDS = 30
+"""An intent whose time is further ahead belongs to a clock that is wrong: the fence refuses its submission."""
+
+
 class Due(NamedTuple):
-    """An intent whose attempt has not cleared it in time."""
+    """An intent whose attempt has not cleared it in time; its age is negative where its time is still to come."""
 
     user_id: str
     intent: str
@@ -36,11 +40,24 @@ def clear(store: Store, entry: str) -> None:
 
 def due(store: Store, skipped: int, count: int) -> list[Due]:
     """The oldest intents that are due by the server's clock, after so many skipped ones. (model: pick)"""
+    now = _now(store)
+    return _between(store, now, "-inf", now - DUE_SECONDS * 1000, skipped, count)
+
+
+def early(store: Store, skipped: int, count: int) -> list[Due]:
+    """The intents from the future by the server's clock, the nearest first, after so many skipped ones."""
+    now = _now(store)
+    return _between(store, now, f"({now + EARLY_SECONDS * 1000}", "+inf", skipped, count)
+
+
+def _now(store: Store) -> int:
     ((seconds, microseconds),) = store.ask(("TIME",))
-    now = int(seconds) * 1000 + int(microseconds) // 1000
-    latest = now - DUE_SECONDS * 1000
-    (flat,) = store.ask(("ZRANGE", PENDING, "-inf", latest, "BYSCORE", "LIMIT", skipped, count, "WITHSCORES"))
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def _between(store: Store, now: int, lowest: str, highest: int | str, skipped: int, count: int) -> list[Due]:
+    (flat,) = store.ask(("ZRANGE", PENDING, lowest, highest, "BYSCORE", "LIMIT", skipped, count, "WITHSCORES"))
     return [
-        Due(entry.partition(":")[0], entry, (now - int(float(sent))) / 1000)
+        Due(entry.partition(":")[0], entry, (now - float(sent)) / 1000)
         for entry, sent in zip(flat[::2], flat[1::2], strict=True)
     ]

@@ -374,7 +374,8 @@ class TestCheck:
         raw.delete("user:p8")
         raw.set("user:p8", "x")
         raw.hdel("user:p9", "bestScore")
-        raw.zadd(PENDING, {"p1:an-attempt": (time.time() - 100) * 1000, "p2:another": (time.time() - 10) * 1000})
+        for attempt, seconds in (("p1:one", -100), ("p2:two", -10), ("p10:three", 10), ("p11:four", 100)):
+            raw.zadd(PENDING, {attempt: (time.time() + seconds) * 1000})
         raw.hincrby(TOTALS, "highScore", 5)
         before = contents_and_dumps(raw)
         status, lines, _ = command(server, "--check")
@@ -395,9 +396,10 @@ class TestCheck:
             ("unreadable", "p8"),
             ("unreadable", "p9"),
             ("intent", "p1"),
+            ("intent", "p11"),
         }
-        assert len(lines) == 14 + 3 + 1
-        assert lines[-1]["differences"] == 17
+        assert len(lines) == 15 + 3 + 1
+        assert lines[-1]["differences"] == 18
         wrong = {line["expected"].split()[0]: line for line in lines[:-1] if line["kind"] == "totals"}
         readable = [user_id for user_id in (f"p{number}" for number in range(COUNT)) if user_id not in ("p8", "p9")]
         games = sum(int(raw.hget(f"user:{user_id}", "gamesPlayed")) for user_id in readable)
