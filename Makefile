@@ -21,7 +21,7 @@ help: ## list the targets
 	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %s%-14s%s %s\n", on, $$1, off, $$2 }' Makefile
 
 #: Run
-run: ## the whole API on http://127.0.0.1:8080, with 1,000 demo players (PORT, API_KEY, RATE_LIMIT, VALKEY_HOST, DEMO)
+run: ## the whole API on http://127.0.0.1:8080, with 1,000 demo players (PORT, API_KEY, RATE_LIMIT, ALLOWED_HOSTS, VALKEY_HOST, DEMO)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.run
 

@@ -9,6 +9,7 @@ import dataclasses
 import hmac
 import math
 import os
+import re
 import socket
 import sys
 import threading
@@ -21,6 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from scripts import proxy, routes, signals
 from shared import config, endpoint, problems
@@ -31,9 +33,13 @@ LARGEST_BODY_BYTES = 10 * 1024 * 1024
 CONCURRENCY = 256
 """So many requests are answered at a time, each on a thread with its own connection to Valkey, as Lambda would."""
 START_SECONDS = 10
+REQUEST_SECONDS = 10
+"""So long a request's head may take to arrive, and then its body."""
 LONGEST_IDLE_SECONDS = 75
 LONGEST_QUEUE = 2048
 """So many connections may wait to be accepted."""
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+"""The hosts that are always answered to: a page elsewhere whose name was made to lead here sends its own name."""
 SAFE_IN_PATH = "".join(map(chr, range(0x21, 0x7F)))
 
 Scope = dict[str, Any]
@@ -50,6 +56,24 @@ class BadGateway(problems.InternalError):
     title = "Bad gateway"
 
 
+class Misdirected(problems.Problem):
+    """The request was meant for another host."""
+
+    status = 421
+    code = "misdirected_request"
+    title = error = "Misdirected request"
+    detail = "This server answers to 127.0.0.1 and localhost; ALLOWED_HOSTS adds other names."
+
+
+class RequestTimeout(problems.Problem):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+    title = error = "Request timeout"
+    detail = "The body did not arrive in time. Nothing was changed."
+
+
 class ClientGoneError(Exception):
     """The client closed the connection before its request was complete."""
 
@@ -62,8 +86,51 @@ class Settings:
     """Any of these opens the API; none means that no key is needed."""
     requests_per_second: float
     """The rate limit, which is also the largest burst; infinite for none."""
+    hosts: frozenset[str]
+    """The names in a request's Host that are answered to, in lower case; `*` is any."""
     function_seconds: float
     """What a function's context gives it, as Lambda's time-out does."""
+
+
+class Protocol(HttpToolsProtocol):
+    """Uvicorn's HTTP, which gives a client no end of time to send its request: here the connection is closed."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The client has connected."""
+        super().connection_made(transport)
+        self._start()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._start()
+
+    def on_message_complete(self) -> None:
+        """A request is there, its body too."""
+        super().on_message_complete()
+        self._stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def _start(self) -> None:
+        self._stop()
+        self._timer = self.loop.call_later(REQUEST_SECONDS, self._end)
+
+    def _stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self) -> None:
+        if self.cycle and not self.cycle.response_complete:
+            self._start()  # the application is about to answer, if only that its time is over
+        else:
+            self.transport.close()
 
 
 class Bucket:
@@ -93,6 +160,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     return Settings(
         api_keys=tuple(key.strip().encode() for key in environ.get("API_KEY", "").split(",") if key.strip()),
         requests_per_second=_positive(environ, "RATE_LIMIT", math.inf),
+        hosts=LOOPBACK | {name.strip().lower() for name in environ.get("ALLOWED_HOSTS", "").split(",") if name.strip()},
         function_seconds=_positive(environ, "FUNCTION_SECONDS", 60),
     )
 
@@ -108,6 +176,7 @@ def application(environ: Mapping[str, str]) -> Application:
     pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="function")
 
     async def answer(scope: Scope, receive: Receive, request_id: str) -> endpoint.Response:
+        _check_host(settings.hosts, scope)
         path = quote(scope["raw_path"], safe=SAFE_IN_PATH)
         found = routes.find(table, path)
         if found is None:
@@ -122,7 +191,11 @@ def application(environ: Mapping[str, str]) -> Application:
         if route.needs_api_key:
             _check_api_key(settings.api_keys, request.header("x-api-key"))
         _throttle(bucket)
-        body = await _body(receive, request.header("content-length"))
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                body = await _body(receive, request.header("content-length"))
+        except TimeoutError:
+            raise RequestTimeout from None
         request = dataclasses.replace(request, body=body)
         return await asyncio.get_running_loop().run_in_executor(
             pool, _invoke, request, route, parameters, settings.function_seconds
@@ -139,7 +212,9 @@ def application(environ: Mapping[str, str]) -> Application:
         except ClientGoneError:
             return
         except problems.Problem as problem:
-            reply = proxy.http_reply(endpoint.reply_to_problem(problem, request_id))
+            status, headers, body = proxy.http_reply(endpoint.reply_to_problem(problem, request_id))
+            closing = [("connection", "close")] if isinstance(problem, RequestTimeout) else []
+            reply = status, [*headers, *closing], body
         except Exception:
             traceback.print_exc()
             reply = proxy.http_reply(endpoint.reply_to_problem(BadGateway(), request_id))
@@ -167,7 +242,7 @@ def server(app: Application) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             loop="asyncio",
             lifespan="on",
@@ -231,6 +306,13 @@ def _request(scope: Scope, path: str, request_id: str) -> proxy.Request:
         body=b"",
         client=scope["client"][0] if scope["client"] else HOST,
     )
+
+
+def _check_host(allowed: frozenset[str], scope: Scope) -> None:
+    given = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
+    names = {re.sub(r":[0-9]*\Z", "", host) for host in given}
+    if "*" not in allowed and not (names and names <= allowed):
+        raise Misdirected
 
 
 def _check_api_key(valid: tuple[bytes, ...], given: str | None) -> None:

@@ -16,9 +16,12 @@ ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
 _BAD = (
     r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    r"\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\uffff" + "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\u2800\u3164\ufeff\uffa0\ufff0-\uffff" + "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
 )
-"""Control, invisible and direction-changing characters, lone surrogates, the replacement character."""
+"""Control, invisible and direction-changing characters, the replacement character."""
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""Half a pair is in no text of ours. No pattern says so, since many engines refuse such a range."""
 
 _END = rf"\s\u200c\u200d{_BAD}"
 _START = rf"{_END}\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f" + "\U0001d159\U000e0000-\U000e0fff"
@@ -63,7 +66,12 @@ class Text(_Field):
         self.rule = rule
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        if isinstance(value, str) and len(value) <= self.longest and self.matches(value):
+        if (
+            isinstance(value, str)
+            and len(value) <= self.longest
+            and self.matches(value)
+            and not _SURROGATE.search(value)
+        ):
             return value
         raise ValidationError(self.rule)
 

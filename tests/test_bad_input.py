@@ -587,7 +587,7 @@ class TestBodies:
 
 class TestHeaders:
     def test_no_header_of_the_request_comes_back(self, api: Api) -> None:
-        sent = {"X-Request-Id": SECRET, "X-Evil": SECRET, "Origin": f"https://{SECRET}", "Host": SECRET}
+        sent = {"X-Request-Id": SECRET, "X-Evil": SECRET, "Origin": f"https://{SECRET}"}
         for path in ("/stats", "/users/nobody", "/nowhere", "/stats?x=1"):
             response = api.get(path, headers=sent)
             assert SECRET not in str(response.headers) + response.text

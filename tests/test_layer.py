@@ -111,8 +111,9 @@ class TestRules:
             assert not accepts(fields.email(), f"a{chr(i)}b@example.com"), hex(i)
 
     def test_no_character_can_stand_in_a_name_that_could_not_be_sent_back(self) -> None:
-        refused = [i for i in range(0xD800, 0xE000) if not accepts(fields.username(), f"a{chr(i)}b")]
-        assert len(refused) == 0x800
+        for i in range(0xD800, 0xE000):
+            assert not accepts(fields.username(), f"a{chr(i)}b"), hex(i)
+            assert not accepts(fields.email(), f"a{chr(i)}b@example.com"), hex(i)
         for text in ("a\n", "\na", "a\x00", "a\u202e"):
             assert not accepts(fields.username(), text)
 
@@ -150,6 +151,7 @@ class TestRules:
             for name, schema in stated.items():
                 if "pattern" in schema:
                     assert schema["pattern"] == expected[name], f"{operation.id} {name}"
+                    assert "\\ud" not in schema["pattern"], "many engines refuse a range of surrogates"
                     found.append(name)
         assert set(found) == set(expected)
 
