@@ -388,7 +388,7 @@ def test_sessions_and_receipts_are_evicted_before_any_write_fails_and_players_ne
     own_raw.config_resetstat()
     own_raw.config_set("maxmemory", own_raw.info("memory")["used_memory"] + 1_500_000)
     sessions = 0
-    body = {"userId": "ada", "sessionData": {"text": "x" * 15_000}}
+    body = {"userId": "ada", "sessionData": {"text": "x" * 4_000}}
     while own_raw.info("stats")["evicted_keys"] < 20:
         assert call("sessions", "POST", "/sessions", json_body=body).status == 201
         sessions += 1
