@@ -29,6 +29,7 @@ from typing import Any
 import libvalkey
 
 from scripts import embedded_valkey
+from shared import idempotency
 
 BLOCK = 50
 """So many calls of one kind run before the other kind has its turn."""
@@ -272,14 +273,14 @@ def planted(bare: Bare, log: Any, players: int) -> list[str]:
 
 def _replaced(trips: Trips, user_id: str, score: int, revision: int) -> Trips:
     """A recorded submission for another player, score and revision of the same lengths, as an attempt of now."""
-    attempted = re.search(rb"\r\n([0-9a-f-]{36}):([0-9a-f-]{36})\r\n", trips[0])
+    attempted = re.search(rb"\r\n([0-9a-f-]{36}):([\w-]{12})\r\n", trips[0])
     numbers = [re.search(rb"\$%d\r\n(\d+)\r\n" % len(str(number)), trips[-1]) for number in (score, revision)]
     sent = re.search(rb"\$13\r\n(\d+)\r\n", trips[0])
     if not (attempted and sent and all(numbers)):
         raise RuntimeError("these are not the trips of a submission")
     pairs = [
         (attempted[1], user_id.encode()),
-        (attempted[2], str(uuid.UUID(int=random.getrandbits(128), version=4)).encode()),
+        (attempted[2], idempotency.attempt().encode()),
         (sent[0], b"$13\r\n%d\r\n" % (time.time_ns() // 1_000_000)),
         *(
             (seen[0], b"$%d\r\n%d\r\n" % (len(str(n)), n))

@@ -255,6 +255,7 @@ def _check(connection: Store, total: int, *, as_json: bool) -> int:
             settle()
     settle()
     tell(audit.overdue(connection))
+    tell(audit.receipts(connection))
     counted = _counted(connection, before, sums)
     if counted:
         tell(audit.totals(before, counted))

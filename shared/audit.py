@@ -13,6 +13,9 @@ from shared import board, outbox, profiles
 from shared.store import Command, ReplyError, Store, value
 
 SLICE = 500
+FORGOTTEN_SECONDS = 86_400
+"""How long after its end a generation of receipts is dropped at the latest: a sweep of many players takes its time."""
+
 TOTALS = ("totalGames", "totalScore", "highScore")
 
 
@@ -79,7 +82,7 @@ def with_profile(store: Store) -> Iterator[list[Sight]]:
     """Everybody who has a profile, a slice at a time; some perhaps twice. Two round trips a slice."""
     cursor = ""
     while cursor != "0":
-        cursor, user_ids = profiles.scan(store, cursor or "0", SLICE)
+        cursor, user_ids, _ = profiles.scan(store, cursor or "0", SLICE)
         yield look(store, user_ids)
 
 
@@ -147,6 +150,30 @@ def overdue(store: Store) -> Iterator[Difference]:
                 Difference("intent", entry.user_id, "", f"{abs(entry.age_seconds):.0f} {text}") for entry in found
             )
             skipped += len(found)
+
+
+def receipts(store: Store) -> Iterator[Difference]:
+    """Generations of receipts that nobody can read, or that a sweep should have dropped long ago. Some perhaps twice.
+
+    Two round trips a slice.
+    """
+    cursor = ""
+    while cursor != "0":
+        cursor, _, user_ids = profiles.scan(store, cursor or "0", SLICE)
+        owned = [(user_id, key) for user_id in user_ids for key in profiles.receipts_keys(user_id)]
+        if owned:
+            *replies, (now, _) = store.exchange(*(("HMGET", key, "born", "ends") for _, key in owned), ("TIME",))
+            for (user_id, _), reply in zip(owned, replies, strict=True):
+                yield from _compare_receipts(user_id, reply, int(now))
+
+
+def _compare_receipts(user_id: str, reply: Any, now: int) -> Iterator[Difference]:
+    if isinstance(reply, ReplyError) or not all(text is None or _is_whole(text) for text in reply):
+        yield Difference("receipts", user_id, "a generation of receipts", "something else")
+    elif (None in reply) != (reply == [None, None]):
+        yield Difference("receipts", user_id, "a generation of receipts", "half of one")
+    elif None not in reply and now - int(reply[1]) > FORGOTTEN_SECONDS:
+        yield Difference("receipts", user_id, "", f"a generation that ended {now - int(reply[1])} seconds ago")
 
 
 def _compare_row(profile: profiles.State, row: str | None) -> list[Difference]:

@@ -21,6 +21,7 @@ class Rules(NamedTuple):
     score_max: int
     score_step_max: int | None
     receipt_seconds: int
+    receipts_max: int
 
     @property
     def starting_score(self) -> int:
@@ -60,11 +61,12 @@ class Settings:
     score_max: int = 10**12
     score_step_max: int | None = None
     receipt_seconds: int = 86_400
+    receipts_max: int = 1000
 
     @property
     def rules(self) -> Rules:
         """The settings that every submission is checked against."""
-        return Rules(self.score_min, self.score_max, self.score_step_max, self.receipt_seconds)
+        return Rules(self.score_min, self.score_max, self.score_step_max, self.receipt_seconds, self.receipts_max)
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -92,6 +94,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         score_max=_read(environ, "SCORE_MAX", int, Settings.score_max, -LARGEST_SCORE, LARGEST_SCORE),
         score_step_max=_read(environ, "SCORE_STEP_MAX", int, 0, 1, LARGEST_SCORE) or None,
         receipt_seconds=_read(environ, "RECEIPT_SECONDS", int, Settings.receipt_seconds, 60, 31_536_000),
+        receipts_max=_read(environ, "RECEIPTS_MAX", int, Settings.receipts_max, 1, 1_000_000),
     )
     if settings.valkey_iam_cache and not (settings.valkey_user and settings.aws_region and settings.valkey_tls):
         raise MisconfiguredError("VALKEY_IAM_CACHE is set: VALKEY_USER, AWS_REGION and VALKEY_TLS=1 are needed with it")

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
+DIGEST_BYTES, ATTEMPT_BYTES = 12, 9
+"""As base64 they fill 16 and 12 characters of a receipt. A digest need only tell the payloads of one key apart, and an
+attempt's id those of one player."""
+
 
 class Key(NamedTuple):
-    """A client's key for one request: a name that tells nobody the key, and the digest of what was asked with it."""
+    """A client's key for one request: a name that tells nobody the key, the digest of what was asked with it, and the
+    id of what a POST makes with it where the client names none."""
 
     name: str
     digest: str
+    made_id: str
 
 
 def key(caller: str, text: str, operation: str, arguments: Mapping[str, Any]) -> Key:
@@ -22,11 +30,27 @@ def key(caller: str, text: str, operation: str, arguments: Mapping[str, Any]) ->
 
     Two callers' keys never meet. The digest is over the operationId and what the client sent, in a canonical form:
     neither the order of members nor white space nor `1.0` for `1` makes another payload. It must come out the same in
-    every release, or a retry across a deployment is refused.
+    every release, or a retry across a deployment is refused; so must the id, or such a retry makes a second one.
     """
     name = hashlib.sha256(f"{caller}\n{text}".encode()).digest()[:16]
-    payload = orjson.dumps([operation, _canonical(arguments)], option=orjson.OPT_SORT_KEYS)
-    return Key(_text(name), _text(hashlib.sha256(payload).digest()[:16]))
+    payload = canonical([operation, arguments])
+    return Key(_text(name), _text(hashlib.sha256(payload).digest()[:DIGEST_BYTES]), derived_id(operation, caller, text))
+
+
+def derived_id(*parts: str) -> str:
+    """The UUID of version 8 (RFC 9562) that a SHA-256 of these texts makes, none of which holds a line break."""
+    number = int.from_bytes(hashlib.sha256("\n".join(parts).encode()).digest()[:16])
+    return str(uuid.UUID(int=number & ~(0xF << 76 | 0x3 << 62) | 8 << 76 | 2 << 62))
+
+
+def attempt() -> str:
+    """An id for one try of a request: 12 characters, by chance."""
+    return _text(os.urandom(ATTEMPT_BYTES))
+
+
+def canonical(value: Any) -> bytes:
+    """A JSON value as bytes that are the same for every way to write it."""
+    return orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS)
 
 
 def replay_headers(replayed: bool) -> dict[str, str]:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from shared import board, claims, clock, outbox, projections
+from shared import board, clock, idempotency, outbox, profiles, projections
 from shared.config import Rules
 from shared.idempotency import Key
 from shared.problems import (
@@ -17,11 +17,12 @@ from shared.problems import (
     NotYetVisible,
     Problem,
     StaleAttempt,
+    TooManyKeys,
     Unavailable,
     UserExists,
     UserNotFound,
 )
-from shared.profiles import State, profile_key, receipt_key
+from shared.profiles import State
 from shared.store import Script, Store, value
 
 Operator = Literal["set", "best", "increment", "decrement"]
@@ -33,13 +34,14 @@ PUBLIC_FIELDS = ("username", "email", "score", "level", "gamesPlayed", "createdA
 FENCE_SECONDS = 30
 """An attempt whose own time is further from the server's is refused: reconcile may have cleared its intent."""
 
-UNKEYED_RECEIPT_SECONDS = 60
-"""How long a receipt lives without a client's key: long enough for our own second try."""
+UNKEYED = ("", "-" * 16, 60)
+"""Name and digest of no key, and how long a receipt lives without one in seconds: for our own second try."""
 
-REFUSALS: dict[str, type[UserNotFound | UserExists | KeyReused]] = {
+REFUSALS: dict[str, type[UserNotFound | UserExists | KeyReused | StaleAttempt]] = {
     "missing": UserNotFound,
     "taken": UserExists,
     "reused": KeyReused,
+    "stale": StaleAttempt,
 }
 BROKEN_RULES = {
     "below": "would become lower than {}, the lowest score allowed",
@@ -95,7 +97,7 @@ class Submitted(NamedTuple):
 
 def find(store: Store, user_id: str) -> User:
     """A player's profile, in one round trip. Raises UserNotFound."""
-    ((username, *values),) = store.ask(("HMGET", profile_key(user_id), *PUBLIC_FIELDS))
+    ((username, *values),) = store.ask(("HMGET", profiles.profile_key(user_id), *PUBLIC_FIELDS))
     if username is None:
         raise UserNotFound
     return _user(user_id, username, *values)
@@ -111,28 +113,16 @@ def create(
     user_id: str | None = None,
     score: int | None = None,
 ) -> Submitted:
-    """A new player, ranked at once, in two round trips; without a user_id a random UUID names them, without a score
-    they start at the rules' starting score.
+    """A new player, ranked at once, in two round trips; without a user_id a UUID names them, which follows from the key
+    if there is one; without a score they start at the rules' starting score.
 
-    With a key one trip more claims it first, so that the same key always names the same player.
+    So a key makes one player at most: when its receipt is no more, it finds them taken.
     Raises UserExists, KeyReused, and InvalidArguments for a score against the rules.
     """
-    chosen = user_id or str(uuid.uuid4())
+    chosen = user_id or (key.made_id if key else str(uuid.uuid4()))
     if score is None:
         score = rules.starting_score
-    if key is None:
-        return _submit(store, rules, None, chosen, "create", score, username, email)
-    claim = claims.take(store, key, chosen, rules.receipt_seconds)
-    try:
-        created = _submit(store, rules, key, claim.named, "create", score, username, email)
-    except Unavailable:
-        raise
-    except Problem:
-        claims.release(store, key, claim)
-        raise
-    if claim.named != chosen and not created.replayed:
-        claims.prolong(store, key, rules.receipt_seconds)
-    return created
+    return _submit(store, rules, key, chosen, "create", score, username, email)
 
 
 def submit(
@@ -149,29 +139,28 @@ def submit(
 def _submit(
     store: Store, rules: Rules, key: Key | None, user_id: str, operator: str, amount: int, *creation: str
 ) -> Submitted:
-    attempt = str(uuid.uuid4())
+    attempt = idempotency.attempt()
     intent = outbox.intent(user_id, attempt)
-    name, digest, lifetime = (*key, rules.receipt_seconds) if key else (attempt, "", UNKEYED_RECEIPT_SECONDS)
+    name, digest, life = (key.name, key.digest, rules.receipt_seconds) if key else UNKEYED
+    kept = profiles.receipts_keys(user_id) if key else [profiles.unkeyed_receipt_key(user_id, attempt)]
     step = "" if rules.score_step_max is None else rules.score_step_max
     sent = time.time_ns() // 1_000_000
     _, reply = store.exchange(
         outbox.add(intent, sent),
         SUBMIT.call(
-            [profile_key(user_id), receipt_key(user_id, name)],
+            [profiles.profile_key(user_id), *kept],
             *(operator, amount, rules.score_min, rules.score_max, step, board.POINTS_PER_LEVEL),
-            *(attempt, sent, FENCE_SECONDS * 1000, clock.text(sent), digest, lifetime),
+            *(attempt, sent, FENCE_SECONDS * 1000, clock.text(sent), name, digest, life, rules.receipts_max),
             *((user_id, *creation) if creation else ()),
         ),
     )
     outcome, *facts = value(reply)
-    if outcome == "stale":
-        raise StaleAttempt
-    if outcome not in ("done", "replayed") and store.repeated:
-        raise Unavailable  # the first try may be still to come: reconcile clears its intent
     if outcome not in ("done", "replayed"):
+        if store.repeated:  # the first try may be still to come, or has done it: reconcile clears its intent
+            raise StaleAttempt if outcome == "stale" else Unavailable
         with contextlib.suppress(Unavailable):  # the refusal stands; reconcile clears what this could not
             outbox.clear(store, intent)
-        raise _refusal(outcome, facts)
+        raise _refusal(rules, outcome, facts)
     state = State(user_id, *facts[:5])
     try:
         place = _project(store, state, intent)
@@ -179,7 +168,7 @@ def _submit(
         raise NotYetVisible from problem
     if not place.rank:
         raise Unavailable  # the profile was lost meanwhile, and the submission with it
-    return _submitted(state, facts[5:], place, replayed=outcome == "replayed" and facts[9] != attempt)
+    return _submitted(state, facts[5:], place, name, replayed=outcome == "replayed" and facts[9] != attempt)
 
 
 def _project(store: Store, state: State, intent: str) -> board.Place:
@@ -192,22 +181,24 @@ def _project(store: Store, state: State, intent: str) -> board.Place:
     return place
 
 
-def _refusal(outcome: str, facts: Sequence[str]) -> Problem:
+def _refusal(rules: Rules, outcome: str, facts: Sequence[str]) -> Problem:
     if outcome in REFUSALS:
         return REFUSALS[outcome]()
+    if outcome == "many":
+        return TooManyKeys(rules.receipts_max, int(facts[0]))
     return InvalidArguments([{"name": "score", "in": "body", "detail": BROKEN_RULES[outcome].format(*facts)}])
 
 
-def _submitted(state: State, facts: Sequence[Any], place: board.Place, *, replayed: bool) -> Submitted:
-    email, level, created_at, last_active, submission_id, operator, applied, previous, then = facts
+def _submitted(state: State, facts: Sequence[Any], place: board.Place, name: str, *, replayed: bool) -> Submitted:
+    email, level, created_at, last_active, attempt, operator, previous, then = facts
     user = _user(state.user_id, state.username, email, state.score, level, state.games_played, created_at, last_active)
     above = None
     if place.above is not None:
         above = Next(score=place.above + 1, points=place.above + 1 - place.score)
     receipt: Receipt = {
-        "submissionId": submission_id,
+        "submissionId": idempotency.derived_id(state.user_id, name, attempt),
         "operator": operator,
-        "applied": applied == "1",
+        "applied": operator != "best" or then != previous,
         "previousScore": int(previous),
         "score": int(then),
         "delta": int(then) - int(previous),

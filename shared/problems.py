@@ -142,6 +142,18 @@ class TooManyRequests(Problem):
     retry_after_seconds = 1
 
 
+class TooManyKeys(TooManyRequests):
+    """The player's receipts have reached their number: without it one client could fill the memory with them."""
+
+    code = "too_many_keys"
+    title = error = "Too many Idempotency-Keys"
+
+    def __init__(self, most: int, retry_after_seconds: int):
+        super().__init__()
+        self.detail = f"This player's last {most} keys are still remembered. Wait as long as Retry-After says."
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Unavailable(Problem):
     """The cache could not be reached, or refused to work, or time was up."""
 

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 from shared.store import Command, Store
 
-PREFIX = "user:"
+PREFIX, RECEIPTS = "user:", ":receipts:"
 
 STATE = re.compile(r"-?[0-9]{1,16} -?[0-9]{1,16} [0-9]{1,16} -?[0-9]{1,16} [^\ud800-\udfff]*\Z")
 """A state as a submission writes it, its parts joined by spaces; bytes that are no text are read as surrogates."""
+
+OWNER = re.compile(re.escape(f"{{{PREFIX}") + "(.*)" + re.escape("}" + RECEIPTS) + "[ab]", re.DOTALL)
+"""The key of a player's receipts."""
 
 
 class State(NamedTuple):
@@ -30,9 +33,14 @@ def profile_key(user_id: str) -> str:
     return f"{PREFIX}{user_id}"
 
 
-def receipt_key(user_id: str, name: str) -> str:
-    """The hash that holds what a submission of a player did, in the slot of the profile."""
-    return f"{{{PREFIX}{user_id}}}:submission:{name}"
+def receipts_keys(user_id: str) -> list[str]:
+    """The two hashes, in the slot of the profile, that hold what a player's submissions with a key did."""
+    return [f"{{{PREFIX}{user_id}}}{RECEIPTS}{generation}" for generation in ("a", "b")]
+
+
+def unkeyed_receipt_key(user_id: str, attempt: str) -> str:
+    """The string, in the profile's slot, that holds what a submission without a key did, for its own second try."""
+    return f"{{{PREFIX}{user_id}}}:submission:{attempt}"
 
 
 def reading(user_id: str) -> Command:
@@ -47,7 +55,16 @@ def state(user_id: str, reply: Sequence[Any]) -> State | None:
     return State(user_id, *reply) if None not in reply and STATE.match(" ".join(reply)) else None
 
 
-def scan(store: Store, cursor: str, count: int) -> tuple[str, list[str]]:
-    """A slice of all players, about `count` keys long: the cursor to go on from ('0' at the end), and userIds."""
-    ((following, keys),) = store.ask(("SCAN", cursor, "MATCH", f"{PREFIX}*", "COUNT", count))
-    return following, [key.removeprefix(PREFIX) for key in keys]
+class Scanned(NamedTuple):
+    """A slice of all keys: the cursor to go on from ('0' at the end), who has a profile, and who has receipts."""
+
+    cursor: str
+    user_ids: list[str]
+    receipts_of: list[str]
+
+
+def scan(store: Store, cursor: str, count: int) -> Scanned:
+    """A slice of all players and of their receipts, about `count` keys long. Either may come twice."""
+    ((following, keys),) = store.ask(("SCAN", cursor, "MATCH", f"*{PREFIX}*", "COUNT", count))
+    owners = {found[1]: None for found in map(OWNER.fullmatch, keys) if found}
+    return Scanned(following, [key.removeprefix(PREFIX) for key in keys if key.startswith(PREFIX)], [*owners])

@@ -49,7 +49,7 @@ def _states(store: Store, user_ids: Sequence[str]) -> list[profiles.State | None
 
 
 def _profiles(store: Store, user_ids: Sequence[str]) -> list[profiles.State | None]:
-    replies = _readable(store, user_ids, [profiles.reading(user_id) for user_id in user_ids])
+    replies = readable(store, user_ids, [profiles.reading(user_id) for user_id in user_ids])
     states: list[profiles.State | None] = []
     for user_id, reply in zip(user_ids, replies, strict=True):
         states.append(profiles.state(user_id, reply) if reply else None)
@@ -63,7 +63,7 @@ def _project(
 ) -> list[board.Place | None]:
     known = [(index, state) for index, state in enumerate(states) if state]
     commands = [board.projection(state, intents[index]) for index, state in known]
-    replies = _readable(store, [state.user_id for _, state in known], commands)
+    replies = readable(store, [state.user_id for _, state in known], commands)
     places: list[board.Place | None] = [None] * len(states)
     for (index, _), reply in zip(known, replies, strict=True):
         places[index] = board.place(reply) if reply else None
@@ -82,8 +82,8 @@ def _renew(store: Store, pairs: Sequence[tuple[Any, Any]]) -> list[board.Place |
     return _project(store, states, [None] * len(states))
 
 
-def _readable(store: Store, user_ids: Sequence[str], commands: Sequence[Command]) -> list[Any]:
-    """The replies, None for an error reply, which would only come again for as long as the data is what it is."""
+def readable(store: Store, user_ids: Sequence[str], commands: Sequence[Command]) -> list[Any]:
+    """The replies to a command for each player, None for an error, which would only come again while the data is so."""
     replies = store.exchange(*commands) if commands else []
     for index, reply in enumerate(replies):
         try:

@@ -17,7 +17,7 @@ RESERVE_SECONDS = 1.0
 
 class Report(TypedDict):
     """What a run did. Intents: `found` due, `projected` from a profile, `cleared`, the oldest one's age in seconds.
-    Sweep: players `swept`, `mended`, `unreadable`, and its number and position."""
+    Sweep: players `swept`, `mended`, `unreadable`, generations of receipts `forgotten`, its number and position."""
 
     found: int
     projected: int
@@ -26,6 +26,7 @@ class Report(TypedDict):
     swept: int
     mended: int
     unreadable: int
+    forgotten: int
     cursor: str
     position: str
     finished: bool
@@ -66,6 +67,7 @@ def _report() -> Report:
         "swept": 0,
         "mended": 0,
         "unreadable": 0,
+        "forgotten": 0,
         "cursor": "",
         "position": "",
         "finished": False,
@@ -94,4 +96,5 @@ def _sweep(store: Store, report: Report, sweep: sweeps.Sweep, most: int | None) 
         report["swept"] += part.seen
         report["mended"] += part.mended
         report["unreadable"] += part.unreadable
+        report["forgotten"] += part.forgotten
     report["cursor"], report["position"], report["finished"] = sweep.number, sweep.position, not sweep.position

@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from shared import claims, clock
-from shared.claims import Claim
+from shared import clock, idempotency
 from shared.idempotency import Key
-from shared.problems import SessionNotFound, UserNotFound
+from shared.problems import KeyReused, SessionNotFound, UserNotFound
 from shared.profiles import profile_key
 from shared.store import Script, Store
 
 OPEN = Script("open", writes=True)
+
+SPARE_SECONDS = 60
+"""How much longer than both session and receipts a session's opening is remembered."""
 
 RESERVED_NAMES = ("sessionId", "userId", "startTime")
 """What a session says of itself; the client's data cannot overwrite it."""
@@ -43,6 +45,14 @@ class Opened(NamedTuple):
     replayed: bool
 
 
+class Opening(NamedTuple):
+    """What is kept of a keyed request that opened a session: its payload's digest, its time, which attempt it was."""
+
+    digest: str
+    start_time: str
+    attempt: str
+
+
 def create(
     store: Store,
     lifetime_seconds: int,
@@ -54,32 +64,31 @@ def create(
 ) -> Opened:
     """A new session with the client's data as members of its own, in one round trip, with a key in two.
 
-    Raises UserNotFound, and KeyReused.
+    A key's session has an id that follows from the key: it may be opened anew where everything about it was lost, but
+    there is never a second one. Raises UserNotFound, and KeyReused.
     """
-    own = Claim(key.digest if key else "", str(uuid.uuid4()), clock.now())
+    now = clock.now()
     if key is None:
-        session = _session(own, user_id, session_data)
+        session = _session(str(uuid.uuid4()), user_id, now, session_data)
         exists, _ = store.ask(
             ("EXISTS", profile_key(user_id)),
-            ("SET", session_key(own.named), orjson.dumps(session), "NX", "EX", lifetime_seconds),
+            ("SET", session_key(session["sessionId"]), orjson.dumps(session), "NX", "EX", lifetime_seconds),
         )
         if not exists:
-            store.ask(("DEL", session_key(own.named)))
+            store.ask(("DEL", session_key(session["sessionId"])))
             raise UserNotFound
         return Opened(session, replayed=False)
 
-    reply, exists = store.ask(claims.command(key, own, receipt_seconds), ("EXISTS", profile_key(user_id)))
-    claim = claims.read(reply, own)
+    (exists,) = store.ask(("EXISTS", profile_key(user_id)))  # (model: look)
     if not exists:
-        claims.release(store, key, claim)
         raise UserNotFound
-    session = _session(claim, user_id, session_data)
-    keys = [session_key(claim.named), opened_key(claim.named)]
-    (opened,) = store.ask(OPEN.call(keys, orjson.dumps(session), lifetime_seconds, receipt_seconds, own.named))
-    replayed = opened != own.named
-    if not replayed and claim != own:
-        claims.prolong(store, key, receipt_seconds)
-    return Opened(session, replayed)
+    session = _session(key.made_id, user_id, now, session_data)
+    own = Opening(key.digest, now, idempotency.attempt())
+    told, standing = _open(store, key, own, session, lifetime_seconds, receipt_seconds)
+    first = Opening(*told.split(" ")) if told else _read(standing, session, own)
+    if first.digest != own.digest:
+        raise KeyReused
+    return Opened(session | {"startTime": first.start_time}, replayed=first.attempt != own.attempt)
 
 
 def find(store: Store, session_id: str) -> orjson.Fragment:
@@ -97,6 +106,23 @@ def delete(store: Store, session_id: str) -> None:
         raise SessionNotFound
 
 
-def _session(claim: Claim, user_id: str, session_data: Mapping[str, Any] | None) -> dict[str, Any]:
+def _session(session_id: str, user_id: str, start_time: str, session_data: Mapping[str, Any] | None) -> dict[str, Any]:
     data = {name: value for name, value in (session_data or {}).items() if not is_reserved(name)}
-    return {"sessionId": claim.named, "userId": user_id, "startTime": claim.time, **data}
+    return {"sessionId": session_id, "userId": user_id, "startTime": start_time, **data}
+
+
+def _open(
+    store: Store, key: Key, own: Opening, session: dict[str, Any], lifetime_seconds: int, receipt_seconds: int
+) -> tuple[str, str]:
+    keys = [session_key(key.made_id), opened_key(key.made_id)]
+    kept_seconds = max(lifetime_seconds, receipt_seconds) + SPARE_SECONDS
+    (reply,) = store.ask(OPEN.call(keys, orjson.dumps(session), lifetime_seconds, " ".join(own), kept_seconds))
+    told, standing = reply
+    return told, standing
+
+
+def _read(standing: str, session: Mapping[str, Any], own: Opening) -> Opening:
+    """What was kept of an opening, from the session itself: memory pressure may take the one and leave the other."""
+    found = orjson.loads(standing)
+    same = idempotency.canonical({**found, "startTime": ""}) == idempotency.canonical({**session, "startTime": ""})
+    return Opening(own.digest if same else "", found["startTime"], "")

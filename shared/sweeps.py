@@ -3,17 +3,20 @@
 A sweep goes over the profiles, then over the rows and the members of the board that no profile has accounted for. It
 keeps totals of its own, which every projection moves along with the real ones, and which replace them at its end: so
 wrong totals heal as wrong entries do, while writes go on. Its position is in Valkey: any run continues it, two at once
-do no harm, and a rebuild is nothing but a new sweep that is not waited for.
+do no harm, and a rebuild is nothing but a new sweep that is not waited for. On its way a sweep drops the receipts whose
+time is over.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from shared import board, profiles, projections
 from shared.store import Script, Store
 
 SWEEP = Script("sweep", writes=True)
+FORGET = Script("forget", writes=True)
 PHASES = ("profiles", "rows", "members")
 
 
@@ -25,12 +28,14 @@ class Sweep(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """How far the sweep is after a slice of it, how many players that was, and how many of them needed mending."""
+    """How far the sweep is after a slice of it, how many players that was, how many of them needed mending or were
+    unreadable, and how many generations of receipts it dropped."""
 
     sweep: Sweep
     seen: int
     mended: int
     unreadable: int
+    forgotten: int
 
 
 def begin(store: Store, *, anew: bool) -> Sweep:
@@ -46,7 +51,8 @@ def current(store: Store) -> Sweep:
 def advance(store: Store, sweep: Sweep, count: int) -> Slice:
     """Does the next slice, of about `count` players. Somebody else may do the same, with the same end. (model: scan)"""
     phase, cursor = sweep.position.split(" ")
-    following, user_ids = _slice(store, sweep.number, phase, cursor, count)
+    following, user_ids, receipts_of = _slice(store, sweep.number, phase, cursor, count)
+    forgotten = _forget(store, receipts_of)
     places = projections.settle(store, [(user_id, None) for user_id in user_ids]) if user_ids else []
     if following != "0":
         position = f"{phase} {following}"
@@ -59,18 +65,26 @@ def advance(store: Store, sweep: Sweep, count: int) -> Slice:
         seen=len(places),
         mended=sum(place.mended for place in places if place),
         unreadable=places.count(None),
+        forgotten=forgotten,
     )
 
 
-def _slice(store: Store, number: str, phase: str, cursor: str, count: int) -> tuple[str, list[str]]:
+def _slice(store: Store, number: str, phase: str, cursor: str, count: int) -> profiles.Scanned:
     if phase == "profiles":
         return profiles.scan(store, cursor, count)
     if phase == "rows":
         following, rows = board.scan_rows(store, cursor, count)
-        return following, [user_id for user_id, row in rows if row is None or row.sweep != number]
-    following, user_ids = board.scan_members(store, cursor, count)
-    beside = board.rows(store, user_ids)
-    return following, [user_id for user_id, row in zip(user_ids, beside, strict=True) if row is None]
+        user_ids = [user_id for user_id, row in rows if row is None or row.sweep != number]
+    else:
+        following, members = board.scan_members(store, cursor, count)
+        beside = board.rows(store, members)
+        user_ids = [user_id for user_id, row in zip(members, beside, strict=True) if row is None]
+    return profiles.Scanned(following, user_ids, [])
+
+
+def _forget(store: Store, user_ids: Sequence[str]) -> int:
+    commands = [FORGET.call(profiles.receipts_keys(user_id)) for user_id in user_ids]
+    return sum(each or 0 for each in projections.readable(store, user_ids, commands))
 
 
 def _state(store: Store, *arguments: str) -> Sweep:

@@ -34,7 +34,7 @@ variable "alarm_emails" {
 }
 
 variable "cache_data_storage_gb" {
-  description = "Limits of what the cache stores, in GB, 1 to 5,000. A million players are about half a GB. At the maximum sessions and receipts are evicted, then writes fail. A minimum is billed whether used or not."
+  description = "Limits of what the cache stores, in GB, 1 to 5,000. A million players are about half a GB. At the maximum sessions are evicted, then writes fail. A minimum is billed whether used or not."
   type = object({
     minimum = optional(number)
     maximum = number

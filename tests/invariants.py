@@ -6,6 +6,7 @@ The keys are spelled out and read with a client of the server itself: nothing he
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, NamedTuple
 
 import pytest
@@ -84,6 +85,18 @@ def check(raw: valkey.Valkey) -> World:
     return world
 
 
+def check_receipts(raw: valkey.Valkey) -> None:
+    """Asserts that receipts of keys cannot be evicted, and that a sweep has left none whose time is over."""
+    now, _ = raw.time()
+    for key in raw.scan_iter("{user:*}:receipts:*", count=1000):
+        generation = raw.hgetall(key)
+        assert raw.ttl(key) == -1
+        born, ends = int(generation.pop("born")), int(generation.pop("ends"))
+        assert born <= now < ends
+        assert generation
+        assert all(re.fullmatch(r"[\w-]{28}[csbid]-?\d+ -?\d+", receipt) for receipt in generation.values())
+
+
 def _without_sweep(row: str) -> list[str]:
     revision, score, games, sweep, username = row.split(" ", 4)
     assert sweep.isdigit()
@@ -132,6 +145,7 @@ def settle(raw: valkey.Valkey, *, damaged: bool = False) -> World:
         settled = check(raw)
     mended = rebuild(raw)
     world = check(raw)
+    check_receipts(raw)
     if not damaged:
         assert mended == 0, "the outbox had left nothing to the sweep"
         assert world.profiles == settled.profiles

@@ -42,14 +42,14 @@ ACCESS: dict[str, Grants] = yaml.safe_load((MODULE / "access.yaml").read_text(en
 OPERATORS_MODULES = {"audit.py"}
 """What `make rebuild CHECK=1` sends, it sends as whoever runs it."""
 
-RECEIPT = "{user:ada}:submission:x"
+RECEIPTS, UNKEYED = "{user:ada}:receipts:a", "{user:ada}:submission:x"
 FOREIGN_KEYS = {
     "read": [
-        *("session:s", "{session:s}:opened", "submission:x", RECEIPT, "stats:game"),
+        *("session:s", "{session:s}:opened", RECEIPTS, UNKEYED, "stats:game"),
         *("{leaderboard:global}:sweep", "{leaderboard:global}:pending"),
     ],
     "write": ["stats:game"],
-    "reconcile": ["session:s", "{session:s}:opened", "submission:x", RECEIPT],
+    "reconcile": ["session:s", "{session:s}:opened", UNKEYED],
 }
 """Keys of ours that are none of a role's business."""
 
@@ -57,6 +57,7 @@ NOBODYS_KEYS = [
     *("", "other", "user", "users:ada", "x:user:ada", "leaderboard", "leaderboard:global2", "leaderboard:other"),
     *("{leaderboard:global}", "{leaderboard:global}:other", "{leaderboard:global}:players2", "{x}:players"),
     *("{leaderboard:other}:players", "{user:ada}", "{user:ada}:other", "{user:ada:submission:x", "stats:other"),
+    *("{user:ada:receipts:a", "{user:ada}:receipt:a", "submission:x"),
     *("sessions", "{session:s}", "{session:s}:opened2", "submission", "submissions:x"),
 ]
 
@@ -66,7 +67,7 @@ FORBIDDEN = [
     *("MONITOR", "SWAPDB 0 1", "CLIENT LIST", "CLIENT KILL ID 1", "CLUSTER RESET", "REPLICAOF NO ONE", "INFO"),
     *("RANDOMKEY", "DBSIZE", "SUBSCRIBE x", "PUBLISH x y", "SPUBLISH x y", "WAIT 0 0", "MULTI", "SELECT 0"),
     *("DUMP user:ada", "RESTORE user:ada 0 x", "RENAME user:ada user:eve", "COPY user:ada user:eve"),
-    *("HGETALL user:ada", "TYPE user:ada", "UNLINK user:ada", "PERSIST user:ada", f"SORT {BOARD}"),
+    *("HGETALL user:ada", "TYPE user:ada", "PERSIST user:ada", f"SORT {BOARD}"),
     *(f"ZINCRBY {BOARD} 1 ada", f"ZREMRANGEBYRANK {BOARD} 0 -1", f"ZRANGESTORE {BOARD} {BOARD} 0 -1"),
 ]
 """What nobody may do, not with keys of our own either."""
@@ -183,12 +184,13 @@ class Story:
         ada = {"userId": "ada", "username": "Ada", "email": "ada@example.com"}
         self.ask(201, "POST", "/users", ada)
         self.ask(UserExists.status, "POST", "/users", ada)
-        self.ask(UserExists.status, "POST", "/users", ada, "taken")  # gives its claim back
+        self.ask(UserExists.status, "POST", "/users", ada, "taken")
         self.ask(400, "POST", "/users", {**ada, "userId": "eve", "score": 1_000_001}, "too-high")
         self.twice(201, "POST", "/users", {"username": "Bob", "email": "bob@example.com", "score": 50}, "bob")
         for operator in ("set", "best", "increment", "decrement"):
             self.ask(200, "PUT", "/users/ada/score", {"score": 40, "operator": operator})
         self.twice(200, "PUT", "/users/ada/score", {"score": 20, "operator": "increment"}, "game")
+        self.ask(200, "PUT", "/users/ada/score", {"score": 60}, "next-game")
         self.ask(400, "PUT", "/users/ada/score", {"score": 900_000_000_000})
         self.ask(400, "PUT", "/users/ada/score", {"score": 1, "operator": "decrement", "gameData": 1})
         self.ask(404, "PUT", "/users/nobody/score", {"score": 1})
@@ -236,8 +238,10 @@ class Story:
         self.raw.zadd(BOARD, {"ada": 5, "member": 6})
         self.raw.hset(PLAYERS, "row", "1700000000000000 1 1 0 Row")
         self.raw.hset(TOTALS, "totalGames", 1000)
+        self.raw.hset("{user:ada}:receipts:a", mapping={"born": 1, "ends": 2})
         self.get_ahead("ada")
         report = self.reconcile(EVENTBRIDGE)
+        assert report["forgotten"] == 1
         assert (report["found"], report["cleared"], report["unreadable"]) == (2, 2, 0)
         assert report["finished"]
         assert report["mended"]
@@ -268,7 +272,7 @@ class Story:
         return lose
 
 
-OTHERWISE = {"users": {"username": "Robert"}, "score": {"score": 21}, "sessions": {"userId": "bob"}}
+OTHERWISE = {"users": {"username": "Robert"}, "score": {"score": 21}, "sessions": {"sessionData": {"map": 1}}}
 """What makes another payload, by the end of the path."""
 
 

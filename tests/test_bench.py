@@ -64,7 +64,7 @@ def test_memory_is_told_by_part_and_the_parts_make_the_whole() -> None:
     assert 200 < parts["profiles"] < 800
     assert 60 < parts["board"] < 200
     assert 60 < parts["rows"] < 250
-    assert 100 < parts["receipt"] < 800
+    assert 40 < parts["further_receipt"] < parts["first_receipt"] < 400
     names = [work["name"] for work in facts["work"]]
     assert [name.split(",")[0].split(":")[0] for name in names] == [
         "make rebuild",

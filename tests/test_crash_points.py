@@ -94,7 +94,7 @@ REFUSALS = {
     "taken id": creation(None, 409, userId="ada"),
     "taken id with a key": creation(KEY, 409, userId="ada"),
     "used key": submission("decrement", USED, 422),
-    "key of another creation": creation(f"{USED}-creation", 422, userId="other"),
+    "key of another creation": creation(f"{USED}-creation", 422, userId="kim", score=151),
 }
 FREED = {
     "unknown player with a key": submission("set", KEY),
@@ -318,16 +318,13 @@ def test_a_session_whose_creation_dies_at_any_point_is_opened_once_at_most(
         invariants.settle(raw)
 
 
-def test_a_refused_session_that_dies_at_any_point_leaves_its_key_free_after_a_retry(
+def test_a_refused_session_that_dies_at_any_point_leaves_its_key_free(
     workers: Stage, call: Invoker, raw: valkey.Valkey, start: Snapshot
 ) -> None:
     operation = session(KEY, 404, user_id="nobody")
-    claims = sorted(raw.scan_iter("submission:*"))
-    for death in workers.kill_everywhere(operation.job, start.restore):
+    for _ in workers.kill_everywhere(operation.job, start.restore):
         tried["sessions"] += 1
         assert list(raw.scan_iter("session:*")) == []
-        if death.answer is not None:
-            assert sorted(raw.scan_iter("submission:*")) == claims, "the key is free already"
         assert answer(call, operation).status == 404
         assert answer(call, session(KEY)).status == 201
 
@@ -338,7 +335,7 @@ def leave_undone(workers: Stage, call: Invoker, raw: valkey.Valkey) -> Facts:
         (submission("increment", None, user_id="bob"), 1),
         (submission("set", None, user_id="nobody"), 2),
         (submission("increment", KEY), 2),
-        (creation(KEY, userId="new"), 3),
+        (creation(KEY, userId="new"), 2),
         (submission("best", None, user_id="eve", score=500), 2),
         (submission("set", None, user_id="kim", score=20), 2),
     ):

@@ -31,7 +31,7 @@ class TestSettings:
         settings = config.load(HOST)
         assert settings == config.Settings(valkey_host="cache.example")
         assert (settings.valkey_port, settings.valkey_tls, settings.session_seconds) == (6379, False, 3600)
-        assert settings.rules == (0, 10**12, None, 86_400)
+        assert settings.rules == (0, 10**12, None, 86_400, 1000)
 
     @pytest.mark.parametrize("environ", [{}, {"VALKEY_HOST": ""}, {"VALKEY_HOST": "  "}])
     def test_a_missing_host_is_named(self, environ: dict[str, str]) -> None:

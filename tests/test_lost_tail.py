@@ -139,6 +139,23 @@ def test_a_keyed_submission_that_was_lost_is_applied_anew_exactly_once(
     assert invariants.settle(raw).profiles["ada"]["gamesPlayed"] == "1"
 
 
+@pytest.mark.parametrize("lost", ["the session", "what tells of it", "both"])
+def test_a_keyed_session_that_was_lost_is_opened_anew_under_its_own_id(
+    api: Api, raw: valkey.Valkey, binary: valkey.Valkey, lost: str
+) -> None:
+    """Its slot holds both, but a replica may have got so far as the one and not the other."""
+    api.create(userId="ada")
+    request: dict[str, Any] = {"json": {"userId": "ada"}, "headers": {"Idempotency-Key": "play-1"}}
+    first = api.post("/sessions", **request).json()["session"]
+    for key in [*raw.scan_iter("session:*"), *raw.scan_iter("*:opened")]:
+        if lost == "both" or (lost == "the session") == key.startswith("session:"):
+            raw.delete(key)
+    again = api.post("/sessions", **request)
+    assert again.status_code == 201
+    assert again.json()["session"]["sessionId"] == first["sessionId"]
+    assert (again.headers.get("Idempotency-Replayed") == "true") == (lost != "both")
+
+
 def test_a_player_whose_profile_was_lost_leaves_the_board(api: Api, raw: valkey.Valkey) -> None:
     api.create(userId="ada", score=5)
     api.create(userId="bob", score=3)

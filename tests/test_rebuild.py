@@ -357,6 +357,25 @@ class TestCheck:
         assert (facts["players"], facts["differences"], facts["totalsCompared"]) == (COUNT, 0, True)
         assert contents(raw) == before
 
+    def test_receipts_that_nobody_can_read_or_that_a_sweep_has_forgotten_are_differences(
+        self, raw: valkey.Valkey, server: embedded_valkey.Server
+    ) -> None:
+        play(COUNT)
+        now, _ = raw.time()
+        raw.hset("{user:p1}:receipts:a", mapping={"born": now - 200_000, "ends": now - 90_000})
+        raw.hset("{user:p2}:receipts:a", mapping={"born": now - 200_000, "ends": now - 80_000})  # the sweep will come
+        raw.hset("{user:p3}:receipts:b", mapping={"born": "yesterday", "ends": "tomorrow"})
+        raw.hset("{user:p4}:receipts:b", mapping={"born": now})
+        raw.set("{user:p5}:receipts:a", "a secret of p5@example.com")
+        status, lines, said = command(server, CHECK=1)
+        assert status == 1
+        assert {(line["kind"], line["user_id"]) for line in lines[:-1]} == {("receipts", f"p{n}") for n in (1, 3, 4, 5)}
+        assert "example.com" not in json.dumps(lines) + said
+        raw.delete("{user:p5}:receipts:a")
+        invariants.rebuild(raw)
+        status, (facts,), _ = command(server, CHECK=1)
+        assert (status, facts["differences"]) == (0, 0), "a sweep drops what has no number as its end"
+
     def test_every_difference_is_reported_by_player_and_nothing_is_written(
         self, raw: valkey.Valkey, server: embedded_valkey.Server
     ) -> None:

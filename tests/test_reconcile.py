@@ -24,7 +24,7 @@ from tests.invariants import BOARD, EVENTBRIDGE, PENDING, PLAYERS, STATS, SWEEP,
 from tests.test_rebuild import OLD, Damage, contents, plant, play
 from tests.wires import Invoker, free_port, invoker, proxy_to
 
-REPORTED = {"found", "projected", "cleared", "oldestSeconds"} | {"swept", "mended", "unreadable"}
+REPORTED = {"found", "projected", "cleared", "oldestSeconds"} | {"swept", "mended", "unreadable", "forgotten"}
 REPORTED |= {"cursor", "position", "finished"}
 
 SIZES = [0, 1, 2, reconcile.BATCH - 1, reconcile.BATCH, reconcile.BATCH + 1, 2 * reconcile.BATCH + 1]

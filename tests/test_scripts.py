@@ -15,13 +15,14 @@ from tests.test_idempotency import everything
 LUA = Path(board.__file__).parent / "lua"
 
 PROJECTION = [board.BOARD, board.PLAYERS, board.TOTALS, board.SWEEP, board.PENDING]
-SUBMISSION = [profiles.profile_key("ada"), profiles.receipt_key("ada", "key")]
+SUBMISSION = [profiles.profile_key("ada"), *profiles.receipts_keys("ada")]
 SWEEP = [board.TOTALS, board.SWEEP]
 
 
 def submission(operator: str) -> list[str | int]:
     """The arguments of a submission of 7 points with that operator, sent now."""
-    return [operator, 7, 0, 1000, "", 1000, "attempt", time.time_ns() // 1_000_000, 30_000, "now", "digest", 60]
+    sent = time.time_ns() // 1_000_000
+    return [operator, 7, 0, 1000, "", 1000, "a" * 12, sent, 30_000, "now", "name", "d" * 16, 60, 1000]
 
 
 def run(raw: valkey.Valkey, script: str, keys: list[str], arguments: list[str | int]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import session_model
 from tests import write_path_model as model
 
 SHARED = pathlib.Path(__file__).parent.parent / "shared"
@@ -35,6 +36,21 @@ def test_every_invariant_holds_in_every_state_of(name: str) -> None:
     print(f"{found.states:,} states")
 
 
+@pytest.mark.parametrize("name", session_model.WORLDS)
+def test_every_invariant_of_a_session_holds_in_every_state_of(name: str) -> None:
+    found = session_model.explore(session_model.world(name))
+    assert not found.complaint, model.told(found)
+    print(f"{found.states:,} states")
+
+
+@pytest.mark.parametrize("guard", session_model.GUARDS)
+def test_a_session_is_lost_or_doubled_without_the_guard(guard: str) -> None:
+    name = session_model.GUARDS[guard].world
+    found = session_model.explore(session_model.world(name, without=guard))
+    assert found.complaint, f"{found.states:,} states of “{name}” hold without it"
+    print(model.told(found))
+
+
 @pytest.mark.parametrize("guard", model.GUARDS)
 def test_something_is_lost_without_the_guard(guard: str) -> None:
     name = model.GUARDS[guard].world
@@ -56,11 +72,19 @@ def test_every_world_has_a_larger_one() -> None:
 
 
 def test_every_step_of_the_model_is_taken_somewhere() -> None:
-    taken = {word for name in model.WORLDS for step in _explored(name).taken for word in re.findall(r"\w+", step)}
-    assert not (model.STEPS.keys() | model.MISHAPS.keys()) - taken
+    explored = [_explored(name) for name in model.WORLDS]
+    assert not (model.STEPS.keys() | model.MISHAPS.keys()) - words(explored)
+    explored = [session_model.explore(session_model.world(name)) for name in session_model.WORLDS]
+    assert not (session_model.STEPS.keys() | session_model.MISHAPS.keys()) - words(explored)
+
+
+def words(explored: list[model.Explored]) -> set[str]:
+    """Of the steps that were taken."""
+    return {word for one in explored for step in one.taken for word in re.findall(r"\w+", step)}
 
 
 def test_the_steps_of_the_model_are_the_marks_in_the_code() -> None:
     files = [*SHARED.glob("*.py"), *SHARED.glob("lua/*.lua")]
     marks = [mark for file in files for mark in re.findall(r"\(model: ([^)]+)\)", file.read_text(encoding="utf-8"))]
-    assert sorted(name for mark in marks for name in mark.split(", ")) == sorted(model.STEPS)
+    names = [name for mark in marks for name in mark.split(", ")]
+    assert sorted(names) == sorted([*model.STEPS, *session_model.STEPS])

@@ -14,8 +14,11 @@ A crash needs no step: it is a process that takes none any more, and what must h
 runner that crashes is started again by its schedule; that is a step.) Time goes in moments of 30 s: an attempt may be
 one moment old (FENCE_SECONDS), an intent is due after two (DUE_SECONDS); the revisions of moment 3 begin at 30.
 
+Receipts of keys end only in the worlds that say so, where a life is two moments long. A key that comes again when its
+receipt has lived may count again; before that it may not.
+
 Left out: the sorted set beside the rows (one script moves both, so the sweep's last phase finds nothing), how much a
-run does at most, claims, user names.
+run does at most, how many receipts there may be, user names. Sessions have a model of their own (`session_model`).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from __future__ import annotations
 import argparse
 import functools
 import gc
+import itertools
 import sys
 import time
 from collections import deque
@@ -37,6 +41,7 @@ STEPS = {
     "refuse": "the script refuses: no such player, taken, the key was used otherwise, out of bounds",
     "clear": "a refused attempt takes its intent out again",
     "expire": "the receipt of an attempt without a key ends",
+    "forget": "a runner drops a generation of receipts that has ended",
     "project": "the script in the board's slot brings row and totals to a state, and clears the intent",
     "remove": "the same script takes away the row of a player without a profile",
     "pick": "reconcile finds an intent that is due",
@@ -57,6 +62,7 @@ MISHAPS = {
     "failover": "the replica takes over: the slot falls back to what it had",
     "full": "the board's slot refuses the intent, though the player's takes the submission",
     "unreadable": "a sweep cannot read the player, and goes on without",
+    "evict": "memory pressure takes what has a TTL",
 }
 
 RETRIES, FROZEN, LATE = "retries and refusals", "a frozen container", "a first try that arrives late"
@@ -66,6 +72,9 @@ MEETING = "a sweep and reconcile"
 FULL, UNREADABLE = "a full memory", "an unreadable player"
 PROFILE, NEWCOMER, BOARD = "lost tail of the profile", "lost tail with a creation", "lost tail of the board"
 CLOCK = "lost tail and a late clock"
+AHEAD = "a client's clock that is ahead"
+EXPIRY, NEWBORN = "receipts that end", "a creation whose receipt ends"
+FORGETTING, PRESSURE = "a sweep that drops receipts", "evictions"
 
 
 class Guard(NamedTuple):
@@ -83,7 +92,7 @@ GUARDS = {
     "digest": Guard(RETRIES, "a key that comes with another payload is refused"),
     "fence": Guard(FROZEN, "a late attempt is refused"),
     "due": Guard(FROZEN, "reconcile leaves young intents alone"),
-    "stale keeps": Guard(FROZEN, "an attempt that is refused as stale leaves its intent to reconcile"),
+    "stale keeps": Guard(FROZEN, "an attempt refused as stale at its second try leaves its intent to reconcile"),
     "doubt": Guard(LATE, "an attempt refused at its second try answers 503, for the first may be still to come"),
     "doubt keeps": Guard(LATE, "and leaves its intent to reconcile"),
     "revision": Guard(RECONCILE, "an older state does not overwrite a newer one"),
@@ -97,13 +106,18 @@ GUARDS = {
     "renew": Guard(PROFILE, "a profile older than its row gets a newer revision"),
     "check": Guard(CLOCK, "an attempt whose projection met a newer row settles the player before it answers"),
     "renewed": Guard(CLOCK, "who comes second to renew a profile projects what it is now, not what it was"),
+    "no TTL": Guard(PRESSURE, "what has no TTL is not evicted: receipts of keys have none"),
+    "two generations": Guard(EXPIRY, "a generation is kept for a life after the last receipt it took"),
+    "both read": Guard(EXPIRY, "a key is looked for in both generations"),
+    "forget late": Guard(FORGETTING, "a runner drops a generation only when it has ended"),
+    "derived id": Guard(NEWBORN, "the id of what a key makes follows from the key"),
 }
 
 MISSING_FROM_THE_CODE: tuple[str, ...] = ()
 """Guards that the model needs and `shared/` has not: each is a hole, and its way is printed with `--without`."""
 
 FENCE, DUE, LIFETIME = 1, 2, 2
-"""In moments: how late an attempt may come, when an intent is due, how long a receipt without a key lives."""
+"""In moments: how late an attempt may come, when an intent is due, how long a receipt lives at least."""
 
 
 class Submission(NamedTuple):
@@ -118,6 +132,7 @@ class Submission(NamedTuple):
 A, A_AGAIN, A_OTHER = Submission("a", "K1", 1), Submission("a", "K1", 1), Submission("other", "K1", 100)
 B, UNKEYED, DOWN = Submission("b", "K2", 10), Submission("unkeyed", "", 1000), Submission("down", "K3", -1)
 CREATE, RIVAL = Submission("create", "K4", 5, creates=True), Submission("rival", "K5", 7, creates=True)
+CREATE_AGAIN = Submission("create", "K4", 5, creates=True)
 SUBMISSIONS = {each.name: each for each in (A, A_OTHER, B, UNKEYED, DOWN, CREATE, RIVAL)}
 
 
@@ -136,6 +151,10 @@ class World(NamedTuple):
     unreadable: bool = False  # a sweep may fail to read the player
     loses: str = ""  # whose slot loses its last writes, once: player or board
     clock_stands: bool = False  # the server that takes over has a clock that is behind
+    ends: bool = False  # receipts of keys end
+    ahead: int = 0  # by so many moments the first attempt's clock is
+    crash: bool = False  # every attempt ends with its submission
+    pressure: bool = False  # there are evictions
     without: frozenset[str] = frozenset()
 
     def has(self, guard: str) -> bool:
@@ -172,11 +191,23 @@ class Receipt(NamedTuple):
     moment: int
 
 
+class Generation(NamedTuple):
+    """Receipts of keys that end together: it takes them for a life from its birth, and ends a life after its last."""
+
+    born: int = -99
+    ends: int = -99
+    receipts: tuple[Receipt, ...] = ()
+
+
 class PlayerSlot(NamedTuple):
-    """What is in the player's slot."""
+    """What is in the player's slot: the profile, receipts of attempts without a key, two generations of those of keys,
+    the younger first. To judge it by: when each key counted, and whether one has made a second player."""
 
     profile: Player | None
     receipts: tuple[Receipt, ...]
+    generations: tuple[Generation, Generation] = (Generation(), Generation())
+    counted: tuple[tuple[str, int], ...] = ()
+    second: bool = False
 
 
 class Row(NamedTuple):
@@ -283,25 +314,55 @@ def counted(applied: Applied) -> Totals:
 
 def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     """submit.lua: the outcome of an attempt, and the player's slot after it."""
-    asked, attempt = world.attempts[number], state.attempts[number]
-    profile, receipts = slot = state.player
-    key = asked.key or number
-    kept = next((receipt.name for receipt in receipts if receipt.key == key), None)
+    asked, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.moment
+    profile = slot.profile
+    kept = next((receipt.name for receipt in found(world, slot, asked.key or number, moment)), None)
     if kept and kept != asked.name and world.has("digest"):
         return "refuse", slot
     if kept and profile:
         return "replay", slot
-    if state.moment - attempt.sent > FENCE and world.has("fence"):
+    if abs(moment - attempt.sent) > FENCE and world.has("fence"):
         return "stale", slot
+    if asked.creates and profile and not world.has("derived id") and SUBMISSIONS[profile.applied[0]].key == asked.key:
+        return "refuse", slot._replace(second=True)
     if asked.creates == bool(profile):
         return "refuse", slot  # taken, or missing
     applied = (profile.applied if profile else ()) + (asked.name,)
     if counted(applied).score < 0:
         return "refuse", slot
-    profile = Player(revision(world, profile.revision if profile else 0, state.moment), applied)
-    if world.has("receipt"):
-        receipts = tuple(sorted((*receipts, Receipt(key, asked.name, state.moment)), key=repr))
-    return "submit", PlayerSlot(profile, receipts)
+    slot = slot._replace(profile=Player(revision(world, profile.revision if profile else 0, moment), applied))
+    if not world.has("receipt"):
+        return "submit", slot
+    receipt = Receipt(asked.key or number, asked.name, moment)
+    if not asked.key:
+        return "submit", slot._replace(receipts=tuple(sorted((*slot.receipts, receipt), key=repr)))
+    if world.ends:
+        slot = slot._replace(counted=(*slot.counted, (asked.key, moment)))
+    return "submit", slot._replace(generations=with_receipt(world, slot.generations, receipt))
+
+
+def found(world: World, slot: PlayerSlot, key: str | int, moment: int) -> Iterator[Receipt]:
+    """The receipts that the script finds for a key, or for an attempt without one."""
+    read = slot.generations if world.has("both read") else slot.generations[:1]
+    living = (generation.receipts for generation in read if generation.ends > moment or not world.ends)
+    for receipts in (slot.receipts, *living):
+        yield from (receipt for receipt in receipts if receipt.key == key)
+
+
+def with_receipt(
+    world: World, generations: tuple[Generation, Generation], receipt: Receipt
+) -> tuple[Generation, Generation]:
+    """The generations with one receipt more."""
+    young, old = generations
+    moment = receipt.moment if world.ends else 0
+    if not world.ends:
+        receipt = receipt._replace(moment=0)
+    if moment - young.born >= LIFETIME and (moment >= old.ends or not world.has("two generations")):
+        young, old = Generation(born=moment), young
+        if not world.has("two generations"):
+            old = Generation()
+    receipts = tuple(sorted((*young.receipts, receipt), key=repr))
+    return Generation(young.born, max(young.ends, moment + LIFETIME), receipts), old
 
 
 def revision(world: World, previous: int, moment: int) -> int:
@@ -436,7 +497,7 @@ def late_steps(world: World, state: State, number: int, to: To) -> Iterator[Step
 def ready_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
     """The first command of the first trip."""
     attempt = state.attempts[number]
-    sent = attempt.sent if attempt.tried else state.moment
+    sent = attempt.sent if attempt.tried else state.moment + (0 if number else world.ahead)
     new = attempt._replace(step="intended", sent=sent)
     yield "intent", to(new, board=intended(world, state, number, sent))
     if world.full:
@@ -452,7 +513,9 @@ def intended_steps(world: World, state: State, number: int, to: To) -> Iterator[
     keeps = True
     if outcome in ("submit", "replay"):
         new = attempt._replace(step="submitted", task=Task("project", player.profile))
-    elif outcome == "stale":
+        if world.crash:
+            new = Attempt("over")
+    elif outcome == "stale" and attempt.tried:
         new, keeps = attempt._replace(step="over"), world.has("stale keeps")
     elif attempt.tried and (world.has("doubt") or world.has("doubt keeps")):
         new = attempt._replace(step="over" if world.has("doubt") else "refused")
@@ -579,12 +642,25 @@ def slice_steps(world: World, state: State, index: int) -> Iterator[Step]:
     assert runner.task
     if runner.task == SCAN:
         row = board.row
-        found = state.player.profile if runner.position == "profiles" else row and row.sweep != runner.number
-        yield f"scan {runner.position}", with_runner(state, index, runner._replace(task=READ if found else MOVE))
+        seen = state.player.profile if runner.position == "profiles" else row and row.sweep != runner.number
+        yield f"scan {runner.position}", with_runner(state, index, runner._replace(task=READ if seen else MOVE))
+        for kept in forgotten_receipts(world, state) if runner.position == "profiles" else ():
+            yield "forget", with_runner(state, index, runner, state.player._replace(generations=kept))
     else:
         name, board = moved_on(world, board, runner.number, runner.position)
         after = with_runner(state, index, Runner(runner.kind), board=board)
         yield name, after._replace(damage=0) if name == "finish" and state.damage == 1 else after
+
+
+def forgotten_receipts(world: World, state: State) -> Iterator[tuple[Generation, Generation]]:
+    """forget.lua: the generations without those that have ended, if there are such."""
+    if world.ends:
+        kept = tuple(
+            generation if generation.ends > state.moment and world.has("forget late") else Generation()
+            for generation in state.player.generations
+        )
+        if kept != state.player.generations:
+            yield kept  # type: ignore[misc]
 
 
 def settle_steps(world: World, state: State, index: int) -> Iterator[Step]:
@@ -622,9 +698,12 @@ def mishaps(world: World, state: State) -> Iterator[Step]:
     if state.moment < world.moments:
         yield "tick", state._replace(moment=state.moment + 1)
     for receipt in state.player.receipts:
-        if isinstance(receipt.key, int) and state.moment - receipt.moment >= LIFETIME:
+        if state.moment - receipt.moment >= LIFETIME:
             rest = tuple(each for each in state.player.receipts if each != receipt)
             yield f"{receipt.name} ({receipt.key}): expire", state._replace(player=state.player._replace(receipts=rest))
+    if world.pressure:
+        generations = state.player.generations if world.has("no TTL") else (Generation(), Generation())
+        yield "evict", state._replace(player=state.player._replace(receipts=(), generations=generations))
     if world.loses and not state.lost:
         if state.tail is None:
             yield "snapshot", state._replace(tail=state.player if world.loses == "player" else state.board)
@@ -673,10 +752,15 @@ def complaint(world: World, state: State) -> str:
     """What is wrong with a state, '' if nothing is."""
     profile, row = state.player.profile, state.board.row
     applied = profile.applied if profile else ()
-    if len(set(applied)) < len(applied):
+    if state.player.second:
+        return "a key has made a second player"
+    for (key, before), (again, then) in itertools.combinations(state.player.counted, 2):
+        if key == again and then - before < LIFETIME:
+            return "a key was counted twice within a receipt's life"
+    if len(set(applied)) < len(applied) and not world.ends:
         return "a submission was counted twice"
     keys = [SUBMISSIONS[name].key for name in applied if SUBMISSIONS[name].key]
-    if len(set(keys)) < len(keys):
+    if len(set(keys)) < len(keys) and not world.ends:
         return "two submissions with one key were counted"
     names = [asked.name for asked in world.attempts]
     for name, attempt in zip(names, state.attempts, strict=True):
@@ -747,6 +831,11 @@ WORLDS = {
     NEWCOMER: World((CREATE, A), (False, False), ("sweep", "sweep"), False, moments=0, sweeps=1, loses="player"),
     CLOCK: World((A, B, UNKEYED), (False, False, True), moments=0, loses="player", clock_stands=True),
     BOARD: World((A,), (False,), ("sweep", "sweep"), moments=0, sweeps=2, loses="board"),
+    AHEAD: World((A, B), (False, False), ("reconcile",), moments=4, ahead=2),
+    EXPIRY: World((B, A, A_AGAIN, DOWN), (False, False, False, False), ends=True, crash=True),
+    FORGETTING: World((A, A_AGAIN), (False, False), ("sweep",), moments=2, sweeps=1, ends=True),
+    PRESSURE: World((A, A_AGAIN, UNKEYED), (True, False, False), moments=0, pressure=True),
+    NEWBORN: World((CREATE, CREATE_AGAIN), (True, False), ("reconcile",), exists=False, moments=3, ends=True),
 }
 
 LARGER: dict[str, dict[str, Any]] = {
@@ -764,6 +853,11 @@ LARGER: dict[str, dict[str, Any]] = {
     NEWCOMER: {"retries": (True, True)},
     CLOCK: {"runners": ("sweep",), "sweeps": 1},
     BOARD: {"attempts": (A, B), "retries": (False, False)},
+    AHEAD: {"retries": (True, False)},
+    EXPIRY: {"moments": 4},
+    FORGETTING: {"moments": 3},
+    PRESSURE: {"runners": ("reconcile",), "moments": 2},
+    NEWBORN: {"attempts": (CREATE, CREATE_AGAIN, A), "retries": (True, True, False)},
 }
 """What the large size of each world changes."""
 
@@ -798,25 +892,40 @@ def start(world: World) -> State:
 
 
 def explore(world: World, tell: Callable[[str], None] | None = None) -> Explored:
+    """Every state of the world that can be reached, up to the first bad one."""
+    healed = functools.cache(functools.partial(heals, world))
+
+    def wrong(state: State) -> str:
+        if found := complaint(world, state):
+            return found
+        if healed(state.player, state.board):
+            return ""
+        return "reconcile and a whole sweep leave the board other than the profile says"
+
+    return search(start(world), functools.partial(steps, world), wrong, tell)
+
+
+def search(
+    first: Any,
+    follow: Callable[[Any], Iterator[tuple[str, Any]]],
+    judge: Callable[[Any], str],
+    tell: Callable[[str], None] | None = None,
+) -> Explored:
     """Every state that can be reached, breadth first, up to the first bad one: the way to that is a shortest one."""
     began = told = time.monotonic()
-    healed = functools.cache(functools.partial(heals, world))
-    first = start(world)
-    came_from: dict[State, tuple[State, str] | None] = {first: None}
+    came_from: dict[Any, tuple[Any, str] | None] = {first: None}
     queue = deque([first])
     taken: set[str] = set()
     wrong, path = "", []
     while queue:
         state = queue.popleft()
-        wrong = complaint(world, state)
-        if not wrong and not healed(state.player, state.board):
-            wrong = "reconcile and a whole sweep leave the board other than the profile says"
+        wrong = judge(state)
         if wrong:
             while before := came_from[state]:
                 state, name = before
                 path.append(name)
             break
-        for name, following in steps(world, state):
+        for name, following in follow(state):
             if following not in came_from:
                 came_from[following] = state, sys.intern(name)
                 queue.append(following)

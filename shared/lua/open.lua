@@ -1,10 +1,10 @@
--- Opens a session once for its key: a session that has ended since is not opened again.
+-- Opens a session once for its key, whose id it has: a session that has ended since is not opened again. (model: open)
 -- KEYS  session:{id}, {session:ID}:opened
--- ARGV  the session as JSON, seconds that it lives, seconds that the receipt lives, attempt id
--- Returns  the id of the attempt that opened it
+-- ARGV  the session as JSON, seconds that it lives, what tells of its opening, seconds that this is kept
+-- Returns  {what tells of the opening that was first, or '' where that was evicted, the session that stands or ''}
 
-local opened = redis.call('GET', KEYS[2])
-if opened then return opened end
+local opened, session = redis.call('GET', KEYS[2]), redis.call('GET', KEYS[1])
+if opened or session then return {opened or '', session or ''} end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[3])
-return ARGV[4]
+redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
+return {ARGV[3], ARGV[1]}

@@ -45,7 +45,7 @@ variable "major_engine_version" {
 }
 
 variable "data_storage_gb" {
-  description = "Limits of the stored data, in GB, 1 to 5,000. At the maximum sessions and receipts are evicted, then writes fail. A minimum is billed whether it is used or not; without one, AWS bills what is stored (100 MB at least)."
+  description = "Limits of the stored data, in GB, 1 to 5,000. At the maximum sessions are evicted, then writes fail. A minimum is billed whether it is used or not; without one, AWS bills what is stored (100 MB at least)."
   type = object({
     minimum = optional(number)
     maximum = number

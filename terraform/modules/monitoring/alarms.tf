@@ -150,7 +150,7 @@ locals {
         statistic = "Maximum"
         # GB as 10^9 bytes: should the service count in GiB, the alarm goes off early, not late.
         threshold   = local.full_share * cache.data_storage_gb_maximum * 1000000000
-        description = "The cache ${cache.name} holds at least ${local.full_share * 100} % of its ${cache.data_storage_gb_maximum} GB. When it is full, sessions and receipts are evicted first, then writes fail. Raise the maximum of cache_data_storage_gb."
+        description = "The cache ${cache.name} holds at least ${local.full_share * 100} % of its ${cache.data_storage_gb_maximum} GB. When it is full, sessions are evicted first, then writes fail. Raise the maximum of cache_data_storage_gb."
       }
       cache-ecpu = {
         metric            = "ElastiCacheProcessingUnits"
@@ -162,7 +162,7 @@ locals {
       }
       cache-evictions = {
         metric      = "Evictions"
-        description = "The cache ${cache.name} is full and evicted sessions or receipts: a submission that is sent again may count twice. Raise the maximum of cache_data_storage_gb now."
+        description = "The cache ${cache.name} is full and evicted sessions: players have to open new ones, and soon writes will fail. Raise the maximum of cache_data_storage_gb now."
       }
       cache-authentication = {
         metric      = "AuthenticationFailures"
