@@ -6,7 +6,8 @@ about a second time a moment later, and has neither moved nor become equal, diff
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from shared import board, outbox, profiles
@@ -14,6 +15,12 @@ from shared.store import Command, ReplyError, Store, value
 
 SLICE = 500
 TOTALS = ("totalGames", "totalScore", "highScore")
+
+INTENTS = {"overdue": (outbox.due, "seconds old"), "early": (outbox.early, "seconds ahead")}
+PHASES = ("profiles", "rows", "members", *INTENTS)
+BEGINNING = f"{PHASES[0]} 0"
+POSITION = re.compile(f"(?:{'|'.join(PHASES)}) [0-9]{{1,20}}")
+"""How far an audit is: its phase, and a cursor within."""
 
 
 class Sight(NamedTuple):
@@ -48,21 +55,37 @@ class Sums(NamedTuple):
     def with_(self, sights: Sequence[Sight]) -> Sums:
         """These and some more players."""
         states = [sight.profile for sight in sights if isinstance(sight.profile, profiles.State)]
-        return Sums(
-            self.players + len(states),
-            self.games + sum(int(state.games_played) for state in states),
-            self.score + sum(int(state.score) for state in states),
-            max(
-                [*([] if self.high_score is None else [self.high_score]), *(int(state.best_score) for state in states)],
-                default=None,
-            ),
+        part = Sums(
+            len(states),
+            sum(int(state.games_played) for state in states),
+            sum(int(state.score) for state in states),
+            max((int(state.best_score) for state in states), default=None),
         )
+        return self.and_(part)
+
+    def and_(self, part: Sums) -> Sums:
+        """These and those of some more players."""
+        highest = [score for score in (self.high_score, part.high_score) if score is not None]
+        return Sums(
+            self.players + part.players,
+            self.games + part.games,
+            self.score + part.score,
+            max(highest, default=None),
+        )
+
+
+class Step(NamedTuple):
+    """A slice: the position to go on from, '' at the end; players as they are, and intents that should not be there."""
+
+    position: str
+    sights: list[Sight]
+    intents: list[Difference]
 
 
 class Fingerprint(NamedTuple):
     """The totals, how many players are on the board and how many intents there are: every write moves one of them."""
 
-    totals: tuple[str | None, ...]
+    totals: list[str | None]
     members: int
     pending: int
 
@@ -72,30 +95,35 @@ def fingerprint(store: Store) -> Fingerprint:
     totals, members, pending = store.ask(
         ("HMGET", board.TOTALS, *TOTALS), ("ZCARD", board.BOARD), ("ZCARD", board.PENDING)
     )
-    return Fingerprint(tuple(totals), members, pending)
+    return Fingerprint(totals, members, pending)
 
 
-def with_profile(store: Store) -> Iterator[list[Sight]]:
-    """Everybody who has a profile, a slice at a time; some perhaps twice. Two round trips a slice."""
-    cursor = ""
-    while cursor != "0":
-        cursor, user_ids = profiles.scan(store, cursor or "0", SLICE)
-        yield look(store, user_ids)
-
-
-def without_profile(store: Store) -> Iterator[list[Sight]]:
-    """Slices of the rows, and of the board's members that have none, less all who have a profile. Some perhaps twice.
-
-    Three round trips a slice.
+def step(store: Store, position: str) -> Step:
+    """The next slice from a position on: everybody who has a profile, the rows and the members of the board whose
+    players have none, the intents that reconcile should have settled by now, and those from the future, which it cannot
+    see yet. Some perhaps twice. Four round trips at most.
     """
-    cursor = ""
-    while cursor != "0":
-        cursor, rows = board.scan_rows(store, cursor or "0", SLICE)
-        yield look(store, _absent(store, [user_id for user_id, _ in rows]))
-    cursor = ""
-    while cursor != "0":
-        cursor, user_ids = board.scan_members(store, cursor or "0", SLICE)
-        yield [sight for sight in look(store, _absent(store, user_ids)) if sight.row is None]
+    phase, cursor = position.split(" ")
+    sights: list[Sight] = []
+    intents: list[Difference] = []
+    if phase == "profiles":
+        following, user_ids = profiles.scan(store, cursor, SLICE)
+        sights = look(store, user_ids)
+    elif phase == "rows":
+        following, rows = board.scan_rows(store, cursor, SLICE)
+        sights = look(store, _absent(store, [user_id for user_id, _ in rows]))
+    elif phase == "members":
+        following, user_ids = board.scan_members(store, cursor, SLICE)
+        sights = [sight for sight in look(store, _absent(store, user_ids)) if sight.row is None]
+    else:
+        find, text = INTENTS[phase]
+        found = find(store, int(cursor), SLICE)
+        intents = [Difference("intent", one.user_id, "", f"{abs(one.age_seconds):.0f} {text}") for one in found]
+        following = str(int(cursor) + len(found)) if found else "0"
+    if following != "0":
+        return Step(f"{phase} {following}", sights, intents)
+    ended = PHASES.index(phase) + 1
+    return Step(f"{PHASES[ended]} 0" if ended < len(PHASES) else "", sights, intents)
 
 
 def look(store: Store, user_ids: Sequence[str]) -> list[Sight]:
@@ -136,17 +164,6 @@ def totals(before: Fingerprint, sums: Sums) -> list[Difference]:
         for name, should, found in zip(TOTALS, expected, before.totals, strict=True)
         if (found or "0") != str(should)
     ]
-
-
-def overdue(store: Store) -> Iterator[Difference]:
-    """The intents that reconcile should have settled by now, and those from the future, which it cannot see yet."""
-    for find, text in ((outbox.due, "seconds old"), (outbox.early, "seconds ahead")):
-        skipped = 0
-        while found := find(store, skipped, SLICE):
-            yield from (
-                Difference("intent", entry.user_id, "", f"{abs(entry.age_seconds):.0f} {text}") for entry in found
-            )
-            skipped += len(found)
 
 
 def _compare_row(profile: profiles.State, row: str | None) -> list[Difference]:
