@@ -51,5 +51,5 @@ def invoker(environment: str, key: str) -> Callable[[dict[str, Any]], dict[str, 
 
 
 def _may_pass(status: int) -> bool:
-    """Whether Lambda was busy: the schedule's own run has the function's concurrency, say."""
+    """Whether Lambda was busy: others have all of the function's concurrency, say."""
     return status == 429 or status >= 500

@@ -1,7 +1,8 @@
 """`make rebuild`: board, names and totals from the profiles alone, while writes go on; with CHECK=1 it only compares.
 
-Which Valkey: with ENV=dev the one of that environment on AWS, which only its own reconcile function can reach; else the
-one that VALKEY_HOST names; else that of `make run`, which is started for as long as this takes if it is not running.
+Both are the reconcile function's work, which is called as often as it takes: with ENV=dev that environment's own on
+AWS, since nothing else reaches its Valkey; else the function in this process, on the Valkey that VALKEY_HOST names, or
+on that of `make run`, which is started for as long as this takes if it is not running.
 Exit status: 0 all is well, 1 there are differences (or profiles that cannot be read), 2 it cannot run.
 """
 
@@ -14,29 +15,26 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from scripts import deployed, embedded_valkey, local_api, schedule, signals
-from shared import audit, config, sweeps
+from shared import audit, config, reconcile, sweeps
 from shared.board import BOARD
 from shared.problems import Unavailable
 from shared.store import ReplyError, Store, store
 
+Call = Callable[[dict[str, Any]], dict[str, Any]]
+"""The reconcile function: what it reports for an event."""
+
 SLICE_SECONDS = 7.0
-"""What a call of the reconcile function is given: it keeps 6 s of that in reserve, and works for one."""
+"""What a call of the reconcile function is given for a rebuild: it keeps 6 s of that in reserve, and works for one."""
 
 TRIES = 5
 """A call that fails is made again, so often in a row, a second later."""
 
-PAUSE_SECONDS = 1.0
-"""Between two looks at a player: far more than lies between the two round trips of a submission."""
-
-LOOKS = 5
-"""Who has moved between all of so many looks cannot be compared."""
-
-MOST_SUSPECTS = 5_000
-"""So many players wait for their second look at once, at most."""
+RECOUNTS = 4
+"""Totals that differ are counted again so often, until two counts are alike."""
 
 QUIET_SECONDS = 5.0
 """Between two lines of progress where nobody watches a terminal."""
@@ -48,7 +46,7 @@ class Progress:
     """A line about how far this is, on standard error: it moves on a terminal, and comes now and then elsewhere."""
 
     def __init__(self, verb: str, total: int):
-        self._verb, self._total = verb, total
+        self._verb, self.total = verb, total
         self._started = self._written = time.monotonic()
         self._watched = sys.stderr.isatty()
 
@@ -64,8 +62,8 @@ class Progress:
             return
         self._written = now
         rate = f"{seen / self.seconds:,.0f}/s" if self.seconds > 0 else ""
-        share = min(1.0, seen / self._total) if self._total else 1.0
-        known = f" ({share:.0%})" if self._total else ""
+        share = min(1.0, seen / self.total) if self.total else 1.0
+        known = f" ({share:.0%})" if self.total else ""
         text = f"{self._verb} {seen:,} players{known}, {remark}, {rate}"
         if self._watched:
             done = round(share * BAR_WIDTH)
@@ -76,6 +74,24 @@ class Progress:
         """Makes room for something else."""
         if self._watched:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+class Seen:
+    """What the reports of a check come to."""
+
+    def __init__(self) -> None:
+        self.sums = audit.Sums()
+        self.found = self.unsettled = 0
+        self.before: dict[str, Any] = {}
+        self.after: dict[str, Any] = {}
+
+    def add(self, report: Mapping[str, Any]) -> None:
+        """One report more."""
+        self.sums = self.sums.and_(audit.Sums(**report["sums"]))
+        self.found += len(report["differences"])
+        self.unsettled += report["unsettled"]
+        self.before = self.before or report["before"]
+        self.after = report["after"]
 
 
 class _Warnings(io.TextIOBase):
@@ -91,16 +107,17 @@ class _Warnings(io.TextIOBase):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rebuilds or compares, in any thread. Returns the exit status."""
     given = _arguments(arguments)
+    again = "nothing was changed" if given.check else "RESUME=1 make rebuild goes on from there"
     try:
         if environment := os.environ.get("ENV", "").strip():
+            call = deployed.invoker(environment, "reconcile")
             if given.check:
-                return _failed("CHECK=1 reads Valkey itself, and ENV's is out of reach: set VALKEY_HOST within its VPC")
-            reconcile = deployed.invoker(environment, "reconcile")
-            return _rebuild(reconcile, "0" if given.resume else None, 0, as_json=given.json)
+                return _check(call, 0, as_json=given.json)
+            return _rebuild(call, "0" if given.resume else None, 0, as_json=given.json)
         with _valkey(os.environ):
             total = _players(store())
             if given.check:
-                return _check(store(), total, as_json=given.json)
+                return _check(_local, total, as_json=given.json)
             cursor = _stopped(store()) if given.resume else None
             return _rebuild(_local, cursor, total, as_json=given.json)
     except (
@@ -112,11 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) as error:
         return _failed(str(error))
     except Unavailable:
-        return _failed("Valkey does not answer any more: see the log above. RESUME=1 make rebuild goes on from there")
+        return _failed(f"Valkey does not answer any more, see the log above: {again}")
     except ReplyError as error:
         return _failed(f"Valkey refuses: {error}")
     except KeyboardInterrupt:
-        again = "nothing was changed" if given.check else "RESUME=1 make rebuild goes on from there"
         print(f"\nStopped: {again}.", file=sys.stderr)
         return 130
 
@@ -184,17 +200,15 @@ def _stopped(connection: Store) -> str | None:
 
 def _local(event: dict[str, Any]) -> dict[str, Any]:
     with contextlib.redirect_stdout(_Warnings()):
-        return schedule.invoke(event, SLICE_SECONDS)
+        return schedule.invoke(event, SLICE_SECONDS if "rebuild" in event else schedule.FUNCTION_SECONDS)
 
 
-def _rebuild(
-    reconcile: Callable[[dict[str, Any]], dict[str, Any]], cursor: str | None, total: int, *, as_json: bool
-) -> int:
+def _rebuild(call: Call, cursor: str | None, total: int, *, as_json: bool) -> int:
     progress = Progress("Rebuilt", total)
     sums = {"swept": 0, "mended": 0, "unreadable": 0}
     finished = False
     while not finished:
-        report = _slice(reconcile, cursor)
+        report = _ask(call, {"rebuild": {"cursor": cursor}})
         cursor, finished = report["cursor"], report["finished"]
         for name in sums:
             sums[name] += report[name]
@@ -211,10 +225,10 @@ def _rebuild(
     return 1 if sums["unreadable"] else 0
 
 
-def _slice(reconcile: Callable[[dict[str, Any]], dict[str, Any]], cursor: str | None) -> dict[str, Any]:
+def _ask(call: Call, event: dict[str, Any]) -> dict[str, Any]:
     for left in reversed(range(TRIES)):
         try:
-            return reconcile({"rebuild": {"cursor": cursor}})
+            return call(event)
         except Unavailable:
             if not left:
                 raise
@@ -222,97 +236,72 @@ def _slice(reconcile: Callable[[dict[str, Any]], dict[str, Any]], cursor: str | 
     raise AssertionError("the last try returns or raises")
 
 
-def _check(connection: Store, total: int, *, as_json: bool) -> int:
+def _check(call: Call, total: int, *, as_json: bool) -> int:
     progress = Progress("Compared", total)
-    before = audit.fingerprint(connection)
-    sums = audit.Sums()
-    suspects: list[audit.Sight] = []
-    found = unsettled = 0
-
-    def tell(differences: Iterable[audit.Difference]) -> None:
-        nonlocal found
-        for difference in differences:
-            found += 1
-            progress.clear()
-            print(json.dumps(difference._asdict()) if as_json else _line(difference))
-
-    def settle() -> None:
-        nonlocal unsettled
-        differing, moving = _second_look(connection, suspects)
-        suspects.clear()
-        unsettled += moving
-        tell(differing)
-
-    for sights in audit.with_profile(connection):
-        sums = sums.with_(sights)
-        suspects += (sight for sight in sights if audit.compare(sight))
-        progress.show(sums.players, f"{found + len(suspects):,} to look at again")
-        if len(suspects) >= MOST_SUSPECTS:
-            settle()
-    for sights in audit.without_profile(connection):
-        suspects += (sight for sight in sights if audit.compare(sight))
-        if len(suspects) >= MOST_SUSPECTS:
-            settle()
-    settle()
-    tell(audit.overdue(connection))
-    tell(audit.receipts(connection))
-    counted = _counted(connection, before, sums)
+    seen = Seen()
+    for report in _reports(call):
+        seen.add(report)
+        _tell(progress, report["differences"], as_json=as_json)
+        progress.total = progress.total or report["before"]["members"]
+        progress.show(seen.sums.players, f"{seen.found:,} different")
+    counted = _counted(call, seen)
     if counted:
-        tell(audit.totals(before, counted))
+        wrong = [one._asdict() for one in audit.totals(audit.Fingerprint(**seen.before), counted)]
+        _tell(progress, wrong, as_json=as_json)
+        seen.found += len(wrong)
     progress.clear()
     facts = {
-        "players": (counted or sums).players,
-        "differences": found,
-        "unsettled": unsettled,
+        "players": (counted or seen.sums).players,
+        "differences": seen.found,
+        "unsettled": seen.unsettled,
         "totalsCompared": counted is not None,
         "seconds": round(progress.seconds, 2),
     }
     print(json.dumps(facts) if as_json else _summary(facts))
-    return 1 if found else 0
+    return 1 if seen.found else 0
 
 
-def _second_look(connection: Store, suspects: list[audit.Sight]) -> tuple[list[audit.Difference], int]:
-    """What is wrong with those who have not moved since they were seen, and how many never stood still."""
-    found: list[audit.Difference] = []
-    for _ in range(LOOKS - 1):
-        if not suspects:
-            break
-        time.sleep(PAUSE_SECONDS)
-        moved = []
-        for start in range(0, len(suspects), audit.SLICE):
-            seen = suspects[start : start + audit.SLICE]
-            for before, now in zip(seen, audit.look(connection, [sight.user_id for sight in seen]), strict=True):
-                if now == before:
-                    found += audit.compare(now)
-                elif audit.compare(now):
-                    moved.append(now)
-        suspects = moved
-    return found, len(suspects)
+def _reports(call: Call) -> Iterator[dict[str, Any]]:
+    """A check from its beginning to its end."""
+    report = _ask(call, {"check": {"cursor": None}})
+    yield report
+    while not report["finished"]:
+        report = _ask(call, {"check": {"cursor": report["cursor"]}})
+        yield report
 
 
-def _counted(connection: Store, before: audit.Fingerprint, sums: audit.Sums) -> audit.Sums | None:
+def _counted(call: Call, seen: Seen) -> audit.Sums | None:
     """What the totals should be, None if somebody wrote while they were counted.
 
     A scan may show a player twice while the server's table shrinks, so what differs has to come out alike again.
     """
-    for _ in range(LOOKS):
-        time.sleep(PAUSE_SECONDS if audit.totals(before, sums) else 0)
-        if audit.fingerprint(connection) != before:
+    sums, after = seen.sums, seen.after
+    for _ in range(RECOUNTS):
+        if after != seen.before:
             return None
-        if not audit.totals(before, sums):
+        if not audit.totals(audit.Fingerprint(**seen.before), sums):
             return sums
-        again = audit.Sums()
-        for sights in audit.with_profile(connection):
-            again = again.with_(sights)
-        if again == sums:
+        time.sleep(reconcile.PAUSE_SECONDS)
+        again = Seen()
+        for report in _reports(call):
+            again.add(report)
+            if not report["cursor"].startswith(audit.PHASES[0]):
+                break
+        if (again.before, again.after, again.sums) == (seen.before, seen.before, sums):
             return sums
-        sums = again
+        sums, after = again.sums, again.after
     return None
 
 
-def _line(difference: audit.Difference) -> str:
-    whose = f"{difference.kind:10} {difference.user_id}".rstrip()
-    return f"{whose}: expected {difference.expected or 'nothing'}, found {difference.found or 'nothing'}"
+def _tell(progress: Progress, differences: Iterable[dict[str, str]], *, as_json: bool) -> None:
+    for difference in differences:
+        progress.clear()
+        print(json.dumps(difference) if as_json else _line(difference))
+
+
+def _line(difference: Mapping[str, str]) -> str:
+    whose = f"{difference['kind']:10} {difference['user_id']}".rstrip()
+    return f"{whose}: expected {difference['expected'] or 'nothing'}, found {difference['found'] or 'nothing'}"
 
 
 def _summary(facts: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ about a second time a moment later, and has neither moved nor become equal, diff
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,12 @@ FORGOTTEN_SECONDS = 86_400
 """How long after its end a generation of receipts is dropped at the latest: a sweep of many players takes its time."""
 
 TOTALS = ("totalGames", "totalScore", "highScore")
+
+INTENTS = {"overdue": (outbox.due, "seconds old"), "early": (outbox.early, "seconds ahead")}
+PHASES = ("profiles", "rows", "members", "receipts", *INTENTS)
+BEGINNING = f"{PHASES[0]} 0"
+POSITION = re.compile(f"(?:{'|'.join(PHASES)}) [0-9]{{1,20}}")
+"""How far an audit is: its phase, and a cursor within."""
 
 
 class Sight(NamedTuple):
@@ -51,21 +58,37 @@ class Sums(NamedTuple):
     def with_(self, sights: Sequence[Sight]) -> Sums:
         """These and some more players."""
         states = [sight.profile for sight in sights if isinstance(sight.profile, profiles.State)]
-        return Sums(
-            self.players + len(states),
-            self.games + sum(int(state.games_played) for state in states),
-            self.score + sum(int(state.score) for state in states),
-            max(
-                [*([] if self.high_score is None else [self.high_score]), *(int(state.best_score) for state in states)],
-                default=None,
-            ),
+        part = Sums(
+            len(states),
+            sum(int(state.games_played) for state in states),
+            sum(int(state.score) for state in states),
+            max((int(state.best_score) for state in states), default=None),
         )
+        return self.and_(part)
+
+    def and_(self, part: Sums) -> Sums:
+        """These and those of some more players."""
+        highest = [score for score in (self.high_score, part.high_score) if score is not None]
+        return Sums(
+            self.players + part.players,
+            self.games + part.games,
+            self.score + part.score,
+            max(highest, default=None),
+        )
+
+
+class Step(NamedTuple):
+    """A slice: the position to go on from, '' at the end; players as they are, and what should not be there."""
+
+    position: str
+    sights: list[Sight]
+    differences: list[Difference]
 
 
 class Fingerprint(NamedTuple):
     """The totals, how many players are on the board and how many intents there are: every write moves one of them."""
 
-    totals: tuple[str | None, ...]
+    totals: list[str | None]
     members: int
     pending: int
 
@@ -75,30 +98,39 @@ def fingerprint(store: Store) -> Fingerprint:
     totals, members, pending = store.ask(
         ("HMGET", board.TOTALS, *TOTALS), ("ZCARD", board.BOARD), ("ZCARD", board.PENDING)
     )
-    return Fingerprint(tuple(totals), members, pending)
+    return Fingerprint(totals, members, pending)
 
 
-def with_profile(store: Store) -> Iterator[list[Sight]]:
-    """Everybody who has a profile, a slice at a time; some perhaps twice. Two round trips a slice."""
-    cursor = ""
-    while cursor != "0":
-        cursor, user_ids, _ = profiles.scan(store, cursor or "0", SLICE)
-        yield look(store, user_ids)
-
-
-def without_profile(store: Store) -> Iterator[list[Sight]]:
-    """Slices of the rows, and of the board's members that have none, less all who have a profile. Some perhaps twice.
-
-    Three round trips a slice.
+def step(store: Store, position: str) -> Step:
+    """The next slice from a position on: everybody who has a profile, the rows and the members of the board whose
+    players have none, generations of receipts that nobody can read or that a sweep should have dropped long ago, the
+    intents that reconcile should have settled by now, and those from the future, which it cannot
+    see yet. Some perhaps twice. Four round trips at most.
     """
-    cursor = ""
-    while cursor != "0":
-        cursor, rows = board.scan_rows(store, cursor or "0", SLICE)
-        yield look(store, _absent(store, [user_id for user_id, _ in rows]))
-    cursor = ""
-    while cursor != "0":
-        cursor, user_ids = board.scan_members(store, cursor or "0", SLICE)
-        yield [sight for sight in look(store, _absent(store, user_ids)) if sight.row is None]
+    phase, cursor = position.split(" ")
+    sights: list[Sight] = []
+    differences: list[Difference] = []
+    if phase == "profiles":
+        following, user_ids, _ = profiles.scan(store, cursor, SLICE)
+        sights = look(store, user_ids)
+    elif phase == "rows":
+        following, rows = board.scan_rows(store, cursor, SLICE)
+        sights = look(store, _absent(store, [user_id for user_id, _ in rows]))
+    elif phase == "members":
+        following, user_ids = board.scan_members(store, cursor, SLICE)
+        sights = [sight for sight in look(store, _absent(store, user_ids)) if sight.row is None]
+    elif phase == "receipts":
+        following, _, user_ids = profiles.scan(store, cursor, SLICE)
+        differences = _receipts(store, user_ids)
+    else:
+        find, text = INTENTS[phase]
+        found = find(store, int(cursor), SLICE)
+        differences = [Difference("intent", one.user_id, "", f"{abs(one.age_seconds):.0f} {text}") for one in found]
+        following = str(int(cursor) + len(found)) if found else "0"
+    if following != "0":
+        return Step(f"{phase} {following}", sights, differences)
+    ended = PHASES.index(phase) + 1
+    return Step(f"{PHASES[ended]} 0" if ended < len(PHASES) else "", sights, differences)
 
 
 def look(store: Store, user_ids: Sequence[str]) -> list[Sight]:
@@ -141,30 +173,16 @@ def totals(before: Fingerprint, sums: Sums) -> list[Difference]:
     ]
 
 
-def overdue(store: Store) -> Iterator[Difference]:
-    """The intents that reconcile should have settled by now, and those from the future, which it cannot see yet."""
-    for find, text in ((outbox.due, "seconds old"), (outbox.early, "seconds ahead")):
-        skipped = 0
-        while found := find(store, skipped, SLICE):
-            yield from (
-                Difference("intent", entry.user_id, "", f"{abs(entry.age_seconds):.0f} {text}") for entry in found
-            )
-            skipped += len(found)
-
-
-def receipts(store: Store) -> Iterator[Difference]:
-    """Generations of receipts that nobody can read, or that a sweep should have dropped long ago. Some perhaps twice.
-
-    Two round trips a slice.
-    """
-    cursor = ""
-    while cursor != "0":
-        cursor, _, user_ids = profiles.scan(store, cursor or "0", SLICE)
-        owned = [(user_id, key) for user_id in user_ids for key in profiles.receipts_keys(user_id)]
-        if owned:
-            *replies, (now, _) = store.exchange(*(("HMGET", key, "born", "ends") for _, key in owned), ("TIME",))
-            for (user_id, _), reply in zip(owned, replies, strict=True):
-                yield from _compare_receipts(user_id, reply, int(now))
+def _receipts(store: Store, user_ids: Sequence[str]) -> list[Difference]:
+    owned = [(user_id, key) for user_id in user_ids for key in profiles.receipts_keys(user_id)]
+    if not owned:
+        return []
+    *replies, (now, _) = store.exchange(*(("HMGET", key, "born", "ends") for _, key in owned), ("TIME",))
+    return [
+        difference
+        for (user_id, _), reply in zip(owned, replies, strict=True)
+        for difference in _compare_receipts(user_id, reply, int(now))
+    ]
 
 
 def _compare_receipts(user_id: str, reply: Any, now: int) -> Iterator[Difference]:

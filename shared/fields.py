@@ -57,12 +57,12 @@ class _Field(fields.Field[Any]):
 
 
 class Text(_Field):
-    """A string that matches a pattern as a whole and has at most so many characters."""
+    """A string that matches a pattern as a whole and has at most so many characters, and bytes in UTF-8."""
 
-    def __init__(self, pattern: str, longest: int, rule: str, **options: Any):
+    def __init__(self, pattern: str, longest: int, longest_bytes: int, rule: str, **options: Any):
         super().__init__(**options)
         self.matches = re.compile(pattern.removesuffix("$") + r"\Z").match
-        self.longest = longest
+        self.longest, self.longest_bytes = longest, longest_bytes
         self.rule = rule
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
@@ -71,6 +71,7 @@ class Text(_Field):
             and len(value) <= self.longest
             and self.matches(value)
             and not _SURROGATE.search(value)
+            and len(value.encode()) <= self.longest_bytes
         ):
             return value
         raise ValidationError(self.rule)
@@ -94,7 +95,7 @@ class Id(Text):
     """The id of a player or a session; no id can carry the braces of a hash tag."""
 
     def __init__(self, **options: Any):
-        super().__init__(ID_PATTERN, 64, "must be 1 to 64 letters, digits, _ or -", **options)
+        super().__init__(ID_PATTERN, 64, 64, "must be 1 to 64 letters, digits, _ or -", **options)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -185,6 +186,7 @@ def username() -> Name:
     return Name(
         USERNAME_PATTERN,
         32,
+        128,
         "must be 1 to 32 characters, none of them control or invisible, with no white space at either end and at most "
         "two combining marks in a row",
         required=True,
@@ -193,7 +195,7 @@ def username() -> Name:
 
 def email() -> Text:
     """A player's e-mail address; only its form is checked."""
-    return Text(EMAIL_PATTERN, 254, "must be an e-mail address of at most 254 characters", required=True)
+    return Text(EMAIL_PATTERN, 254, 254, "must be an e-mail address of at most 254 bytes", required=True)
 
 
 def _whole(value: Any, lowest: int, highest: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+import time
+from typing import Any, TypedDict
 
-from shared import deadline, outbox, projections, statistics, sweeps
+from shared import audit, deadline, outbox, projections, statistics, sweeps
 from shared.store import Store
 
 BATCH = 500
@@ -13,6 +14,21 @@ SWEEP_PLAYERS = 20_000
 
 RESERVE_SECONDS = 1.0
 """No further slice is begun with less time than this."""
+
+COMPARING_SECONDS = 1.0
+"""A check compares for so long in one call, before it looks again at whom it suspects."""
+
+PAUSE_SECONDS = 1.0
+"""Between two looks at a player: far more than lies between the two round trips of a submission."""
+
+LOOKS = 5
+"""Who has moved between all of so many looks cannot be compared."""
+
+MOST_SUSPECTS = 2_000
+"""So many differences a check brings back at once, about: Lambda takes 6 MB."""
+
+LONGEST_TEXT = 160
+"""What somebody else has written may be of any length, and is shown up to here."""
 
 
 class Report(TypedDict):
@@ -29,6 +45,19 @@ class Report(TypedDict):
     forgotten: int
     cursor: str
     position: str
+    finished: bool
+
+
+class Comparison(TypedDict):
+    """What a check has seen of everything: what the totals should be over the profiles that it met, what is different,
+    and how many players never stood still; the fingerprint before and after."""
+
+    sums: dict[str, Any]
+    differences: list[dict[str, str]]
+    unsettled: int
+    before: dict[str, Any]
+    after: dict[str, Any]
+    cursor: str
     finished: bool
 
 
@@ -56,6 +85,65 @@ def rebuild(store: Store, number: str | None) -> Report:
     _sweep(store, report, sweep, None)
     statistics.publish(store)
     return report
+
+
+def check(store: Store, position: str | None) -> Comparison:
+    """Compares the board with the profiles, from a position of the audit on, and writes nothing.
+
+    Who differs is asked about again, a moment later: who plays may stand differently on the two sides until then.
+    """
+    began = time.monotonic()
+    before = _fingerprint(store)
+    position = position or audit.BEGINNING
+    sums = audit.Sums()
+    suspects: list[audit.Sight] = []
+    found: list[audit.Difference] = []
+    while True:
+        position, sights, differences = audit.step(store, position)
+        sums = sums.with_(sights)
+        suspects += (sight for sight in sights if audit.compare(sight))
+        found += differences
+        enough = len(suspects) + len(found) >= MOST_SUSPECTS or time.monotonic() - began >= COMPARING_SECONDS
+        if not position or enough:
+            break
+    unsettled = _look_again(store, suspects, found)
+    return {
+        "sums": sums._asdict(),
+        "differences": [{name: _shown(text) for name, text in one._asdict().items()} for one in found],
+        "unsettled": unsettled,
+        "before": before,
+        "after": _fingerprint(store),
+        "cursor": position,
+        "finished": not position,
+    }
+
+
+def _look_again(store: Store, suspects: list[audit.Sight], found: list[audit.Difference]) -> int:
+    """Finds what is wrong with those who have not moved since they were seen; how many never stood still."""
+    for _ in range(LOOKS - 1):
+        if not suspects or deadline.remaining() < PAUSE_SECONDS + RESERVE_SECONDS:
+            break
+        time.sleep(PAUSE_SECONDS)
+        moved = []
+        for start in range(0, len(suspects), audit.SLICE):
+            seen = suspects[start : start + audit.SLICE]
+            for earlier, now in zip(seen, audit.look(store, [sight.user_id for sight in seen]), strict=True):
+                if now == earlier:
+                    found += audit.compare(now)
+                elif audit.compare(now):
+                    moved.append(now)
+        suspects = moved
+    return len(suspects)
+
+
+def _fingerprint(store: Store) -> dict[str, Any]:
+    totals, members, pending = audit.fingerprint(store)
+    return audit.Fingerprint([total and _shown(total) for total in totals], members, pending)._asdict()
+
+
+def _shown(text: str) -> str:
+    """A text that any JSON can hold: not too long, and bytes that are no text written out."""
+    return text.encode(errors="backslashreplace").decode()[:LONGEST_TEXT]
 
 
 def _report() -> Report:

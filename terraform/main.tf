@@ -74,6 +74,7 @@ module "monitoring" {
   functions                     = module.functions.functions
   timeout_seconds               = var.timeout_seconds
   deadline_seconds              = var.deadline_seconds
+  reconcile_interval_minutes    = module.functions.reconcile_interval_minutes
   api                           = { name = module.api.name, stage_name = module.api.stage_name }
   latency_p99_milliseconds      = var.latency_p99_milliseconds
   reconcile_failures_queue_name = module.functions.reconcile_failures_queue.name

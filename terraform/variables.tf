@@ -176,8 +176,8 @@ variable "deadline_seconds" {
   default     = 2.5
 
   validation {
-    condition     = var.deadline_seconds >= 0.1 && var.deadline_seconds <= 28
-    error_message = "deadline_seconds is from 0.1 to 28: the gateway gives up after 29 s."
+    condition     = var.deadline_seconds >= 0.01 && var.deadline_seconds <= 28
+    error_message = "deadline_seconds is from 0.01 to 28: the gateway gives up after 29 s."
   }
 }
 
@@ -194,7 +194,7 @@ variable "settings" {
 }
 
 variable "reserved_concurrency" {
-  description = "Runs at once that a function may have at most and that are kept for it, by function, e.g. { reconcile = 1 }."
+  description = "Runs at once that a function may have at most and that are kept for it, by function, e.g. { reconcile = 2 }."
   type        = map(number)
   nullable    = false
   default     = {}
@@ -208,7 +208,7 @@ variable "provisioned_concurrency" {
 }
 
 variable "reconcile_schedule" {
-  description = "How often reconcile runs: an EventBridge rate or cron expression."
+  description = "How often reconcile runs: rate(1 minute), or rate(2 minutes) to rate(5 minutes)."
   type        = string
   nullable    = false
   default     = "rate(1 minute)"

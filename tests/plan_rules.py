@@ -85,11 +85,6 @@ ENCRYPTED = {
 }
 """What takes a key of ours, and in which argument. The rule finds others by their arguments' names."""
 
-NOT_ENCRYPTED_IN_AN_EMULATOR = {
-    "aws_lambda_function": "it would not keep the key, and every plan would change every function",
-}
-"""Types that have their key on AWS only, each with the reason."""
-
 LOGS_CONTEXT = "kms:EncryptionContext:aws:logs:arn"
 
 NO_KEYS = {"kms_data_key_reuse_period_seconds"}
@@ -413,8 +408,6 @@ def everything_is_encrypted(plan: Plan) -> list[str]:
     """With a key of the plan, which rotates. Found by the arguments' names, so a new type is not forgotten."""
     found = []
     for resource in plan.resources:
-        if plan.emulated and resource.type in NOT_ENCRYPTED_IN_AN_EMULATOR:
-            continue
         names = {name for name in {*resource.values, *resource.unknown} if "kms" in name} - NO_KEYS
         names |= {ENCRYPTED[resource.type]} if resource.type in ENCRYPTED else set()
         for name in names:

@@ -77,7 +77,6 @@ class Plan:
 
     resources: tuple[Resource, ...]
     configuration: Values
-    emulated: bool
 
     def of(self, *types: str) -> list[Resource]:
         """The resources of some types."""
@@ -156,8 +155,7 @@ def read(document: Values) -> Plan:
                 for_each=written.get("for_each_expression", {}),
             )
         )
-    emulator = document.get("variables", {}).get("emulator", {}).get("value")
-    return Plan(tuple(found), configuration, emulated=emulator is not None)
+    return Plan(tuple(found), configuration)
 
 
 class Tree:

@@ -227,6 +227,8 @@ class TestEMails:
             "a@b.c\u200bc",
             "x" * 65 + "@b.cc",
             "a@" + "b" * 250 + ".cc",
+            "a@" + "\u00e9" * 124 + "bb.cc",  # 132 characters, 255 bytes
+            "a@" + "\U0001f600" * 63 + "b.c",
         ],
     )
     def test_a_bad_address_is_refused(self, api: Api, text: str) -> None:

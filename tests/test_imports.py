@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems"},
     "credentials": {"config"},
     "store": {"config", "credentials", "deadline", "logs", "problems"},
-    "reconcile": {"deadline", "outbox", "projections", "statistics", "store", "sweeps"},
+    "reconcile": {"audit", "deadline", "outbox", "projections", "statistics", "store", "sweeps"},
 }
 """What a module of the layer may import from the layer. The ones that are not named here hold data: their rule is
 the next one."""

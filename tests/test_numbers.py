@@ -56,6 +56,22 @@ def submit(call: Callable[..., Answer], user_id: str, score: int, operator: str 
     return call("update_score", "PUT", f"/users/{user_id}/score", json_body={"score": score, "operator": operator})
 
 
+def test_the_largest_profile_takes_less_than_a_kibibyte(call: Callable[..., Answer], raw: valkey.Valkey) -> None:
+    """As contract and README say. What a client chooses is as long as it may be, and so is the rest."""
+    user_id, username, email = "u" * 64, "\U0001f600" * 32, f"a@{'b' * 249}.cc"
+    body = {"userId": user_id, "username": username, "email": email, "score": LARGEST}
+    for name, more in (("userId", "u"), ("username", "\U0001f600"), ("email", "c")):
+        assert call("create_user", "POST", "/users", json_body={**body, name: body[name] + more}).status == 400  # type: ignore[operator]
+    assert call("create_user", "POST", "/users", json_body=body).status == 201
+    raw.hset(f"user:{user_id}", "gamesPlayed", LARGEST - 1)
+    assert submit(call, user_id, LARGEST).status == 200
+    profile = raw.hgetall(f"user:{user_id}")
+    assert (profile["username"], profile["email"], profile["gamesPlayed"]) == (username, email, str(LARGEST))
+    signs = len(("score", "bestScore"))  # of a player below 0, whose level is shorter
+    size = signs + sum(len(text.encode()) for field in profile.items() for text in field)
+    assert 600 < size <= 1024
+
+
 def exact_level(score: int) -> int:
     """As DESIGN has it."""
     return max(1, score // 750 + 1)

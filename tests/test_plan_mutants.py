@@ -690,6 +690,11 @@ def test_every_rule_has_a_mutant() -> None:
     assert caught == {*RULES, plan_rules.nothing_that_no_emulator_has, plan_rules.differences_are_values}
 
 
+def test_whatever_rule_is_not_read_has_a_mutant_that_writes_it() -> None:
+    written = "".join(new for mutant in MUTANTS for _, _, new in mutant.edits)
+    assert set(re.findall(r'^resource "(aws_\w+_rule)"', written, re.MULTILINE)) >= plan_rules.UNREAD_NETWORK_RULES
+
+
 def test_no_two_of_a_batch_are_looked_for_by_the_same_words() -> None:
     words = [(batch(mutant), mutant.rule, mutant.says) for mutant in MUTANTS]
     assert len(words) == len(set(words))

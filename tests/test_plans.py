@@ -8,9 +8,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 
 import pytest
 
+from shared import reconcile
 from tests import packets, plan_rules
 from tests.plan_rules import RULES, Rule
 from tests.plans import EMULATED, ENVIRONMENTS, Plan, Tree
@@ -27,6 +29,9 @@ NETWORK = {
 APPLIED = "applied"
 
 KINDS = ("function", "cache")
+
+NO_EXCEPTIONS = {"WAYS_OUT", "UNREAD_NETWORK_RULES", "METRICS", "DIMENSIONS"}
+"""Tables of plan_rules that let nothing pass: what nobody makes, and what AWS measures."""
 
 ON_AWS = [name for name in ENVIRONMENTS if name != EMULATED]
 
@@ -97,14 +102,104 @@ class TestTheWalker:
             assert resource.address in read or resource.block in unread
 
     def test_no_exception_outlives_its_use(self, planned: MakePlan) -> None:
-        plans = [planned(name) for name in ENVIRONMENTS]
-        used = {plan_rules.allowed_by(sid, *star) for plan in plans for _, sid, star in plan_rules.stars(plan)}
-        assert used == set(plan_rules.STARS)
-        blocks = {resource.block for plan in plans for resource in plan.resources}
-        assert set(plan_rules.OPEN) | set(plan_rules.ONLY_SOMEWHERE) <= blocks
-        assert set(plan_rules.ENCRYPTED) | set(plan_rules.POLICIES) - {"aws_iam_policy"} <= set().union(
-            *(plan.types for plan in plans)
+        plans = {name: planned(name) for name in ENVIRONMENTS}
+        resources = [resource for plan in plans.values() for resource in plan.resources]
+        types = {resource.type for resource in resources}
+        blocks = {name: {resource.block for resource in plan.resources} for name, plan in plans.items()}
+        used = {
+            "OPEN": set().union(*blocks.values()),
+            "STARS": {
+                plan_rules.allowed_by(sid, *star) for plan in plans.values() for _, sid, star in plan_rules.stars(plan)
+            },
+            "POLICIES": types | {"aws_iam_policy"},  # read wherever one comes
+            "UNKNOWN_POLICIES": set().union(*map(plan_rules.unknown_policies, plans.values())),
+            "ENCRYPTED": types,
+            "NO_KEYS": {name for resource in resources for name in (*resource.values, *resource.unknown)},
+            "ONLY_SOMEWHERE": blocks["staging"] ^ blocks["prod"],
+        }
+        tables = {name: table for name, table in vars(plan_rules).items() if isinstance(table, dict | set)}
+        assert {name for name in tables if name.isupper()} == set(used) | NO_EXCEPTIONS, "a table that nobody watches"
+        for name, uses in used.items():
+            assert set(tables[name]) <= uses, name
+        for prefix in plan_rules.NOT_EMULATED:
+            assert any(one.startswith(prefix) for one in types), prefix
+
+
+class TestTheReadme:
+    """terraform/README.md says how many there are of what costs: as many as the plans have."""
+
+    def test_it_counts_what_production_has(self, planned: MakePlan) -> None:
+        counts = counted(planned("prod"))
+        units = "|".join(sorted(counts, key=len, reverse=True))
+        said = re.findall(rf"(\d[\d,.]*) ({units})\b", COST)
+        assert {unit for _, unit in said} == set(counts)
+        for number, unit in said:
+            assert float(number.replace(",", "")) == counts[unit], f"{number} {unit}"
+
+    def test_dev_is_production_less_three_rows(self, planned: MakePlan) -> None:
+        idle = dict(
+            re.findall(r"^\| \**([^|*]+)\** \| [^|]*\| \**([\d.]+)\** \|", COST.split("**A busy")[0], re.MULTILINE)
         )
+        left = ("WAF", "interface endpoint", "warm functions")
+        (said,) = re.findall(r"`dev` has no WAF, no endpoint and no warm functions: idle it is \$([\d.]+)\.", COST)
+        assert float(said) == round(float(idle["total"]) - sum(float(idle[row]) for row in left), 2)
+        counts, dev = counted(planned("prod")), counted(planned("dev"))
+        assert {unit: dev[unit] for unit in ("ACL", "rules", "service", "warm")} == dict.fromkeys(
+            ("ACL", "rules", "service", "warm"), 0
+        )
+        for unit in ("keys", "alarms", "reconcile metrics", "dashboard", "GB each", "runs"):
+            assert dev[unit] == counts[unit], unit
+
+    def test_it_counts_the_zones(self, planned: MakePlan) -> None:
+        said = dict(re.findall(r"^\| `(\w+)` \| (\w+) zones", README, re.MULTILINE))
+        assert set(said) == {"dev", "staging"}
+        said["prod"], *_ = re.findall(r"a private network in (\w+) availability zones", README)
+        for environment, number in said.items():
+            assert NUMBERS[number] == counted(planned(environment))["zones"], environment
+
+    def test_it_names_the_alarms_that_there_are(self, planned: MakePlan) -> None:
+        names = {one.key for one in planned("prod").of("aws_cloudwatch_metric_alarm")}
+        section = README.split("## What remains to be seen live")[1].split("\n## ")[0]
+        said = re.findall(r"alarms? ((?:`[\w*-]+`(?: and )?)+)", section)
+        assert len(said) >= 3
+        for name in re.findall(r"`([\w*-]+)`", " ".join(said)):
+            pattern = f"*{name}" if name.startswith("-") else name
+            assert any(fnmatchcase(str(one), pattern) for one in names), name
+
+
+README = (ROOT / "terraform" / "README.md").read_text(encoding="utf-8")
+COST = README.split("## Cost")[1].split("\n## ")[0]
+NUMBERS = {"two": 2, "three": 3}
+
+
+def counted(plan: Plan) -> dict[str, float]:
+    """How many there are of what the tables of costs count, by the word for it there."""
+    filters = [one.value("pattern") for one in plan.of("aws_cloudwatch_log_metric_filter")]
+    endpoints = [one for one in plan.of("aws_vpc_endpoint") if one.value("vpc_endpoint_type") == "Interface"]
+    (rule,), (api,) = plan.of("aws_cloudwatch_event_rule"), plan.of("aws_api_gateway_rest_api")
+    (memory,) = {one.value("memory_size") for one in plan.of("aws_lambda_function")}
+    (interval,) = re.findall(r"rate\((\d+) minutes?\)", rule.value("schedule_expression"))
+    return {
+        "ACL": len(plan.of("aws_wafv2_web_acl")),
+        "rules": sum(len(one.values["rule"]) for one in plan.of("aws_wafv2_web_acl")),
+        "keys": len(plan.of("aws_kms_key")),
+        "alarms": len(plan.of("aws_cloudwatch_metric_alarm")),
+        "log metrics": len(filters),
+        "reconcile metrics": sum("reconciled" in pattern for pattern in filters),
+        "dashboard": len(plan.of("aws_cloudwatch_dashboard")),
+        "warm": sum(
+            one.value("provisioned_concurrent_executions")
+            for one in plan.of("aws_lambda_provisioned_concurrency_config")
+        ),
+        "GB each": memory / 1024,
+        "service": len(endpoints),
+        "zones": sum(".function[" in one.address for one in plan.of("aws_subnet")),
+        "methods": len(plan_rules._written_operations(api)),
+        "runs": 730 * 60 / int(interval),
+        "traces": 730 * 60 / int(interval),
+        "times": 730 * 60 / int(interval),
+        "players": reconcile.SWEEP_PLAYERS,
+    }
 
 
 class TestPackets:

@@ -23,8 +23,9 @@ import pytest
 import valkey
 
 from functions.reconcile import handler
-from scripts import embedded_valkey, rebuild
-from shared import config, players, reconcile, sweeps
+from scripts import deployed, embedded_valkey, rebuild
+from shared import audit, config, players, reconcile, sweeps
+from shared.problems import Unavailable
 from shared.store import Store, store
 from tests import invariants, processes
 from tests.conftest import Context
@@ -432,7 +433,7 @@ class TestCheck:
         play(COUNT)
         DAMAGES[damage](raw)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(rebuild, "PAUSE_SECONDS", 0.01)
+            patch.setattr(reconcile, "PAUSE_SECONDS", 0.01)
             assert checked() == 1
             invariants.rebuild(raw)
             assert checked() == 0
@@ -456,9 +457,9 @@ class TestCheck:
     def test_a_million_differences_need_no_more_memory_than_a_few(self, raw: valkey.Valkey) -> None:
         plant(raw, 2500)
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
-            patch.setattr(rebuild, "PAUSE_SECONDS", 0.0)
-            patch.setattr(rebuild, "MOST_SUSPECTS", 500)
-            patch.setattr(rebuild, "_second_look", watched := Watched(rebuild._second_look))
+            patch.setattr(reconcile, "PAUSE_SECONDS", 0.0)
+            patch.setattr(reconcile, "MOST_SUSPECTS", 500)
+            patch.setattr(reconcile, "_look_again", watched := Watched(reconcile._look_again))
             assert checked() == 1
         assert max(watched.sizes) < 2 * 500 + 100
         assert sum(line.startswith("missing ") for line in out.getvalue().splitlines()) == 2500
@@ -480,14 +481,14 @@ def checked() -> int:
 class Watched:
     """A second look that remembers at how many."""
 
-    def __init__(self, real: Callable[[Store, list[Any]], Any]):
+    def __init__(self, real: Callable[[Store, list[Any], list[Any]], int]):
         self._real = real
         self.sizes: list[int] = []
 
-    def __call__(self, connection: Store, suspects: list[Any]) -> Any:
+    def __call__(self, connection: Store, suspects: list[Any], found: list[Any]) -> int:
         """As the real one."""
         self.sizes.append(len(suspects))
-        return self._real(connection, suspects)
+        return self._real(connection, suspects, found)
 
 
 def contents_and_dumps(raw: valkey.Valkey) -> dict[str, Any]:
@@ -566,7 +567,7 @@ class Lambda(http.server.BaseHTTPRequestHandler):
         self.seen.append(self.path)
         failure = self.failures.pop(0) if self.failures else None
         report = {"errorType": failure} if failure else self.invoker.run(lambda: handler.handler(event, Context()))
-        body = json.dumps(report).encode()
+        body = json.dumps(report, ensure_ascii=False).encode()  # as AWS's runtime client does
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         if failure:
@@ -615,6 +616,65 @@ class TestDeployed:
         status, _, said = command(server, ENV="nowhere")
         assert status == 2
         assert said.startswith("ENV=nowhere is unknown")
-        status, _, said = command(server, ENV="dev", CHECK=1)
-        assert status == 2
-        assert "VALKEY_HOST" in said
+
+    def test_a_valkey_that_is_gone_is_said_in_one_sentence(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def invoke(_: dict[str, Any]) -> dict[str, Any]:
+            raise Unavailable
+
+        monkeypatch.setenv("ENV", "dev")
+        monkeypatch.setattr(deployed, "invoker", lambda *_: invoke)
+        monkeypatch.setattr(rebuild, "TRIES", 1)
+        assert [rebuild.main([]), rebuild.main(["--check"])] == [2, 2]
+        gone = "Valkey does not answer any more, see the log above:"
+        assert capsys.readouterr().err == (
+            f"{gone} RESUME=1 make rebuild goes on from there\n{gone} nothing was changed\n"
+        )
+
+    def test_a_check_says_there_what_it_says_here(
+        self, raw: valkey.Valkey, server: embedded_valkey.Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Over many calls, with differences in every phase, and texts that no JSON can hold or no reply can carry."""
+        plant(raw, 2600)
+        invariants.rebuild(raw)
+        raw.hset(PLAYERS, "p3", "x" * 7_000_000)
+        raw.hset(PLAYERS, b"\xff", b"\xfe")
+        raw.zadd(BOARD, {"p1": 5, "ghost": 1, b"\xfd": 2})
+        raw.zadd(PENDING, {"p1:one": (time.time() - 100) * 1000, "p2:two": (time.time() + 100_000) * 1000})
+        raw.hset(TOTALS, "totalGames", b"\xfc" + b"1" * 1000)
+        before = contents_and_dumps(raw)
+        status, here, _ = command(server, CHECK=1)
+        assert status == 1
+        monkeypatch.setattr(reconcile, "COMPARING_SECONDS", 0.0)  # a slice a call: there it is this process that works
+        monkeypatch.setattr(reconcile, "PAUSE_SECONDS", 0.0)
+        with pretended_lambda(server, ["Unavailable"]) as (environ, asked):
+            status, there, _ = command(server, ENV="dev", CHECK=1, **environ)
+        assert status == 1
+        assert contents_and_dumps(raw) == before
+        assert len(asked) > 2600 / audit.SLICE
+        kinds = [(line["kind"], line["user_id"]) for line in there[:-1]]
+        assert sorted(kinds) == [
+            ("ghost", "\\udcfd"),
+            ("ghost", "\\udcff"),
+            ("ghost", "ghost"),
+            ("intent", "p1"),
+            ("intent", "p2"),
+            ("row", "p3"),
+            ("score", "p1"),
+            ("totals", ""),
+        ]
+        assert max(len(text) for line in there[:-1] for text in line.values()) <= 200
+        for lines in (here, there):
+            assert lines[-1].pop("seconds") > 0
+        settled = [[line for line in lines if line.get("kind") != "intent"] for lines in (here, there)]
+        assert settled[0] == settled[1]
+        assert there[-1] == {"players": 2600, "differences": 8, "unsettled": 0, "totalsCompared": True}
+
+    @pytest.mark.usefixtures("empty")
+    def test_a_check_there_of_a_sound_board_finds_nothing(self, server: embedded_valkey.Server) -> None:
+        play(COUNT)
+        with pretended_lambda(server, []) as (environ, asked):
+            status, (facts,), _ = command(server, ENV="dev", CHECK=1, **environ)
+        assert (status, len(asked)) == (0, 1)
+        assert (facts["players"], facts["differences"], facts["totalsCompared"]) == (COUNT, 0, True)

@@ -285,13 +285,34 @@ class TestReport:
             {**EVENTBRIDGE, "source": "aws.s3"},
             {**EVENTBRIDGE, "detail-type": "Object Created"},
             {**EVENTBRIDGE, "rebuild": {"cursor": None}},
+            {**EVENTBRIDGE, "check": {"cursor": None}},
+            {"rebuild": {"cursor": None}, "check": {"cursor": None}},
+            {"check": None},
+            {"check": {}},
+            {"check": {"cursor": None}, "more": 1},
+            {"check": {"cursor": None, "more": 1}},
             {"rebuild": None},
             {"rebuild": {}},
             {"rebuild": {"cursor": None}, "more": 1},
             {"rebuild": {"cursor": None, "more": 1}},
             *(
                 {"rebuild": {"cursor": cursor}}
-                for cursor in (0, 7, True, "", "-1", "1.5", " 1", "x", "\u0661", "\u00b2")
+                for cursor in (0, 7, True, "", "-1", "1.5", " 1", "x", "\u0661", "\u00b2", "9" * 21)
+            ),
+            *(
+                {"check": {"cursor": cursor}}
+                for cursor in (
+                    0,
+                    True,
+                    "",
+                    "7",
+                    "profiles",
+                    "profiles x",
+                    "rows -1",
+                    "members  1",
+                    "overdue 1 ",
+                    "all 0",
+                )
             ),
         ],
         ids=repr,

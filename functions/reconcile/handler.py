@@ -1,44 +1,55 @@
-"""Reconcile - not a route: a schedule runs it, and `{"rebuild": {"cursor": null}}` begins a rebuild.
+"""Reconcile - not a route: a schedule runs it, `{"rebuild": {"cursor": null}}` begins a rebuild and
+`{"check": {"cursor": null}}` a check, which compares and writes nothing.
 
 Anything else is refused, and nothing runs.
-A rebuild goes on over as many calls as it takes: pass the cursor that the last one returned until it says `finished`.
+Rebuild and check go on over as many calls as it takes: pass the cursor that the last one returned until it says
+`finished`.
 """
 
+import re
 from typing import Any
 
-from shared import deadline, logs, reconcile
+from shared import audit, deadline, logs, reconcile
 from shared.store import store
 
 RESERVE_SECONDS = 5.0
 LONGEST_SECONDS = 45.0
 
+CURSORS = {"rebuild": re.compile("[0-9]{1,20}"), "check": audit.POSITION}
+
 
 class UnknownEventError(ValueError):
-    """Neither a schedule's event nor a rebuild's: the message says what they look like."""
+    """No event of a schedule, a rebuild or a check: the message says what they look like."""
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """An EventBridge event, or a rebuild's: what was found and done, and the cursor of the sweep."""
-    rebuilding, cursor = _asked(event)
+    """An EventBridge event, a rebuild's or a check's: what was found and done, and the cursor to go on from."""
+    asked, cursor = _asked(event)
     deadline.start(min(LONGEST_SECONDS, context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS))
-    report = reconcile.rebuild(store(), cursor) if rebuilding else reconcile.run(store())
+    if asked == "check":
+        seen = reconcile.check(store(), cursor)
+        logs.write("INFO", "compared", players=seen["sums"]["players"], differences=len(seen["differences"]))
+        return {**seen}
+    report = reconcile.rebuild(store(), cursor) if asked == "rebuild" else reconcile.run(store())
     logs.write("INFO", "reconciled", **report)
     return {**report}
 
 
-def _asked(event: Any) -> tuple[bool, str | None]:
-    """Whether an event asks for a rebuild, and its cursor. Raises UnknownEventError if it asks for neither."""
+def _asked(event: Any) -> tuple[str, str | None]:
+    """What an event asks for, '' for a schedule's, and its cursor. Raises UnknownEventError if it is none of them."""
     match event:
-        case {"source": "aws.events", "detail-type": "Scheduled Event"} if "rebuild" not in event:
-            return False, None
-        case {"rebuild": {"cursor": None, **others}} if len(event) == 1 and not others:
-            return True, None
-        case {"rebuild": {"cursor": str(cursor), **others}} if len(event) == 1 and not others and _is_number(cursor):
-            return True, cursor
+        case {"source": "aws.events", "detail-type": "Scheduled Event"} if not CURSORS.keys() & event.keys():
+            return "", None
+        case {"rebuild": {"cursor": None | str() as cursor}} if _is_asked("rebuild", event, cursor):
+            return "rebuild", cursor
+        case {"check": {"cursor": None | str() as cursor}} if _is_asked("check", event, cursor):
+            return "check", cursor
     raise UnknownEventError(
-        'The event should be a schedule\'s, or {"rebuild": {"cursor": null}} with null or digits as its cursor.'
+        'The event should be a schedule\'s, {"rebuild": {"cursor": null}} or {"check": {"cursor": null}}, with null or '
+        "the cursor that the last call returned."
     )
 
 
-def _is_number(cursor: str) -> bool:
-    return cursor.isascii() and cursor.isdecimal()
+def _is_asked(name: str, event: dict[str, Any], cursor: str | None) -> bool:
+    """Whether nothing else is in an event, and its cursor is one."""
+    return event == {name: {"cursor": cursor}} and (cursor is None or bool(CURSORS[name].fullmatch(cursor)))

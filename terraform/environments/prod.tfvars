@@ -24,7 +24,7 @@ usage_plans = {
 api_keys = { my-game = "premium" }
 waf      = { requests_per_5_minutes_per_ip = 100000 }
 
-reserved_concurrency    = { reconcile = 1 }
+reserved_concurrency    = { reconcile = 2 }
 provisioned_concurrency = { update_score = 2, leaderboard = 2 }
 
 alias_mover = "codedeploy"

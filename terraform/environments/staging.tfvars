@@ -20,7 +20,7 @@ usage_plans = {
 api_keys = { load-test = "standard", trial = "trial" }
 waf      = { requests_per_5_minutes_per_ip = 20000 }
 
-reserved_concurrency = { reconcile = 1 }
+reserved_concurrency = { reconcile = 2 }
 
 alias_mover = "codedeploy"
 

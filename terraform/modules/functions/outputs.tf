@@ -12,6 +12,11 @@ output "functions" {
   }
 }
 
+output "reconcile_interval_minutes" {
+  description = "Minutes from one run of reconcile to the next, as its schedule has them."
+  value       = tonumber(regex("[1-5]", var.reconcile_schedule))
+}
+
 output "layer_arn" {
   description = "ARN of the layer's version that the newest function versions use."
   value       = aws_lambda_layer_version.this.arn

@@ -78,7 +78,7 @@ variable "timeout_seconds" {
 
   validation {
     condition     = var.timeout_seconds >= 10 && var.timeout_seconds <= 900 && floor(var.timeout_seconds) == var.timeout_seconds
-    error_message = "timeout_seconds is a whole number from 10, of which reconcile leaves 5 unused, to 900."
+    error_message = "timeout_seconds is a whole number from 10 to 900."
   }
 }
 
@@ -173,8 +173,8 @@ variable "alias_mover" {
   }
 }
 
-# { reconcile = 1 } is sensible where the account has the usual 1,000: no two runs at once. It is no default, because
-# Lambda keeps 100 unreserved, and a new account has but 10 in all.
+# { reconcile = 2 } is sensible where the account has the usual 1,000: the schedule, and a rebuild beside it. It is no
+# default, because Lambda keeps 100 unreserved, and a new account has but 10 in all.
 variable "reserved_concurrency" {
   description = "Runs at once that a function may have at most and that are kept for it, by function; 0 stops it. Free, but taken from the account's own limit."
   type        = map(number)
@@ -189,6 +189,11 @@ variable "reserved_concurrency" {
   validation {
     condition     = alltrue([for runs in values(var.reserved_concurrency) : runs >= 0 && floor(runs) == runs])
     error_message = "reserved_concurrency is a whole number from 0 for each function."
+  }
+
+  validation {
+    condition     = lookup(var.reserved_concurrency, local.reconcile, 2) != 1
+    error_message = "reserved_concurrency of reconcile is at least 2 (0 stops it): with 1 the schedule and a rebuild block each other."
   }
 }
 
@@ -210,13 +215,13 @@ variable "provisioned_concurrency" {
 }
 
 variable "reconcile_schedule" {
-  description = "How often reconcile runs: an EventBridge rate or cron expression."
+  description = "How often reconcile runs: rate(1 minute), or rate(2 minutes) to rate(5 minutes)."
   type        = string
   nullable    = false
   default     = "rate(1 minute)"
 
   validation {
-    condition     = can(regex("^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\(\\S+( \\S+){5}\\))$", var.reconcile_schedule))
-    error_message = "reconcile_schedule is such as rate(1 minute), rate(5 minutes), or cron() of six fields."
+    condition     = can(regex("^rate\\((1 minute|[2-5] minutes)\\)$", var.reconcile_schedule))
+    error_message = "reconcile_schedule is rate(1 minute), or rate(2 minutes) to rate(5 minutes): if it is slower, the alarms take it for a standstill."
   }
 }

@@ -47,10 +47,12 @@ locals {
   dashed = { for key in keys(var.functions) : key => replace(key, "_", "-") }
   routes = { for key, function in var.functions : key => function if key != "reconcile" }
 
-  # Reconcile ends by itself after 45 s, or 5 s before Lambda would end it; every other function at its deadline.
+  # Reconcile ends by itself after so long, or so long before Lambda would end it; every other function at its deadline.
+  reconcile_longest_seconds = 45
+  reconcile_reserve_seconds = 5
   own_seconds = {
     for key in keys(var.functions) : key =>
-    key == "reconcile" ? min(45, var.timeout_seconds - 5) : min(var.deadline_seconds, var.timeout_seconds)
+    key == "reconcile" ? min(local.reconcile_longest_seconds, var.timeout_seconds - local.reconcile_reserve_seconds) : min(var.deadline_seconds, var.timeout_seconds)
   }
   slow_share = 0.8
 
@@ -191,16 +193,22 @@ locals {
 locals {
   reconcile = var.functions.reconcile
 
+  # An intent is due after so long; the first run after that settles it, and four have had their turn when it is backlog.
+  reconcile_due_seconds = 60
+  interval_seconds      = 60 * var.reconcile_interval_minutes
+  backlog_seconds       = local.reconcile_due_seconds + 4 * local.interval_seconds
+  standstill_seconds    = 600
+
   reconcile_alarms = {
     reconcile-backlog = {
       metric            = "reconcile-oldest-seconds"
       statistic         = "Maximum"
       comparison        = "GreaterThanThreshold"
-      threshold         = 300
-      period            = 60
+      threshold         = local.backlog_seconds
+      period            = local.interval_seconds # a run, and so a figure, in each
       periods           = 5
       breaching_periods = 3
-      description       = "A score waited for more than 5 minutes to get from its profile to the board: reconcile does not keep up, or cannot finish some intent. Look at found and unreadable on the dashboard, then at its errors and duration."
+      description       = "A score waited for more than ${local.backlog_seconds / 60} minutes to get from its profile to the board: reconcile does not keep up, or cannot finish some intent. Look at found and unreadable on the dashboard, then at its errors and duration."
     }
     reconcile-mended = {
       metric      = "reconcile-mended"
@@ -216,9 +224,9 @@ locals {
       metric      = "Invocations"
       dimensions  = { FunctionName = local.reconcile.name }
       comparison  = "LessThanThreshold"
-      period      = 600
+      period      = local.standstill_seconds
       missing     = "breaching"
-      description = "${local.reconcile.name} was not called once in 10 minutes: nothing heals. See that its EventBridge schedule is enabled and may invoke it."
+      description = "${local.reconcile.name} was not called once in ${local.standstill_seconds / 60} minutes: nothing heals. See that its EventBridge schedule is enabled and may invoke it."
     }
     reconcile-queue = {
       namespace   = "AWS/SQS"

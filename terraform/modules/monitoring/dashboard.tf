@@ -72,7 +72,7 @@ locals {
     ] : row if var.cache != null],
     [
       [
-        { title = "Oldest unfinished score (s)", line = 300, metrics = [
+        { title = "Oldest unfinished score (s)", line = local.backlog_seconds, metrics = [
           [var.name, "reconcile-oldest-seconds", {}, { stat = "Maximum", label = "age" }],
         ] },
         { title = "Healed by reconcile", metrics = [

@@ -30,21 +30,21 @@ variable "timeout_seconds" {
   nullable    = false
 
   validation {
-    condition     = var.timeout_seconds > 5 && var.timeout_seconds <= 900
-    error_message = "The timeout is from 6 to 900 seconds: reconcile keeps 5 for itself, Lambda allows 900."
+    condition     = var.timeout_seconds > local.reconcile_reserve_seconds && var.timeout_seconds <= 900
+    error_message = "The timeout is above the ${local.reconcile_reserve_seconds} seconds that reconcile leaves unused, and at most Lambda's 900."
   }
 }
 
 variable "deadline_seconds" {
   description = "Longest work on a request, in seconds: the functions' setting DEADLINE_SECONDS. The alarm on durations is a share of it."
   type        = number
-  default     = 2.5
   nullable    = false
+}
 
-  validation {
-    condition     = var.deadline_seconds >= 0.01 && var.deadline_seconds <= 28
-    error_message = "The deadline is from 0.01 to 28 seconds, as the functions take it."
-  }
+variable "reconcile_interval_minutes" {
+  description = "Minutes from one run of reconcile to the next. The alarm on its backlog counts in runs."
+  type        = number
+  nullable    = false
 }
 
 variable "api" {

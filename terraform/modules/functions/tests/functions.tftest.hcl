@@ -246,7 +246,7 @@ run "codedeploy_moves_the_alias" {
   variables {
     alias_mover             = "codedeploy"
     provisioned_concurrency = { get_user = 2 }
-    reserved_concurrency    = { get_user = 20, reconcile = 1 }
+    reserved_concurrency    = { get_user = 20, reconcile = 2 }
   }
 
   assert {
@@ -272,7 +272,7 @@ run "codedeploy_moves_the_alias" {
       get_user     = 20
       update_score = -1
       sessions     = -1
-      reconcile    = 1
+      reconcile    = 2
     }
     error_message = "Concurrency should be reserved where it was asked for only."
   }
@@ -416,7 +416,7 @@ run "values_become_the_functions" {
     memory_mb          = 1769
     timeout_seconds    = 30
     log_retention_days = 7
-    reconcile_schedule = "cron(0/5 * * * ? *)"
+    reconcile_schedule = "rate(5 minutes)"
   }
 
   assert {
@@ -432,7 +432,7 @@ run "values_become_the_functions" {
   }
 
   assert {
-    condition     = alltrue([for group in aws_cloudwatch_log_group.function : group.retention_in_days == 7]) && aws_cloudwatch_event_rule.reconcile.schedule_expression == "cron(0/5 * * * ? *)"
+    condition     = alltrue([for group in aws_cloudwatch_log_group.function : group.retention_in_days == 7]) && aws_cloudwatch_event_rule.reconcile.schedule_expression == "rate(5 minutes)" && output.reconcile_interval_minutes == 5
     error_message = "Retention and schedule should be the values."
   }
 }
@@ -467,10 +467,53 @@ run "refuses_other_bad_values" {
     memory_mb          = 10241
     timeout_seconds    = 0
     environment        = { VALKEY_USER = "game-test-write" }
-    reconcile_schedule = "cron(0/5 * * * *)"
+    reconcile_schedule = "cron(0/5 * * * ? *)"
   }
 
   expect_failures = [var.memory_mb, var.timeout_seconds, var.environment, var.reconcile_schedule]
+}
+
+run "refuses_a_schedule_that_the_alarms_take_for_a_standstill" {
+  command = plan
+
+  variables {
+    reconcile_schedule = "rate(6 minutes)"
+  }
+
+  expect_failures = [var.reconcile_schedule]
+}
+
+run "refuses_a_schedule_of_hours" {
+  command = plan
+
+  variables {
+    reconcile_schedule = "rate(1 hour)"
+  }
+
+  expect_failures = [var.reconcile_schedule]
+}
+
+run "refuses_one_run_at_once" {
+  command = plan
+
+  variables {
+    reserved_concurrency = { reconcile = 1 }
+  }
+
+  expect_failures = [var.reserved_concurrency]
+}
+
+run "takes_a_stopped_reconcile" {
+  command = plan
+
+  variables {
+    reserved_concurrency = { reconcile = 0 }
+  }
+
+  assert {
+    condition     = aws_lambda_function.this["reconcile"].reserved_concurrent_executions == 0
+    error_message = "With 0 it is stopped."
+  }
 }
 
 run "refuses_too_many_settings" {
