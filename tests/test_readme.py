@@ -81,3 +81,5 @@ def test_the_settings_of_the_readme_are_those_of_the_code() -> None:
     for name, default in fields.items():
         if isinstance(default, int | float):
             assert float(rows[name]) == default, name
+        elif isinstance(default, str):
+            assert rows[name] == default, name
