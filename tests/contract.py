@@ -108,6 +108,11 @@ def find(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
     return None, {}
 
 
+def only_reads(function: str) -> bool:
+    """Whether a function answers GET and HEAD alone."""
+    return {one.method for one in operations().values() if one.function == function} <= {"GET", "HEAD"}
+
+
 def known_path(path: str) -> bool:
     """Whether the contract has the path, with whatever method."""
     return any(_template(template).fullmatch(path.partition("?")[0]) for template in document()["paths"])
