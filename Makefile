@@ -13,7 +13,7 @@ build: INTERPRETERS = $(if $(VERSION),$(PYTHONS),$(PYTHON))
 WORKERS = --numprocesses auto --dist worksteal
 
 .NOTPARALLEL:
-.PHONY: help run emulate rebuild bench build plan apply destroy test test-terraform test-emulated test-long check format lock clean
+.PHONY: help run emulate rebuild bench build plan apply destroy test test-terraform test-emulated test-clients test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -57,7 +57,7 @@ destroy: ## take an environment off AWS, with its data, once you say yes (ENV=de
 #: Prove
 test: ## what our own code promises, on a real Valkey of its own (ARGS=tests/test_ties.py: a part, of any tier; COVERAGE=1: with the lines that none has run)
 	@$(call install,dev.lock)
-	@.venv/bin/pytest $(if $(findstring tests/,$(ARGS)),,-m "not terraform and not emulated" $(WORKERS)) $(if $(COVERAGE),--cov) $(ARGS)
+	@.venv/bin/pytest $(if $(findstring tests/,$(ARGS)),,-m "not terraform and not emulated and not clients" $(WORKERS)) $(if $(COVERAGE),--cov) $(ARGS)
 
 test-terraform: ## what terraform/ would make: every plan by its rules, every rule on a broken tree (needs Terraform)
 	@$(call install,dev.lock)
@@ -66,6 +66,10 @@ test-terraform: ## what terraform/ would make: every plan by its rules, every ru
 test-emulated: ## the whole system on an emulated AWS, and `make emulate` itself (needs Terraform and a Python 3.11)
 	@$(call install,dev.lock)
 	@.venv/bin/pytest -m emulated --numprocesses 2 --dist loadfile $(ARGS)
+
+test-clients: ## clients in TypeScript and Python, generated from the contract, on the local API (installs the generators, once)
+	@$(call install,dev.lock)
+	@.venv/bin/pytest -m clients $(ARGS)
 
 test-long: ## the suites that try to break it, ten times larger (some minutes)
 	@$(call install,dev.lock)
@@ -97,7 +101,7 @@ lock: ## pin pyproject.toml's dependencies in *.lock (UPGRADE=1: the newest vers
 	@.venv/bin/python -m scripts.lock
 
 clean: ## remove what was made: .venv, caches, builds, and the data of `make run`
-	rm -rf .venv .uv .checkov .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/lint_contract/node_modules
+	rm -rf .venv .uv .checkov .clients .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/lint_contract/node_modules tests/clients/node_modules
 	find functions scripts shared tests -name __pycache__ -prune -exec rm -rf {} +
 
 install = for python in $(INTERPRETERS); do \

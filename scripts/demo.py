@@ -28,7 +28,7 @@ LAST_WORDS = (
 
 @dataclass(frozen=True)
 class Player:
-    """A player and the scores of their games in order; the last is the one that stands."""
+    """A player and the scores of their games in order; the best, which is the last, stands."""
 
     user_id: str
     username: str
@@ -69,7 +69,7 @@ def _create(store: Store, rules: Rules, new: Player) -> bool:
     except UserExists:
         return False
     for score in new.scores:
-        players.submit(store, rules, None, user_id=new.user_id, score=score)
+        players.submit(store, rules, None, user_id=new.user_id, score=score, operator="best")
     return True
 
 

@@ -218,7 +218,7 @@ def application(environ: Mapping[str, str]) -> Application:
         except Exception:
             traceback.print_exc()
             reply = proxy.http_reply(endpoint.reply_to_problem(BadGateway(), request_id))
-        await _send(send, *reply)
+        await _send(send, scope["method"], *reply)
 
     return app
 
@@ -362,8 +362,8 @@ def _preflight(resource: routes.Resource, request_id: str) -> endpoint.Response:
     return {"statusCode": 204, "headers": headers, "body": ""}
 
 
-async def _send(send: Send, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-    if status != 204:
+async def _send(send: Send, method: str, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    if status != 204 and method != "HEAD":  # to HEAD it would be the length of what GET gets
         headers = [*headers, ("content-length", str(len(body)))]
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": raw})

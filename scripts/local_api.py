@@ -108,7 +108,7 @@ def welcome(base_url: str, api_keys: str, user_id: str | None, rules: config.Rul
     json = "-H 'content-type: application/json' -d"
     score = min(max(SCORE, rules.score_min), rules.score_max)
     if user_id:
-        write = f"""{curl} -X PUT {base_url}/users/{user_id}/score {json} '{{"score": {score}}}'"""
+        write = f"""{curl} -X PUT {base_url}/users/{user_id}/score {json} '{{"score": {score}, "operator": "best"}}'"""
     else:
         if rules.score_step_max is not None:
             score = min(score, rules.starting_score + rules.score_step_max)

@@ -17,6 +17,7 @@ LOCKS = {
     "layer.lock": ("--constraints", "dev.lock", "pyproject.toml"),
     "installer.lock": ("--constraints", "dev.lock", "--group", "installer"),
     "checkov.lock": ("--group", "checkov"),
+    "clients.lock": ("--group", "clients"),
     "localstack.lock": ("--group", "localstack"),
 }
 

@@ -11,7 +11,7 @@ import yaml
 from shared.endpoint import Handler
 
 CONTRACT = Path(__file__).resolve().parent.parent / "functions" / "openapi.yaml"
-METHODS = ("get", "put", "post", "delete", "patch")
+METHODS = ("get", "head", "put", "post", "delete", "patch")
 
 
 @dataclass(frozen=True)

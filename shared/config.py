@@ -6,10 +6,13 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 LARGEST_SCORE = 2**53 - 1
 """The largest whole number that a sorted set's score, a double, holds exactly together with all smaller ones."""
+
+Operator = Literal["set", "best", "increment", "decrement"]
+"""What a submission's score does to the player's."""
 
 Value = TypeVar("Value", int, float, bool)
 
@@ -62,6 +65,7 @@ class Settings:
     score_step_max: int | None = None
     receipt_seconds: int = 86_400
     receipts_max: int = 1000
+    default_operator: Operator = "set"
 
     @property
     def rules(self) -> Rules:
@@ -95,6 +99,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         score_step_max=_read(environ, "SCORE_STEP_MAX", int, 0, 1, LARGEST_SCORE) or None,
         receipt_seconds=_read(environ, "RECEIPT_SECONDS", int, Settings.receipt_seconds, 60, 31_536_000),
         receipts_max=_read(environ, "RECEIPTS_MAX", int, Settings.receipts_max, 1, 1_000_000),
+        default_operator=_operator(environ, "DEFAULT_OPERATOR", Settings.default_operator),
     )
     if settings.valkey_iam_cache and not (settings.valkey_user and settings.aws_region and settings.valkey_tls):
         raise MisconfiguredError("VALKEY_IAM_CACHE is set: VALKEY_USER, AWS_REGION and VALKEY_TLS=1 are needed with it")
@@ -117,6 +122,14 @@ def aws_credentials() -> AwsCredentials | None:
 
 def _boolean(text: str) -> bool:
     return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+
+
+def _operator(environ: Mapping[str, str], name: str, default: Operator) -> Operator:
+    text = environ.get(name, "").strip() or default
+    for operator in get_args(Operator):
+        if text == operator:
+            return operator  # type: ignore[no-any-return]
+    raise MisconfiguredError(f"{name} is {text!r}: it should be one of {', '.join(get_args(Operator))}")
 
 
 def _read(

@@ -76,6 +76,8 @@ def endpoint(arguments: type[Arguments], *, keyed: str | None = None) -> Callabl
                 code = problems.InternalError.code
                 cause = str(error) if isinstance(error, MisconfiguredError) else _where(error)
                 logs.write("ERROR", "request failed", requestId=request_id, cause=cause)
+            if event.get("httpMethod") == "HEAD":
+                response["body"] = ""
             logs.write(
                 "INFO" if response["statusCode"] < 500 else "WARNING",
                 "request answered",

@@ -108,7 +108,7 @@ class Score(_Field):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
         lowest, highest = -LARGEST_SCORE, LARGEST_SCORE
-        if data.get("operator", "set") == "set":
+        if data.get("operator", settings().default_operator) == "set":
             lowest, highest, *_ = settings().rules
         return _whole(value, lowest, highest)
 

@@ -6,10 +6,10 @@ import contextlib
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from shared import board, clock, idempotency, outbox, profiles, projections
-from shared.config import Rules
+from shared.config import Operator, Rules
 from shared.idempotency import Key
 from shared.problems import (
     InvalidArguments,
@@ -24,8 +24,6 @@ from shared.problems import (
 )
 from shared.profiles import State
 from shared.store import Script, Store, value
-
-Operator = Literal["set", "best", "increment", "decrement"]
 
 SUBMIT = Script("submit", writes=True)
 

@@ -16,6 +16,11 @@ locals {
 
   contract = yamldecode(file("${path.root}/${var.contract_path}"))
 
+  settings = {
+    DEADLINE_SECONDS = tostring(var.deadline_seconds)
+    DEFAULT_OPERATOR = var.default_operator
+  }
+
   cache = one([
     for cache in module.cache : {
       arn   = cache.arn

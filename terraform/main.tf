@@ -39,7 +39,7 @@ module "functions" {
   timeout_seconds         = var.timeout_seconds
   subnet_ids              = module.network.function_subnet_ids
   security_group_ids      = module.network.function_security_group_ids
-  environment             = merge({ DEADLINE_SECONDS = tostring(var.deadline_seconds) }, var.settings, local.valkey)
+  environment             = merge(local.settings, var.settings, local.valkey)
   cache                   = local.cache
   log_retention_days      = var.log_retention_days
   kms_key_arn             = aws_kms_key.operations.arn

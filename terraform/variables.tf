@@ -181,6 +181,18 @@ variable "deadline_seconds" {
   }
 }
 
+variable "default_operator" {
+  description = "What a submission does that names no operator: `set`, `best`, `increment` or `decrement`. Most games want `best`."
+  type        = string
+  nullable    = false
+  default     = "set"
+
+  validation {
+    condition     = contains(local.contract.components.schemas.Operator.enum, var.default_operator)
+    error_message = "default_operator is one of the contract's operators: ${join(", ", local.contract.components.schemas.Operator.enum)}."
+  }
+}
+
 variable "settings" {
   description = "Settings of the leaderboard by environment variable, e.g. { SCORE_MAX = \"1000000\" }; the README lists them."
   type        = map(string)
@@ -188,8 +200,8 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = length([for name in keys(var.settings) : name if startswith(name, "VALKEY_") || name == "DEADLINE_SECONDS"]) == 0
-    error_message = "settings takes neither DEADLINE_SECONDS (set deadline_seconds) nor VALKEY_… names, which come from the cache."
+    condition     = length([for name in keys(var.settings) : name if startswith(name, "VALKEY_") || contains(["DEADLINE_SECONDS", "DEFAULT_OPERATOR"], name)]) == 0
+    error_message = "settings takes neither DEADLINE_SECONDS (set deadline_seconds), nor DEFAULT_OPERATOR (set default_operator), nor VALKEY_… names, which come from the cache."
   }
 }
 

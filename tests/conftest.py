@@ -49,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "localstack_python" in getattr(item, "fixturenames", ()) or item.path.parent.name == "emulated":
             item.add_marker("emulated")
+        elif item.path.parent.name == "clients":
+            item.add_marker("clients")
         elif {item.path.name, item.name} & NEED_TERRAFORM:
             item.add_marker("terraform")
     if BASE_URL:

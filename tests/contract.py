@@ -27,6 +27,8 @@ COMMON_HEADERS = {
 }
 """On every reply, errors included, as patterns of the whole value."""
 
+PROBLEM_TYPE = "application/problem+json"
+
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "instance", "requestId", "code", "error"}
 
 seen: set[tuple[str, int]] = set()
@@ -106,6 +108,11 @@ def find(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
     return None, {}
 
 
+def only_reads(function: str) -> bool:
+    """Whether a function answers GET and HEAD alone."""
+    return {one.method for one in operations().values() if one.function == function} <= {"GET", "HEAD"}
+
+
 def known_path(path: str) -> bool:
     """Whether the contract has the path, with whatever method."""
     return any(_template(template).fullmatch(path.partition("?")[0]) for template in document()["paths"])
@@ -135,27 +142,41 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
     content = response.get("content", {})
     if not content:
         assert body == b"", f"{where}: a body where none is documented"
-        # API Gateway gives a reply that has none this type, with a body or without.
-        assert headers.get("content-type", "application/json") == "application/json", where
+        # To HEAD it is the type of what GET gets; API Gateway gives a reply that has none JSON's.
+        types = {"application/json", *([PROBLEM_TYPE] if method.upper() == "HEAD" else ())}
+        assert headers.get("content-type", "application/json") in types, where
         return
     media_type = headers.get("content-type", "").partition(";")[0]
     assert media_type in content, f"{where}: the content type {media_type!r} is not documented"
     value = parse(body)
     _validate(value, content[media_type]["schema"], where)
-    assert (media_type == "application/problem+json") == ("code" in value), where
-    if media_type == "application/problem+json":
+    assert (media_type == PROBLEM_TYPE) == ("code" in value), where
+    if media_type == PROBLEM_TYPE:
         check_problem(status, headers, value)
+        example = problems(response).get(value["code"])
+        assert example, f"{where}: {operation.id} documents no such code"
+        assert value["title"] == example["title"], where
+        assert value["error"] == example["error"] or value["code"] == "invalid_arguments", where
+
+
+def problems(response: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The problems that a response may have: an example of each code that it lists, in that order."""
+    media = response["content"][PROBLEM_TYPE]
+    examples = [media["example"]] if "example" in media else [one["value"] for one in media["examples"].values()]
+    found = {example["code"]: example for example in examples}
+    assert list(found) == response["x-codes"], f"examples of {list(found)}, codes {response['x-codes']}"
+    return found
 
 
 def check_problem(status: int, headers: Mapping[str, str], problem: Mapping[str, Any]) -> None:
     """Asserts the shape that all problems have."""
-    assert headers["content-type"] == "application/problem+json"
+    assert headers["content-type"] == PROBLEM_TYPE
     assert set(problem) - {"errors"} == PROBLEM_MEMBERS, problem
     assert all(isinstance(problem[name], str) and problem[name] for name in PROBLEM_MEMBERS - {"status"}), problem
     assert problem["status"] == status
     assert problem["requestId"] == headers["x-request-id"]
     assert problem["requestId"] in problem["instance"]
-    assert problem["type"].endswith(problem["code"].replace("_", "-"))
+    assert problem["type"] == f"urn:valkey-leaderboard:problem:{problem['code'].replace('_', '-')}"
     assert ("errors" in problem) == (problem["code"] == "invalid_arguments"), problem
     for error in problem.get("errors", ()):
         assert set(error) == {"name", "in", "detail"}, error
@@ -215,8 +236,18 @@ def _resolved(node: Any) -> Any:
 
 
 def faults(value: Any, schema: Mapping[str, Any], validator_type: Any = Draft4Validator) -> list[str]:
-    """What is wrong with a value by a schema of the contract; nothing if it is valid."""
-    validator = validator_type(_closed(schema), format_checker=formats)
+    """What is wrong with a value by a schema of the contract, with a member that it does not list too; nothing if it is
+    valid."""
+    return _faults(value, _as_draft_4(schema, closed=True), validator_type)
+
+
+def as_written(value: Any, schema: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a value to a client, by the contract as it is published."""
+    return _faults(value, _as_draft_4(schema, closed=False), Draft4Validator)
+
+
+def _faults(value: Any, schema: Mapping[str, Any], validator_type: Any) -> list[str]:
+    validator = validator_type(schema, format_checker=formats)
     return [
         f"{'/'.join(map(str, error.absolute_path)) or 'the whole'}: {error.message[:300]}"
         for error in validator.iter_errors(value)
@@ -228,46 +259,30 @@ def _validate(value: Any, schema: Mapping[str, Any], where: str) -> None:
     assert not found, f"{where}\n" + "\n".join(found)
 
 
-def _merged(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema with its allOf's parts in one: closing each part by itself would refuse the others' members."""
-    merged: dict[str, Any] = {name: value for name, value in schema.items() if name != "allOf"}
-    for part in schema["allOf"]:
-        for name, value in part.items():
-            if name == "properties":
-                own = merged.setdefault(name, {})
-                merged[name] = {**own, **{key: {"allOf": [own.get(key, {}), rule]} for key, rule in value.items()}}
-            elif name == "required":
-                merged[name] = [*merged.get(name, ()), *value]
-            else:
-                merged.setdefault(name, value)
-    return merged
-
-
-def _closed(schema: Any) -> Any:
-    """OpenAPI 3.0 as draft 4 reads it, with every object closed that does not say that it is open: a member that
-    nobody documented fails."""
+def _as_draft_4(schema: Any, *, closed: bool) -> Any:
+    """OpenAPI 3.0 as draft 4 reads it. Closed: every object that does not say that it is open refuses a member that
+    nobody documented."""
     if isinstance(schema, list):
-        return [_closed(part) for part in schema]
+        return [_as_draft_4(part, closed=closed) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if "format" in schema:
         assert schema["format"] in (*formats.checkers, "int32", "int64", "double", "float"), schema["format"]
-    if "allOf" in schema:
-        return _closed(_merged(schema))
-    closed = {}
+    assert not {"allOf", "anyOf", "oneOf"} & set(schema), "closing a part by itself would refuse the others' members"
+    made: dict[str, Any] = {}
     for name, value in schema.items():
-        if name in ("enum", "example", "default", "required"):
-            closed[name] = value
+        if name in ("enum", "example", "required"):
+            made[name] = value
         elif name == "properties":
-            closed[name] = {key: _closed(part) for key, part in value.items()}
+            made[name] = {key: _as_draft_4(part, closed=closed) for key, part in value.items()}
         elif name == "pattern":
-            closed[name] = re.sub(r"\$\Z", r"\\Z", value)  # Python's $ would allow one line end more
+            made[name] = re.sub(r"\$\Z", r"\\Z", value)  # Python's $ would allow one line end more
         else:
-            closed[name] = _closed(value)
-    if "properties" in closed:
-        closed.setdefault("additionalProperties", False)
-    if closed.pop("nullable", False) and "type" in closed:
-        closed["type"] = [closed["type"], "null"]
-        if "enum" in closed:
-            closed["enum"] = [*closed["enum"], None]
-    return closed
+            made[name] = _as_draft_4(value, closed=closed)
+    if closed and "properties" in made:
+        made.setdefault("additionalProperties", False)
+    if made.pop("nullable", False) and "type" in made:
+        made["type"] = [made["type"], "null"]
+        if "enum" in made:
+            made["enum"] = [*made["enum"], None]
+    return made

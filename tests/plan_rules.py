@@ -810,8 +810,7 @@ def _function_role(plan: Plan, function: Resource) -> str:
 def _cache_role(key: str) -> str:
     if key == RECONCILE:
         return "reconcile"
-    methods = {one.method for one in contract.operations().values() if one.function == key}
-    return "read" if methods == {"GET"} else "write"
+    return "read" if contract.only_reads(key) else "write"
 
 
 def _writes_to_a_group(plan: Plan, resource: Resource, *path: str) -> bool:

@@ -498,6 +498,13 @@ def test_statistics_are_five_numbers(api: Api) -> None:
     assert stats["highScore"] >= 7
 
 
+def test_head_of_health_is_get_without_the_body(api: Api) -> None:
+    replies = [api.request(method, "/health") for method in ("GET", "HEAD")]
+    assert [(reply.status_code, bool(reply.content)) for reply in replies] == [(200, True), (200, False)]
+    assert replies[0].headers["content-type"] == replies[1].headers["content-type"]
+    assert api.request("HEAD", "/health?unknown=1").status_code == 400
+
+
 def test_health_tells_how_long_valkey_took(api: Api) -> None:
     health = api.get("/health").json()
     assert set(health) == {"status", "valkey", "timestamp"}

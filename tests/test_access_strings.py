@@ -85,8 +85,7 @@ def role_of(function: str) -> str:
     """Whom a function connects as."""
     if function == "reconcile":
         return "reconcile"
-    methods = {operation.method for operation in contract.operations().values() if operation.function == function}
-    return "read" if methods == {"GET"} else "write"
+    return "read" if contract.only_reads(function) else "write"
 
 
 def user_of(role: str) -> str:
@@ -217,6 +216,7 @@ class Story:
             self.ask(404, "GET", f"/users/nobody{path}")
         assert self.ask(200, "GET", "/stats").json()["stats"]["totalPlayers"] == 2
         self.ask(200, "GET", "/health")
+        self.ask(200, "HEAD", "/health")
 
     def profiles_that_were_lost(self) -> None:
         """A submission for a profile that is older than the board, and for one that is gone before its projection."""

@@ -37,6 +37,7 @@ REQUESTS: dict[str, tuple[str, str, Any]] = {
     "sessions.delete": ("DELETE", "/sessions/some", None),
     "stats": ("GET", "/stats", None),
     "health": ("GET", "/health", None),
+    "health.head": ("HEAD", "/health", None),
 }
 """One good request for every operation."""
 
@@ -55,6 +56,8 @@ def assert_unavailable(operation: str, response: httpx.Response, seconds: float)
     if operation == "health":
         body = response.json()
         assert (body["status"], body["valkey"]["connected"]) == ("unhealthy", False)
+    elif operation == "health.head":
+        assert response.content == b""
     else:
         assert response.json()["code"] == "unavailable"
 
@@ -323,7 +326,7 @@ def test_a_cluster_that_is_down_is_503_and_is_used_again_when_it_is_up(call: Inv
     own_raw.execute_command("CLUSTER", "DELSLOTSRANGE", 0, 16383)
     try:
         wait_until(lambda: own_raw.execute_command("CLUSTER INFO")["cluster_state"] == "fail")
-        assert refused_operations(call) == set(REQUESTS) - {"health"}
+        assert refused_operations(call) == set(REQUESTS) - {"health", "health.head"}
     finally:
         own_raw.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         wait_until(lambda: own_raw.execute_command("CLUSTER INFO")["cluster_state"] == "ok")

@@ -39,7 +39,7 @@ def result() -> dict[str, Any]:
 def test_every_handler_is_clocked(result: dict[str, Any]) -> None:
     names = {row["name"].replace(" ", "_") for row in result["rows"]}
     for operation in contract.operations().values():
-        if operation.method != "DELETE":
+        if operation.method not in ("DELETE", "HEAD"):
             name = ROWS_OF_SESSIONS.get(operation.id, operation.id).replace(" ", "_")
             assert any(row.startswith(name) for row in names), operation.id
 

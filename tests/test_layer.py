@@ -56,6 +56,7 @@ class TestSettings:
             ("COMMAND_SECONDS", "2", 2.0),
             ("DEADLINE_SECONDS", " 5 ", 5.0),
             ("SESSION_SECONDS", "60", 60),
+            ("DEFAULT_OPERATOR", "best", "best"),
             ("SCORE_MIN", "-100", -100),
             ("SCORE_MAX", "9007199254740991", 2**53 - 1),
         ],
@@ -81,10 +82,12 @@ class TestSettings:
             ("SCORE_MIN", "-9007199254740992"),
             ("SCORE_MAX", "9007199254740992"),
             ("SCORE_MAX", "1e6"),
+            ("DEFAULT_OPERATOR", "BEST"),
+            ("DEFAULT_OPERATOR", "create"),
         ],
     )
     def test_a_malformed_setting_is_named_with_its_range(self, name: str, text: str) -> None:
-        with pytest.raises(config.MisconfiguredError, match=rf"^{name} is .*should be from"):
+        with pytest.raises(config.MisconfiguredError, match=rf"^{name} is .*should be (?:from|one of)"):
             config.load({**HOST, name: text})
 
     def test_the_lowest_score_is_not_above_the_highest(self) -> None:

@@ -68,6 +68,15 @@ def test_another_host_is_refused(gateway: str, hosts: list[str], method: str, pa
     assert status(gateway, hosts, path, method) == 421
 
 
+@pytest.mark.parametrize("path", ["/health", "/health?unknown=1", "/nowhere"])
+def test_a_reply_to_head_has_no_body_and_claims_no_length_of_its_own(gateway: str, path: str) -> None:
+    with httpx.Client(trust_env=False) as client:
+        got, headed = (client.request(method, gateway + path) for method in ("GET", "HEAD"))
+    assert (headed.status_code, headed.content) == (got.status_code, b"")
+    assert headed.headers.get("content-length", got.headers["content-length"]) == got.headers["content-length"]
+    assert headed.headers["content-type"] == got.headers["content-type"]
+
+
 def test_a_setting_adds_hosts(server: embedded_valkey.Server) -> None:
     with local_gateway.running({"ALLOWED_HOSTS": "Game.test, other.test"}) as base_url:
         found = [status(base_url, [host]) for host in ("game.test:80", "other.test", "localhost", "third.test", "*")]

@@ -28,6 +28,8 @@ def run(api: Api, command: str) -> Any:
         argument = arguments.pop(0)
         if argument == "-X":
             method = arguments.pop(0)
+        elif argument == "-I":
+            method = "HEAD"
         elif argument == "-H":
             name, _, value = arguments.pop(0).partition(": ")
             headers[name] = value
@@ -62,7 +64,7 @@ def test_each_example_of_the_readme_gets_the_reply_that_stands_below_it(api: Api
 def test_the_readme_has_an_example_of_every_operation() -> None:
     shown = set()
     for command, _ in EXAMPLE.findall(README):
-        method = re.search(r"-X (\w+)", command)
+        method = re.search(r"-X (\w+)", command.replace("-I ", "-X HEAD "))
         path = re.search(r"localhost:8080([^\s'?]*)", command)
         assert path
         operation, _ = contract.find(method[1] if method else "GET", path[1])
@@ -79,3 +81,5 @@ def test_the_settings_of_the_readme_are_those_of_the_code() -> None:
     for name, default in fields.items():
         if isinstance(default, int | float):
             assert float(rows[name]) == default, name
+        elif isinstance(default, str):
+            assert rows[name] == default, name

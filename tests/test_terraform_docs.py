@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts import terraform_docs
+from tests import contract
 
 README = (terraform_docs.TERRAFORM / "README.md").read_text()
 
@@ -124,6 +125,10 @@ def test_the_five_values_are_the_first_inputs_of_the_root() -> None:
     shown = re.findall(r"^\| `(\w+)` \|", README.split("## Five values")[1].split("\n## ")[0], re.MULTILINE)
     inputs = re.findall(r"^\| `(\w+)` \|", README.split("<!-- tables of . -->")[1], re.MULTILINE)
     assert shown == inputs[:5]
+
+
+def test_the_costs_count_the_methods_of_the_contract() -> None:
+    assert re.findall(r"`(\d+) methods ×", README) == [str(len(contract.operations()))]
 
 
 def test_the_costs_are_what_their_formulas_come_to() -> None:

@@ -1,4 +1,4 @@
-"""GET /health - whether the system can do its work; needs no API key."""
+"""GET and HEAD /health - whether the system can do its work; needs no API key."""
 
 from shared import fields, health
 from shared.endpoint import Reply, endpoint

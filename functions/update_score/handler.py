@@ -1,9 +1,9 @@
 """PUT /users/{userId}/score - a game was played, and this is what it does to the score."""
 
-from typing import Any
+from typing import Any, get_args
 
 from shared import fields, players
-from shared.config import settings
+from shared.config import Operator, settings
 from shared.endpoint import Reply, endpoint
 from shared.idempotency import replay_headers
 from shared.store import store
@@ -12,7 +12,7 @@ from shared.store import store
 class Arguments(fields.Arguments):
     user_id = fields.user_id(required=True)
     score = fields.Score(required=True)
-    operator = fields.OneOf("set", "best", "increment", "decrement", load_default="set")
+    operator = fields.OneOf(*get_args(Operator), load_default=lambda: settings().default_operator)
     game_data = fields.Document(4 * 1024, 16)
 
 

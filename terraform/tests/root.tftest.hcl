@@ -164,6 +164,26 @@ run "settings_do_not_lead_functions_to_another_cache" {
   expect_failures = [var.settings, var.deadline_seconds, var.alarm_emails]
 }
 
+run "the_default_operator_is_one_of_the_contracts" {
+  command = plan
+
+  variables {
+    default_operator = "Best"
+  }
+
+  expect_failures = [var.default_operator]
+}
+
+run "settings_that_have_a_variable_are_refused" {
+  command = plan
+
+  variables {
+    settings = { DEFAULT_OPERATOR = "best" }
+  }
+
+  expect_failures = [var.settings]
+}
+
 run "an_emulators_port_is_a_port" {
   command = plan
 

@@ -6,7 +6,7 @@
 # on the local server.
 
 locals {
-  methods = ["get", "put", "post", "delete", "patch"] # in the order in which the local server lists them to a browser
+  methods = ["get", "head", "put", "post", "delete", "patch"] # in the order in which the local server lists them to a browser
 
   operations = merge([
     for path, item in var.contract.paths : {

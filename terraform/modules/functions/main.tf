@@ -20,9 +20,9 @@ locals {
     ]) : operation.key => operation.name...
   }
 
-  # Whom each function is to the cache, by what it does: one that only answers GET cannot write.
+  # Whom each function is to the cache, by what it does: one that only answers GET and HEAD cannot write.
   roles = merge(
-    { for key, names in local.operations : key => alltrue([for name in names : startswith(name, "GET ")]) ? "read" : "write" },
+    { for key, names in local.operations : key => alltrue([for name in names : contains(["GET", "HEAD"], split(" ", name)[0])]) ? "read" : "write" },
     { (local.reconcile) = "reconcile" },
   )
   keys = keys(local.roles)

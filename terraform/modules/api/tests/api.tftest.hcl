@@ -28,7 +28,8 @@ variables {
     security = [{ ApiKey = [] }]
     paths = {
       "/health" = {
-        get = { operationId = "health", security = [], responses = {} }
+        get  = { operationId = "health", security = [], responses = {} }
+        head = { operationId = "health.head", security = [], responses = {} }
       }
       "/users/{userId}/score" = {
         parameters = [{ "$ref" = "#/components/parameters/UserId" }]
@@ -79,6 +80,7 @@ run "each_operation_reaches_the_alias_of_its_function_and_no_further" {
   assert {
     condition = { for key, one in aws_lambda_permission.this : key => "${one.function_name}:${one.qualifier} ${one.source_arn}" } == {
       "GET /health"               = "leaderboard-test-health:live arn:aws:execute-api:eu-central-1:123456789012:abc123/v1/GET/health"
+      "HEAD /health"              = "leaderboard-test-health:live arn:aws:execute-api:eu-central-1:123456789012:abc123/v1/HEAD/health"
       "GET /users/{userId}/score" = "leaderboard-test-scores:live arn:aws:execute-api:eu-central-1:123456789012:abc123/v1/GET/users/*/score"
       "PUT /users/{userId}/score" = "leaderboard-test-scores:live arn:aws:execute-api:eu-central-1:123456789012:abc123/v1/PUT/users/*/score"
     }
@@ -91,7 +93,7 @@ run "each_operation_reaches_the_alias_of_its_function_and_no_further" {
   }
 
   assert {
-    condition     = length(distinct([for one in aws_lambda_permission.this : one.statement_id])) == 3
+    condition     = length(distinct([for one in aws_lambda_permission.this : one.statement_id])) == 4
     error_message = "Two permissions have one statement id."
   }
 }
@@ -101,7 +103,7 @@ run "the_body_is_the_contract_with_integrations" {
 
   assert {
     condition = { for path, item in jsondecode(aws_api_gateway_rest_api.this.body).paths : path => keys(item) } == {
-      "/health"               = ["get", "options"]
+      "/health"               = ["get", "head", "options"]
       "/users/{userId}/score" = ["get", "options", "put"]
     }
     error_message = "The body's methods are not the contract's and OPTIONS."

