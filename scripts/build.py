@@ -233,7 +233,7 @@ def _sources(folder: Path) -> list[Path]:
 def _packages(wanted: Target, wheels: Path) -> Files:
     """The code of all packages that the layer carries, as it lies in the folder that is on Python's path."""
     requirements = _requirements(wanted)
-    _fetch(requirements, wanted, wheels)
+    fetch(requirements, wanted, wheels)
     files: Files = {}
     for wheel in _kept(requirements, wheels).values():
         with zipfile.ZipFile(wheel) as archive:
@@ -278,7 +278,11 @@ def _kept(requirements: Mapping[tuple[str, str], set[str]], wheels: Path) -> dic
     return kept
 
 
-def _fetch(requirements: Mapping[tuple[str, str], set[str]], wanted: Target, wheels: Path) -> None:
+def fetch(requirements: Mapping[tuple[str, str], set[str]], wanted: Target, wheels: Path) -> None:
+    """Has the wheels of these names and versions in the folder, each with one of its SHA-256s; nothing is resolved.
+
+    Raises CannotBuildError.
+    """
     missing = requirements.keys() - _kept(requirements, wheels).keys()
     if not missing:
         return

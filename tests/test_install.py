@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import bootstrap, lock
+from scripts import bootstrap, build, lock
 
 PINNED = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?: ; (.*?))? \\$", re.MULTILINE)
 NEWER = "999.0"
@@ -152,6 +152,21 @@ def test_a_lock_installs_to_exactly_its_versions_whatever_has_been_released_sinc
         bootstrap.install(str(tmp_path / name), tmp_path / "venv")
     wanted = {re.sub(r"[-_.]+", "-", pin.name).lower(): pin.version for pin in packages if fits(pin)}
     assert installed(tmp_path / "venv") == wanted
+
+
+@pytest.mark.parametrize("wanted", [build.target("arm64", "3.13"), build.target("local", "local")], ids=str)
+def test_the_builds_wheels_are_exactly_the_locks_whatever_has_been_released_since(
+    wanted: build.Target, only: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    packages = pins("layer.lock")
+    requirements = {
+        (pin.name, pin.version): {hashlib.sha256(pin.wheels[pin.version]).hexdigest()} for pin in packages
+    }
+    with index(packages) as address:
+        only.setenv("PIP_INDEX_URL", address)
+        build.fetch(requirements, wanted, tmp_path / "wheels")
+    found = {hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in (tmp_path / "wheels").glob("*.whl")}
+    assert found == set.union(*requirements.values())
 
 
 def test_what_a_lock_has_lost_is_taken_away(only: pytest.MonkeyPatch, tmp_path: Path) -> None:
