@@ -159,9 +159,7 @@ def test_the_builds_wheels_are_exactly_the_locks_whatever_has_been_released_sinc
     wanted: build.Target, only: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     packages = pins("layer.lock")
-    requirements = {
-        (pin.name, pin.version): {hashlib.sha256(pin.wheels[pin.version]).hexdigest()} for pin in packages
-    }
+    requirements = {(pin.name, pin.version): {hashlib.sha256(pin.wheels[pin.version]).hexdigest()} for pin in packages}
     with index(packages) as address:
         only.setenv("PIP_INDEX_URL", address)
         build.fetch(requirements, wanted, tmp_path / "wheels")
