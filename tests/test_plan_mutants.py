@@ -436,7 +436,7 @@ MUTANTS = (
         "a password among the settings",
         plan_rules.no_secret_is_written_down,
         r"function\.this\S+: VALKEY_PASSWORD looks like a secret",
-        (("main.tf", "merge({ DEADLINE_SECONDS", 'merge({ VALKEY_PASSWORD = "hunter2", DEADLINE_SECONDS'),),
+        (("main.tf", "merge(local.settings,", 'merge({ VALKEY_PASSWORD = "hunter2" }, local.settings,'),),
     ),
     Mutant(
         "an API key that everybody knows",
