@@ -479,7 +479,13 @@ MUTANTS = (
         "a method that is left out",
         plan_rules.each_route_calls_the_alias_of_its_function,
         r"no DELETE /sessions/\{sessionId\}",
-        (("modules/api/body.tf", '["get", "put", "post", "delete", "patch"]', '["get", "put", "post", "patch"]'),),
+        (
+            (
+                "modules/api/body.tf",
+                '["get", "head", "put", "post", "delete", "patch"]',
+                '["get", "head", "put", "post", "patch"]',
+            ),
+        ),
     ),
     Mutant(
         "every route to one function",
