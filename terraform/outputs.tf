@@ -48,6 +48,6 @@ output "vpc_id" {
 }
 
 output "deployment" {
-  description = "What `make deploy` needs of CodeDeploy: application and group by function; null where Terraform moves the alias."
+  description = "Where CodeDeploy moves the alias: its application, and its group by function; null where Terraform does."
   value       = one([for delivery in module.delivery : { application_name = delivery.application_name, group_names = delivery.deployment_group_names }])
 }

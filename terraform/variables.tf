@@ -194,7 +194,7 @@ variable "default_operator" {
 }
 
 variable "settings" {
-  description = "Settings of the leaderboard by environment variable, e.g. { SCORE_MAX = \"1000000\" }; the README lists them."
+  description = "Settings of the leaderboard by environment variable, e.g. { SCORE_MAX = \"1000000\" }; docs/operations.md lists them."
   type        = map(string)
   nullable    = false
   default     = {}
@@ -303,7 +303,7 @@ variable "latency_p99_milliseconds" {
 }
 
 variable "alias_mover" {
-  description = "Who moves the functions' alias `live` to a new version: \"terraform\" at once on apply, or \"codedeploy\" bit by bit with `make deploy`."
+  description = "Who moves the functions' alias `live` to a new version: \"terraform\" at once on apply, or \"codedeploy\", bit by bit."
   type        = string
   nullable    = false
 }

@@ -127,6 +127,14 @@ def test_the_five_values_are_the_first_inputs_of_the_root() -> None:
     assert shown == inputs[:5]
 
 
+def test_every_environment_has_its_row_and_is_walked_over() -> None:
+    files = sorted(path.stem for path in (terraform_docs.TERRAFORM / "environments").glob("*.tfvars"))
+    shown = re.findall(r"^\| `(\w+)` \|", README.split("## Environments")[1].split("\n## ")[0], re.MULTILINE)
+    assert sorted(shown) == files
+    number = {3: "three", 4: "four", 5: "five", 6: "six"}[len(files)]
+    assert re.findall(r"the plans of all (\w+) environments", README) == [number]
+
+
 def test_the_costs_count_the_methods_of_the_contract() -> None:
     assert re.findall(r"`(\d+) methods ×", README) == [str(len(contract.operations()))]
 

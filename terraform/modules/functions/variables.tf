@@ -163,7 +163,7 @@ variable "kms_key_arn" {
 }
 
 variable "alias_mover" {
-  description = "Who moves the alias `live` to a new version: terraform (on apply) or codedeploy (`make deploy`, bit by bit)."
+  description = "Who moves the alias `live` to a new version: terraform (on apply) or codedeploy (bit by bit)."
   type        = string
   nullable    = false
 
