@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -104,11 +105,16 @@ class Id(Text):
 
 
 class Score(_Field):
-    """A score within the deployment's own bounds; beside an operator other than set, any points a double holds."""
+    """A score within the deployment's own bounds; where it is points beside an operator, which then is other than set,
+    any that a double holds."""
+
+    def __init__(self, *, has_operator: bool, **options: Any):
+        super().__init__(**options)
+        self.has_operator = has_operator
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
         lowest, highest = -LARGEST_SCORE, LARGEST_SCORE
-        if data.get("operator", settings().default_operator) == "set":
+        if not self.has_operator or data.get("operator", settings().default_operator) == "set":
             lowest, highest, *_ = settings().rules
         return _whole(value, lowest, highest)
 
@@ -140,11 +146,14 @@ class OneOf(_Field):
 
 
 class Document(_Field):
-    """A JSON object of the client's own, limited in size (UTF-8 bytes, serialised) and depth (levels)."""
+    """A JSON object of the client's own, limited in size (UTF-8 bytes, serialised) and depth (levels); members whose
+    names are ignored are left out, and so are no part of what an idempotency key stands for."""
 
-    def __init__(self, longest_bytes: int, deepest: int, **options: Any):
+    def __init__(
+        self, longest_bytes: int, deepest: int, ignores: Callable[[str], bool] = lambda _: False, **options: Any
+    ):
         super().__init__(**options)
-        self.longest_bytes, self.deepest = longest_bytes, deepest
+        self.longest_bytes, self.deepest, self.ignores = longest_bytes, deepest, ignores
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -157,7 +166,7 @@ class Document(_Field):
             raise ValidationError(f"must hold no integer beyond {LARGEST_SCORE}") from None
         if size > self.longest_bytes:
             raise ValidationError(f"must have at most {self.longest_bytes} bytes as JSON")
-        return value
+        return {name: member for name, member in value.items() if not self.ignores(name)}
 
 
 class Ignored(_Field):

@@ -246,6 +246,7 @@ SAME = {
         '{"userId":"ada","sessionData":{"a":1,"b":[{"c":1,"d":2}]}}',
         '{"sessionData":{"b":[{"d":2,"c":1}],"a":1},"userId":"ada"}',
         '{"userId":"ada","sessionData":{"a":1.0,"b":[{"c":10e-1,"d":0.2e1}]}}',
+        '{"userId":"ada","sessionData":{"a":1,"b":[{"c":1,"d":2}],"sessionId":"x","USERID":{},"starttime":null}}',
     ],
 }
 """Texts that say the same."""
