@@ -719,6 +719,21 @@ def test_a_sweep_drops_receipts_when_their_time_is_over_and_no_sooner(api: Api, 
     invariants.settle(raw)
 
 
+def test_a_server_whose_clock_was_ahead_for_a_sweep_has_forgotten_no_key(
+    api: Api, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert submit(api, "a-key") == (101, False)
+    pass_time(raw, "ada", 86_405)  # by the server's clock alone
+    true_time = time.time_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: true_time() - 86_405 * 10**9)
+        assert invariants.run_reconcile(raw, {"rebuild": {"cursor": None}})["forgotten"] == 0
+        assert send(api, REQUESTS["submission"], "a-key").json()["code"] == "stale_attempt"
+    pass_time(raw, "ada", -86_405)  # it has been put right
+    assert submit(api, "a-key") == (101, True)
+    invariants.settle(raw)
+
+
 def test_after_the_receipts_life_a_key_finds_its_player_taken_and_never_makes_a_second(
     api: Api, raw: valkey.Valkey
 ) -> None:
