@@ -7,9 +7,14 @@
 local totals, sweep = unpack(KEYS)
 local word = ARGV[1]
 local number, position = unpack(redis.call('HMGET', sweep, 'number', 'position'))
-local last = string.match(redis.call('HGET', totals, 'sweeps') or '', '^%d+$') or '0'
--- One that somebody has made unreadable is none: the next begins anew.
-if not (string.match(number or '', '^%d+$') and string.match(position or '', '^%l+ %d+$')) then number = false end
+local function counts(text) return string.match(text or '', '^%d+$') and #text <= 15 end
+local last = redis.call('HGET', totals, 'sweeps')
+if not counts(last) then last = '0' end
+-- One that somebody has made unreadable is none: the next begins anew. A cursor has 64 bits.
+local phase, cursor = string.match(position or '', '^(%l+) (%d+)$')
+local follows = phase == 'profiles' or phase == 'rows' or phase == 'members'
+if follows then follows = #cursor < 20 or (#cursor == 20 and cursor <= '18446744073709551615') end
+if not (counts(number) and follows) then number = false end
 
 if word == 'new' or (word == 'join' and not number) then
   -- By the clock, so that no sweep has the number of another, even where the totals were lost.
