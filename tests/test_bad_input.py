@@ -391,7 +391,9 @@ class TestNumbers:
             f'{{"username": "Ada", "email": "a@b.cc", "level": {text}}}',
             f'{{"username": "Ada", "email": "a@b.cc", "gamesPlayed": [{{"x": {text}}}]}}',
         ):
-            refused(api.post("/users", **raw_json(body)), code="malformed_body")
+            problem = refused(api.post("/users", **raw_json(body)), code="malformed_body")
+            is_number = text[-1].isdigit()
+            assert problem["detail"].startswith("A number in the body" if is_number else "NaN and Infinity are")
         body = f'{{"userId": "ada", "sessionData": {{"x": [{text}]}}}}'
         refused(api.post("/sessions", **raw_json(body)), code="malformed_body")
 
