@@ -33,7 +33,9 @@ _EMOJI = re.compile(
     "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff][\ufe0e\ufe0f]"
     "|[0-9#*]\ufe0f\u20e3|\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
 )
-_IGNORABLE = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U0001d159\U000e0000-\U000e0fff]|[\u200c\u200d]{2}")
+_IGNORABLE = re.compile(
+    "[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U0001d159\U000e0000-\U000e0fff]|[\u200c\u200d]{2}"
+)
 """What shows nothing of its own: part of a name only within an emoji; joiners in a row."""
 
 _JOINERS = str.maketrans("", "", "\u200c\u200d")
@@ -81,7 +83,7 @@ class Text(_Field):
 
 
 class Name(Text):
-    """A name in NFC, in which nothing hides and at most two combining marks stand on a letter, joiners between or not."""
+    """A name in NFC, in which nothing hides and a letter has at most two combining marks, with joiners or not."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if isinstance(value, str) and len(value) <= self.longest:

@@ -62,8 +62,8 @@ def create(
     user_id: str,
     session_data: Mapping[str, Any] | None = None,
 ) -> Opened:
-    """A new session with the client's data, none of it reserved, as members of its own, in one round trip, with a key in
-    two.
+    """A new session with the client's data as members of its own, none of them reserved, in one round trip, with a key
+    in two.
 
     A key's session has an id that follows from the key: it may be opened anew where everything about it was lost, but
     there is never a second one. Raises UserNotFound, and KeyReused.
