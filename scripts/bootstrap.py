@@ -19,6 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+VENV = ROOT / ".venv"
+"""The only environment with a pip, which is installed from a file and takes longer than all the rest."""
+
 INSTALLER_LOCK = "installer.lock"
 INSTALLER = ROOT / ".uv"
 """Where uv goes, unless the user has one."""
@@ -62,7 +65,7 @@ def install(lock: str, venv: Path) -> None:
     if Path(sys.prefix).resolve() != venv:
         _make_venv(venv)
     (venv / "installed").unlink(missing_ok=True)
-    _sync(lock, venv, _uv(venv))
+    _sync(lock, venv, _uv())
     (venv / "installed").write_text(f"{Path(lock).name} {_state(lock)}")
 
 
@@ -94,14 +97,13 @@ def _make_venv(venv: Path) -> None:
             f"apt install {package}), or name another interpreter: make PYTHON=/path/to/python3"
         )
     print(f"Making {venv.name} with Python {version} …", flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "venv", "--clear", str(venv)], check=False, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "venv", "--clear", *([] if venv == VENV else ["--without-pip"]), str(venv)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise CannotInstallError(f"python -m venv failed: {_last_line(done.stdout + done.stderr)}")
 
 
-def _uv(venv: Path) -> str:
+def _uv() -> str:
     """The user's own uv if it is new enough, else the one that installer.lock pins, installed first."""
     found = shutil.which("uv")
     if found and _version(found) >= OLDEST_UV:
@@ -112,7 +114,7 @@ def _uv(venv: Path) -> str:
         print(f"Installing {INSTALLER_LOCK} into {INSTALLER.name} …", flush=True)
         shutil.rmtree(INSTALLER, ignore_errors=True)
         INSTALLER.mkdir()
-        command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        command = [*_pip(), "install", "--no-input", "--disable-pip-version-check"]
         command += ["--retries", "2", "--no-deps", "--only-binary=:all:", "--require-hashes"]
         _run([*command, "--target", str(INSTALLER), "-r", INSTALLER_LOCK], INSTALLER_LOCK, INSTALLER / "pip.log")
         (INSTALLER / "installed").write_text(digest)
@@ -127,7 +129,7 @@ def _version(uv: str) -> tuple[int, ...]:
 
 def _sync(lock: str, venv: Path, uv: str) -> None:
     print(f"Installing {lock} into {venv.name} …", flush=True)
-    settings = {**_settings_of_pip(venv), "UV_INDEX_STRATEGY": "unsafe-best-match", **os.environ}
+    settings = {**_settings_of_pip(), "UV_INDEX_STRATEGY": "unsafe-best-match", **os.environ}
     settings.pop("VIRTUAL_ENV", None)
     command = [uv, "pip", "sync", "--require-hashes", "--python", str(venv / "bin" / "python"), lock]
     try:
@@ -138,10 +140,14 @@ def _sync(lock: str, venv: Path, uv: str) -> None:
         _run([*command, "--cache-dir", str(venv / ".cache")], lock, venv / "uv.log", settings)  # no home to write to
 
 
-def _settings_of_pip(venv: Path) -> dict[str, str]:
+def _pip() -> list[str]:
+    python = VENV / "bin" / "python"
+    return [str(python) if python.exists() else sys.executable, "-m", "pip"]
+
+
+def _settings_of_pip() -> dict[str, str]:
     """What pip's files and variables say of index, certificates and proxy, in the names that uv reads."""
-    command = [str(venv / "bin" / "python"), "-m", "pip", "config", "list"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run([*_pip(), "config", "list"], check=False, capture_output=True, text=True)
     found: dict[str, str] = {}
     for line in done.stdout.splitlines():
         name, _, text = line.partition("=")
@@ -196,7 +202,7 @@ def _text(path: Path) -> str:
 def main() -> int:
     """Installs the lock file that the command line names."""
     try:
-        install(sys.argv[1], ROOT / (sys.argv[2] if len(sys.argv) > 2 else ".venv"))
+        install(sys.argv[1], ROOT / (sys.argv[2] if len(sys.argv) > 2 else VENV.name))
     except CannotInstallError as error:
         print(error, file=sys.stderr)
         return 1

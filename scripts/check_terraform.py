@@ -6,21 +6,27 @@ leaves it at that; with TERRAFORM_REQUIRED set it fails.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scripts import build, terraform_mirror
+from scripts import build, terraform_mirror, terraform_provider
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKOV = ROOT / ".checkov"
 AT_ONCE = 2
 """Each holds a provider of half a gigabyte."""
+
+Providers = queue.SimpleQueue[Mapping[str, str]]
+"""Those that nobody uses at the moment, each as the variable that leads Terraform to it."""
 
 
 class CheckError(Exception):
@@ -34,11 +40,20 @@ def main() -> int:
             "NOT CHECKED: terraform/, because terraform is missing. Install Terraform 1.11 or newer.", file=sys.stderr
         )
         return 1 if os.environ.get("TERRAFORM_REQUIRED") else 0
-    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(AT_ONCE) as threads:
-        tree = _copy(Path(temporary))
+    with contextlib.ExitStack() as stack:
+        tree = _copy(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        _init(tree, "terraform", *terraform_mirror.init_options())
+        providers: Providers = queue.SimpleQueue()
+        for number in range(AT_ONCE):
+            log = tree.parent / f"provider-{number}.log"
+            serving = terraform_provider.serving(tree, log, terraform_mirror.environment())
+            providers.put(stack.enter_context(serving))
+        threads = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         folders = [tree, tree / "bootstrap", *sorted((tree / "modules").iterdir())]
         checks = [threads.submit(_format), threads.submit(_checkov)]
-        checks += [threads.submit(_module, folder, folder.relative_to(tree.parent)) for folder in folders]
+        checks += [
+            threads.submit(_module, folder, str(folder.relative_to(tree.parent)), providers) for folder in folders
+        ]
         failed = 0
         for check in checks:
             try:
@@ -68,13 +83,24 @@ def _format() -> str:
     return "terraform fmt: as it should be"
 
 
-def _module(folder: Path, name: Path) -> str:
+def _init(folder: Path, name: str, *options: str, provider: Mapping[str, str] | None = None) -> None:
+    init = ["init", "-backend=false", "-input=false", "-no-color", *options]
+    _run(f"{name}: terraform init", "terraform", f"-chdir={folder}", *init, more=provider)
+
+
+def _module(folder: Path, name: str, providers: Providers) -> str:
     began = time.monotonic()
-    chdir = f"-chdir={folder}"
-    init = ["init", "-backend=false", "-input=false", "-no-color", *terraform_mirror.init_options()]
-    _run(f"{name}: terraform init", "terraform", chdir, *init)
-    _run_without_warning(f"{name}: terraform validate", "terraform", chdir, "validate", "-no-color")
-    said = _run_without_warning(f"{name}: terraform test", "terraform", chdir, "test", "-no-color")
+    provider = providers.get()
+    try:
+        _init(folder, name, provider=provider)
+        for command in ("validate", "test"):
+            said = _run(
+                f"{name}: terraform {command}", "terraform", f"-chdir={folder}", command, "-no-color", more=provider
+            )
+            if "Warning:" in said:  # Terraform's status is 0 then
+                raise CheckError(f"{name}: terraform {command} warned, and a warning fails here:\n{said}")
+    finally:
+        providers.put(provider)
     return f"{name}: valid; {said.strip().splitlines()[-1]} ({time.monotonic() - began:.0f} s)"
 
 
@@ -84,19 +110,11 @@ def _checkov() -> str:
     return "checkov: clean"
 
 
-def _run_without_warning(what: str, *command: str) -> str:
-    """What a command says. Raises CheckError with all of it if it fails or warns: Terraform's status is 0 then."""
-    said = _run(what, *command)
-    if "Warning:" in said:
-        raise CheckError(f"{what} warned, and a warning fails here:\n{said}")
-    return said
-
-
-def _run(what: str, *command: str) -> str:
-    """What a command says. Raises CheckError with all of it if it fails."""
+def _run(what: str, *command: str, more: Mapping[str, str] | None = None) -> str:
+    """What a command says, with more in its environment. Raises CheckError with all of it if it fails."""
     done = subprocess.run(
         command,
-        env=terraform_mirror.environment(),
+        env={**terraform_mirror.environment(), **(more or {})},
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

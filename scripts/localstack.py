@@ -189,7 +189,6 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         "HOME": str(folder),
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(PLUGIN)]),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "TMPDIR": str(folder / "tmp"),
         # LocalStack takes a plain 127.0.0.1 for any address and would listen on all of them.
         "GATEWAY_LISTEN": f"[::ffff:{HOST}]:{port}",

@@ -53,6 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("clients")
         elif {item.path.name, item.name} & NEED_TERRAFORM:
             item.add_marker("terraform")
+            item.add_marker(pytest.mark.timeout(terraforms.LONGEST_SECONDS))  # the first waits for the plans
     if BASE_URL:
         for item in items:
             if item.path.name != AT_BASE_URL:

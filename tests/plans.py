@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from scripts import terraform_mirror, terraform_provider
 from tests import terraforms
 from tests.terraforms import ROOT
 
@@ -161,14 +163,17 @@ def read(document: Values) -> Plan:
 class Tree:
     """A copy of the tree that is ready to be planned, and plans of copies of it, made side by side."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], pool: ThreadPoolExecutor):
-        self._folder, self._environment, self._pool = folder, environment, pool
+    def __init__(self, folder: Path, providers: Iterable[Mapping[str, str]], pool: ThreadPoolExecutor):
+        self._folder, self._pool = folder, pool
         self._plans: dict[str, Future[Plan]] = {}
+        self._providers: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
+        for provider in providers:
+            self._providers.put(provider)
 
-    def start(self, name: str, environment: str, edit: Edit | None = None) -> None:
-        """Begins to plan an environment, unless that name has begun; edit changes the copy before."""
+    def start(self, name: str, environment: str, edit: Edit | None = None, more: Values | None = None) -> None:
+        """Begins to plan an environment, with more variables, unless that name has begun; edit changes the copy."""
         if name not in self._plans:
-            self._plans[name] = self._pool.submit(self._plan, name, environment, edit)
+            self._plans[name] = self._pool.submit(self._plan, name, environment, edit, more or {})
 
     def plan(self, name: str) -> Plan:
         """A plan or state that was begun, as soon as it is there. Raises TerraformError."""
@@ -183,17 +188,28 @@ class Tree:
         if edit:
             edit(copied)
         folder = copied / "modules" / module
-        terraforms.init(folder)
-        return read(terraforms.apply(folder, variables, environment=self._environment))
+        with self._provider() as provider:
+            terraforms.init(folder, environment=provider)
+            return read(terraforms.apply(folder, variables, environment=provider))
 
-    def _plan(self, name: str, environment: str, edit: Edit | None) -> Plan:
+    def _plan(self, name: str, environment: str, edit: Edit | None, more: Values) -> Plan:
         folder = self._folder.parent / name
         shutil.copytree(self._folder, folder, symlinks=True)
         if edit:
             edit(folder / "terraform")
-        variables = EMULATOR if environment == EMULATED else {}
+        variables = {**(EMULATOR if environment == EMULATED else {}), **more}
         file = Path("environments", f"{environment}.tfvars")
-        return read(terraforms.plan(folder / "terraform", variables, var_file=file, environment=self._environment))
+        with self._provider() as provider:
+            return read(terraforms.plan(folder / "terraform", variables, var_file=file, environment=provider))
+
+    @contextlib.contextmanager
+    def _provider(self) -> Iterator[Mapping[str, str]]:
+        """One for this work alone: it takes its default tags from whoever has configured it last."""
+        provider = self._providers.get()
+        try:
+            yield provider
+        finally:
+            self._providers.put(provider)
 
 
 @contextlib.contextmanager
@@ -205,10 +221,16 @@ def tree(folder: Path) -> Iterator[Tree]:
         (copied / module / "known_override.tf.json").write_text(json.dumps(override))
     _pretend_to_build(copied.parent)
     terraforms.init(copied)
-    with terraforms.emulator(folder) as environment:
+    with contextlib.ExitStack() as stack:
+        environment = stack.enter_context(terraforms.emulator(folder))
+        providers = []
+        for number in range(AT_ONCE):
+            seen = {**terraform_mirror.environment(), **environment}
+            serving = terraform_provider.serving(copied, folder / f"provider-{number}.log", seen)
+            providers.append({**environment, **stack.enter_context(serving)})
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
-            yield Tree(copied.parent, environment, pool)
+            yield Tree(copied.parent, providers, pool)
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from scripts import terraform_mirror
+from scripts import terraform_mirror, terraform_provider
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,6 +33,8 @@ OFFLINE: dict[str, Any] = {
 
 
 START_SECONDS = 60
+LONGEST_SECONDS = 900
+"""A command that takes longer hangs; a busy machine only makes one slow."""
 
 
 class TerraformError(Exception):
@@ -58,15 +60,19 @@ def copy(to: Path) -> Path:
     return to / "terraform"
 
 
-def init(folder: Path) -> None:
-    """Makes a copied folder ready to be planned: provider found, no backend but a local one, no credentials."""
+def init(folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+    """Makes a copied folder ready to be planned: provider found, no backend but a local one, no credentials.
+
+    environment may lead to a provider that is there already: then none is looked for.
+    """
     written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
     offline: dict[str, Any] = {"provider": {"aws": OFFLINE}}
     if 'backend "s3"' in written:
         offline["terraform"] = {"backend": {"local": {}}}
     name = "offline_override.tf.json" if 'provider "aws"' in written else "offline.tf.json"
     (folder / name).write_text(json.dumps(offline))
-    run(folder, "init", "-input=false", *terraform_mirror.init_options())
+    options = [] if terraform_provider.VARIABLE in (environment or {}) else terraform_mirror.init_options()
+    run(folder, "init", "-input=false", *options, environment=environment)
 
 
 def plan(
@@ -133,16 +139,14 @@ def managed(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def run(folder: Path, *command: str, environment: Mapping[str, str] | None = None) -> str:
     """What a command prints to standard output. Raises TerraformError."""
-    ours = ("AWS_", "TF_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     done = subprocess.run(
         ["terraform", *command, *(() if command[0] == "show" else ("-no-color",))],
         cwd=folder,
-        env={**kept, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **(environment or {})},
+        env={**terraform_mirror.environment(), **(environment or {})},
         check=False,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=LONGEST_SECONDS,
     )
     if done.returncode:
         raise TerraformError(f"terraform {command[0]} in {folder}\n{done.stdout}{done.stderr}")

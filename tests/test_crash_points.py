@@ -252,7 +252,7 @@ def retry_until_exact(call: Invoker, raw: valkey.Valkey, operation: Operation, a
     assert rank["score"] == reply.json()["user"]["score"]
 
 
-@pytest.mark.timeout(120 * SCALE)
+@pytest.mark.timeout(600 * SCALE)
 @pytest.mark.parametrize("name", [name for name in KEYED if SCALE > 1 or name in ("creation", "increment")])
 def test_the_retry_may_die_as_well_at_any_point(
     name: str, workers: Stage, call: Invoker, raw: valkey.Valkey, start: Snapshot, server: embedded_valkey.Server
@@ -407,7 +407,7 @@ def damage(raw: valkey.Valkey) -> None:
     raw.hset(invariants.TOTALS, mapping={"totalGames": "99", "totalScore": "-5", "highScore": "123456"})
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("resumed", [False, True], ids=["begun-anew", "resumed"])
 def test_a_rebuild_may_die_at_any_point(
     resumed: bool, workers: Stage, call: Invoker, raw: valkey.Valkey, server: embedded_valkey.Server

@@ -63,7 +63,6 @@ class Project:
         self.home.mkdir()
         self.bin.mkdir()
         self.give_terraform("1.11.4")
-        self.build("arm64", "3.12")
 
     def write(self, name: str, text: str) -> None:
         """A file of the tree."""
@@ -113,10 +112,20 @@ class Project:
         )
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zips that dev's values ask for, which are the same in every such tree."""
+    one = Project(tmp_path_factory.mktemp("built"))
+    one.build("arm64", "3.12")
+    return one.root / "build"
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A tree of the test's own."""
-    return Project(tmp_path)
+def project(tmp_path: Path, built: Path) -> Project:
+    """A tree of the test's own, built."""
+    one = Project(tmp_path)
+    shutil.copytree(built, one.root / "build")
+    return one
 
 
 @pytest.mark.parametrize("action", ["plan", "apply", "destroy"])

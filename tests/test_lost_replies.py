@@ -27,7 +27,7 @@ from tests.invariants import SCALE
 from tests.wires import Invoker, invoker
 
 KEY = "7b0c6a1e-5d1f-4f6a-9a55-0c3e2c7b9d41"
-TIMEOUT_SECONDS = 0.3
+TIMEOUT_SECONDS = 1
 STRIDE = max(1, 40 // SCALE)
 
 REQUEST, REPLY = "request", "reply"
@@ -324,7 +324,7 @@ def positions(call: Invoker, wire: Saboteur, raw: valkey.Valkey, operation: Oper
     ]
 
 
-@pytest.mark.timeout(120 * SCALE)
+@pytest.mark.timeout(600 * SCALE)
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_wherever_the_wire_is_cut_the_client_that_retries_is_counted_once(
@@ -350,7 +350,7 @@ def test_wherever_the_wire_is_cut_the_client_that_retries_is_counted_once(
         tried["cuts with a key"] += 1
 
 
-@pytest.mark.timeout(120 * SCALE)
+@pytest.mark.timeout(600 * SCALE)
 @pytest.mark.parametrize("name", ["increment", "creation"])
 def test_one_lost_reply_without_a_key_is_still_exact(
     name: str, call: Invoker, wire: Saboteur, raw: valkey.Valkey
@@ -372,7 +372,7 @@ def test_one_lost_reply_without_a_key_is_still_exact(
         tried["single cuts without a key"] += 1
 
 
-@pytest.mark.timeout(120 * SCALE)
+@pytest.mark.timeout(600 * SCALE)
 def test_when_both_replies_are_lost_the_answer_says_what_is_known(
     call: Invoker, wire: Saboteur, raw: valkey.Valkey
 ) -> None:

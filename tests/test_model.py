@@ -256,7 +256,7 @@ def game_settings() -> settings:
     )
 
 
-@pytest.mark.timeout(600 + 20 * EXAMPLES if EXAMPLES else 120)
+@pytest.mark.timeout(600 + 20 * EXAMPLES)
 def test_whatever_is_done_the_board_is_the_players_sorted(
     api: Api, raw: valkey.Valkey, game_settings: settings
 ) -> None:

@@ -304,7 +304,7 @@ def die_after_submitting(own: MortalStore, user_id: str) -> str:
     return own.died[0]
 
 
-@pytest.mark.timeout(60 + 60 * SCALE)
+@pytest.mark.timeout(600 * SCALE)
 @pytest.mark.parametrize(("count", "each"), [(4, 120), (300, 90)], ids=["a-handful", "hundreds"])
 def test_reconcile_and_rebuild_run_beside_writers_and_crashes_and_ghosts(
     count: int, each: int, invoke: Invoke, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+import fcntl
 import gc
+import json
+import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -24,14 +26,33 @@ def _no_search_for_cycles() -> Iterator[None]:
     gc.enable()
 
 
-@functools.cache
-def _explored(name: str) -> model.Explored:
-    return model.explore(model.world(name))
+Explore = Callable[[str], model.Explored]
+
+
+@pytest.fixture(scope="session")
+def explored(tmp_path_factory: pytest.TempPathFactory) -> Explore:
+    """What is in a world, which is explored once a run: the workers of pytest-xdist leave it to each other in files."""
+    folder = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = folder.parent
+
+    def explore(name: str) -> model.Explored:
+        with (folder / f"explored {name}.json").open("a+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # another worker may be at it
+            file.seek(0)
+            if text := file.read():
+                known = json.loads(text)
+                return model.Explored(**{**known, "taken": set(known["taken"])})
+            found = model.explore(model.world(name))
+            file.write(json.dumps({**found._asdict(), "taken": sorted(found.taken)}))
+            return found
+
+    return explore
 
 
 @pytest.mark.parametrize("name", model.WORLDS)
-def test_every_invariant_holds_in_every_state_of(name: str) -> None:
-    found = _explored(name)
+def test_every_invariant_holds_in_every_state_of(explored: Explore, name: str) -> None:
+    found = explored(name)
     assert not found.complaint, model.told(found)
     print(f"{found.states:,} states")
 
@@ -71,16 +92,16 @@ def test_every_world_has_a_larger_one() -> None:
         assert len(larger.retries) == len(larger.attempts)
 
 
-def test_every_step_of_the_model_is_taken_somewhere() -> None:
-    explored = [_explored(name) for name in model.WORLDS]
-    assert not (model.STEPS.keys() | model.MISHAPS.keys()) - words(explored)
-    explored = [session_model.explore(session_model.world(name)) for name in session_model.WORLDS]
-    assert not (session_model.STEPS.keys() | session_model.MISHAPS.keys()) - words(explored)
+def test_every_step_of_the_model_is_taken_somewhere(explored: Explore) -> None:
+    worlds = [explored(name) for name in model.WORLDS]
+    assert not (model.STEPS.keys() | model.MISHAPS.keys()) - words(worlds)
+    worlds = [session_model.explore(session_model.world(name)) for name in session_model.WORLDS]
+    assert not (session_model.STEPS.keys() | session_model.MISHAPS.keys()) - words(worlds)
 
 
-def words(explored: list[model.Explored]) -> set[str]:
+def words(worlds: list[model.Explored]) -> set[str]:
     """Of the steps that were taken."""
-    return {word for one in explored for step in one.taken for word in re.findall(r"\w+", step)}
+    return {word for one in worlds for step in one.taken for word in re.findall(r"\w+", step)}
 
 
 def test_the_steps_of_the_model_are_the_marks_in_the_code() -> None:

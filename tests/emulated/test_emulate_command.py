@@ -20,8 +20,8 @@ from tests import processes
 from tests.emulated.conftest import copied, emulating, wait_until
 from tests.wires import free_port
 
-APPLYING_SECONDS = 120
-END_SECONDS = 100
+APPLYING_SECONDS = 900
+END_SECONDS = 600
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def refused(copy: Path, **more: object) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=END_SECONDS,
     )
     assert done.returncode == 1, done.stdout + done.stderr
     (line,) = (done.stdout + done.stderr).splitlines()

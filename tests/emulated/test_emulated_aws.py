@@ -166,7 +166,7 @@ class TestWhatIsApplied:
         for key in keys():
             found = live(emulated, key)["Environment"]["Variables"]
             assert found.items() >= planned.items()
-            assert set(found) - set(planned) == {"DEADLINE_SECONDS"}, key
+            assert set(found) - set(planned) == {"DEADLINE_SECONDS", "DEFAULT_OPERATOR"}, key
 
     def test_each_function_has_a_role_of_its_own(self, emulated: Emulated) -> None:
         roles = [live(emulated, key)["Role"] for key in keys()]
@@ -305,7 +305,7 @@ class TestRequests:
         with ThreadPoolExecutor(AT_ONCE) as threads:
             answers = list(threads.map(lambda _: at_api.get(path), range(AT_ONCE)))
         assert {answer.status_code for answer in answers} <= {200, 503}
-        wait_until(lambda: streams() >= AT_ONCE, 20)
+        wait_until(lambda: streams() >= AT_ONCE)
 
 
 class TestWatching:
@@ -314,7 +314,7 @@ class TestWatching:
         response = at_api.get(f"/users/{name}")
         problem(response, 404, "user_not_found")
         request_id = response.headers["x-request-id"]
-        wait_until(lambda: any(request_id in line for line in emulated.log("get_user")), 20)
+        wait_until(lambda: any(request_id in line for line in emulated.log("get_user")))
         for line in emulated.log("get_user"):
             event = json.loads(line)
             assert {"timestamp", "level", "message"} <= event.keys() or event["type"].startswith("platform.")
@@ -328,15 +328,14 @@ class TestWatching:
             return not emulated.valkey.zrange(invariants.PENDING, 0, -1)
 
         with timed("waited for the schedule"):
-            wait_until(is_mended, 100)
+            wait_until(is_mended)
         assert at_api.get(f"/users/{planted}/rank").json()["rank"]["score"] == 321
         reports = wait_until(
             lambda: [
                 event
                 for event in map(json.loads, emulated.log("reconcile"))
                 if event.get("message") == "reconciled" and event["found"]
-            ],
-            20,
+            ]
         )
         assert sum(report["projected"] for report in reports) >= 1
 
@@ -356,8 +355,8 @@ class TestWatching:
             return any((told["AlarmName"], told["NewStateValue"]) == (name, "ALARM") for told in heard)
 
         with timed("waited for the alarm"):
-            wait_until(lambda: state() == "ALARM", 150)
-            wait_until(is_heard, 20)
+            wait_until(lambda: state() == "ALARM")
+            wait_until(is_heard)
         raised = {told["AlarmName"] for told in heard if told["NewStateValue"] == "ALARM"}
         assert not {one for one in raised if one.endswith("-errors")} - {name}, "nobody else has crashed"
 
@@ -381,7 +380,7 @@ class TestAChange:
         }
         assert versions == {key: "2" if key == CHANGED else "1" for key in keys()}
         assert at_api.get("/health").status_code == 200
-        wait_until(lambda: any("the second version" in line for line in emulated.log(CHANGED)), 20)
+        wait_until(lambda: any("the second version" in line for line in emulated.log(CHANGED)))
 
     def test_nothing_was_lost_or_is_left_half_done(self, emulated: Emulated) -> None:
         emulated.valkey.delete(invariants.SWEEP)
