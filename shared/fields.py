@@ -40,7 +40,8 @@ _IGNORABLE = re.compile(
 
 _JOINERS = str.maketrans("", "", "\u200c\u200d")
 
-EMAIL_PATTERN = rf"^[^\s@{_BAD}]{{1,64}}@[^\s@.{_BAD}]+(?:\.[^\s@.{_BAD}]+)+$"
+_IN_A_DOMAIN = rf"[^\s@.{_BAD}](?:\.?[^\s@.{_BAD}])*"
+EMAIL_PATTERN = rf"^[^\s@{_BAD}]{{1,64}}@{_IN_A_DOMAIN}\.{_IN_A_DOMAIN}$"
 
 
 class Arguments(Schema):
