@@ -256,8 +256,10 @@ def _json(text: str) -> Any:
         raise problems.MalformedBody("The body holds half of a surrogate pair, which is no character.") from None
     except RecursionError:
         raise problems.MalformedBody("The body is nested too deeply.") from None
-    except ValueError:
+    except json.JSONDecodeError:
         raise problems.MalformedBody("The body is not valid JSON.") from None
+    except ValueError:  # an integer of more digits than Python reads
+        raise problems.MalformedBody("A number in the body is too large.") from None
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -32,10 +33,15 @@ _EMOJI = re.compile(
     "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff][\ufe0e\ufe0f]"
     "|[0-9#*]\ufe0f\u20e3|\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
 )
-_IGNORABLE = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0000-\U000e0fff]")
-"""What shows nothing of its own: part of a name only within an emoji."""
+_IGNORABLE = re.compile(
+    "[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U0001d159\U000e0000-\U000e0fff]|[\u200c\u200d]{2}"
+)
+"""What shows nothing of its own: part of a name only within an emoji; joiners in a row."""
 
-EMAIL_PATTERN = rf"^[^\s@{_BAD}]{{1,64}}@[^\s@.{_BAD}]+(?:\.[^\s@.{_BAD}]+)+$"
+_JOINERS = str.maketrans("", "", "\u200c\u200d")
+
+_IN_A_DOMAIN = rf"[^\s@.{_BAD}](?:\.?[^\s@.{_BAD}])*"
+EMAIL_PATTERN = rf"^[^\s@{_BAD}]{{1,64}}@{_IN_A_DOMAIN}\.{_IN_A_DOMAIN}$"
 
 
 class Arguments(Schema):
@@ -78,15 +84,16 @@ class Text(_Field):
 
 
 class Name(Text):
-    """A name in NFC, in which nothing hides and at most two combining marks follow each other."""
+    """A name in NFC, in which nothing hides and a letter has at most two combining marks, with joiners or not."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if isinstance(value, str) and len(value) <= self.longest:
             value = unicodedata.normalize("NFC", value)
         name = super()._deserialize(value, attr, data, **kwargs)
         plain = _EMOJI.sub("-", name)
-        marks = "".join("m" if unicodedata.category(character)[0] == "M" else "-" for character in plain)
-        if _IGNORABLE.search(plain) or "mmm" in marks:
+        shown = plain.translate(_JOINERS)
+        marks = "".join("m" if unicodedata.category(character)[0] == "M" else "-" for character in shown)
+        if _IGNORABLE.search(plain) or "mmm" in marks or marks.startswith("m"):
             raise ValidationError(self.rule)
         return name
 
@@ -104,11 +111,16 @@ class Id(Text):
 
 
 class Score(_Field):
-    """A score within the deployment's own bounds; beside an operator other than set, any points a double holds."""
+    """A score within the deployment's own bounds; where it is points beside an operator, which then is other than set,
+    any that a double holds."""
+
+    def __init__(self, *, has_operator: bool, **options: Any):
+        super().__init__(**options)
+        self.has_operator = has_operator
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
         lowest, highest = -LARGEST_SCORE, LARGEST_SCORE
-        if data.get("operator", settings().default_operator) == "set":
+        if not self.has_operator or data.get("operator", settings().default_operator) == "set":
             lowest, highest, *_ = settings().rules
         return _whole(value, lowest, highest)
 
@@ -140,11 +152,14 @@ class OneOf(_Field):
 
 
 class Document(_Field):
-    """A JSON object of the client's own, limited in size (UTF-8 bytes, serialised) and depth (levels)."""
+    """A JSON object of the client's own, limited in size (UTF-8 bytes, serialised) and depth (levels); members whose
+    names are ignored are left out, and so are no part of what an idempotency key stands for."""
 
-    def __init__(self, longest_bytes: int, deepest: int, **options: Any):
+    def __init__(
+        self, longest_bytes: int, deepest: int, ignores: Callable[[str], bool] = lambda _: False, **options: Any
+    ):
         super().__init__(**options)
-        self.longest_bytes, self.deepest = longest_bytes, deepest
+        self.longest_bytes, self.deepest, self.ignores = longest_bytes, deepest, ignores
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -157,7 +172,7 @@ class Document(_Field):
             raise ValidationError(f"must hold no integer beyond {LARGEST_SCORE}") from None
         if size > self.longest_bytes:
             raise ValidationError(f"must have at most {self.longest_bytes} bytes as JSON")
-        return value
+        return {name: member for name, member in value.items() if not self.ignores(name)}
 
 
 class Ignored(_Field):

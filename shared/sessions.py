@@ -62,7 +62,8 @@ def create(
     user_id: str,
     session_data: Mapping[str, Any] | None = None,
 ) -> Opened:
-    """A new session with the client's data as members of its own, in one round trip, with a key in two.
+    """A new session with the client's data as members of its own, none of them reserved, in one round trip, with a key
+    in two.
 
     A key's session has an id that follows from the key: it may be opened anew where everything about it was lost, but
     there is never a second one. Raises UserNotFound, and KeyReused.
@@ -107,8 +108,7 @@ def delete(store: Store, session_id: str) -> None:
 
 
 def _session(session_id: str, user_id: str, start_time: str, session_data: Mapping[str, Any] | None) -> dict[str, Any]:
-    data = {name: value for name, value in (session_data or {}).items() if not is_reserved(name)}
-    return {"sessionId": session_id, "userId": user_id, "startTime": start_time, **data}
+    return {"sessionId": session_id, "userId": user_id, "startTime": start_time, **(session_data or {})}
 
 
 def _open(

@@ -21,6 +21,9 @@ class Statistics(TypedDict):
 STATS = "stats:game"
 """The hash for tools that look at Valkey: a copy, as old as the last run of reconcile."""
 
+LONGEST_TOTAL = 40
+"""More digits than any number of players can have points; Python reads none that has thousands."""
+
 
 def publish(store: Store) -> None:
     """Brings that copy up to date."""
@@ -43,4 +46,5 @@ def read(store: Store) -> Statistics:
 
 def _whole(total: str | None) -> int:
     """A total; 0 for one that is missing, or malformed until a sweep has counted anew."""
-    return int(total) if total and total.isascii() and total.removeprefix("-").isdigit() else 0
+    is_number = total and len(total) <= LONGEST_TOTAL and total.isascii() and total.removeprefix("-").isdigit()
+    return int(total or 0) if is_number else 0

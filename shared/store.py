@@ -111,7 +111,10 @@ class _Connection(Connection):
                 raise
             else:
                 return sock
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # or this frame and the exception would hold each other
 
     def prepare(self, seconds: float) -> None:
         """Connects where that is needed, and gives the trip so many seconds from then.
@@ -208,7 +211,7 @@ def value(reply: Any) -> Any:
     if unable or _code(reply) in UNABLE_CODES:
         logs.write("WARNING", "valkey refused", cause=type(reply).__name__)
         raise Unavailable from reply
-    raise reply
+    raise type(reply)(*reply.args)  # a new one: the frames hold the old one, and would hold each other and the socket
 
 
 def store() -> Store:

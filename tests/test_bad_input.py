@@ -168,6 +168,11 @@ class TestNames:
         "a keycap's selector alone": "5\ufe0fa",
         "three accents": "A\u0315\u0316\u0317da",
         "31 accents": "A" + "\u0316" * 31,
+        "accents with joiners between": "A" + "\u0315\u0316\u200d" * 9 + "\u0315a",
+        "accents with non-joiners between": "A" + "\u0315\u200c" * 3 + "a",
+        "an accent on nothing": "\u0301da",
+        "joiners in a row": "A\u200d\u200cda",
+        "a note head that is not there": "A\U0001d159da",
         "33 letters": "a" * 33,
         "33 astral characters": "𝒜" * 33,
         "32 and a combining one": "a" * 32 + "\u0301",
@@ -386,7 +391,9 @@ class TestNumbers:
             f'{{"username": "Ada", "email": "a@b.cc", "level": {text}}}',
             f'{{"username": "Ada", "email": "a@b.cc", "gamesPlayed": [{{"x": {text}}}]}}',
         ):
-            refused(api.post("/users", **raw_json(body)), code="malformed_body")
+            problem = refused(api.post("/users", **raw_json(body)), code="malformed_body")
+            is_number = text[-1].isdigit()
+            assert problem["detail"].startswith("A number in the body" if is_number else "NaN and Infinity are")
         body = f'{{"userId": "ada", "sessionData": {{"x": [{text}]}}}}'
         refused(api.post("/sessions", **raw_json(body)), code="malformed_body")
 

@@ -351,3 +351,46 @@ def test_a_malformed_total_or_sweep_stops_no_write_and_is_healed(
     assert act(invoke, "ada", 5, "increment").status == 200
     assert act(invoke, "dora", 70, "create").status == 201
     invariants.settle(raw, damaged=True)
+
+
+DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "malformed"),
+    [
+        ("sweep", "position", "foo 0"),
+        ("sweep", "position", "profiles 99999999999999999999"),
+        ("sweep", "position", f"rows {DIGITS}"),
+        ("sweep", "number", DIGITS),
+        ("totals", "sweeps", DIGITS),
+        ("totals", "sweeps", "9" * 17),
+        ("totals", "sweep", DIGITS),
+    ],
+)
+def test_a_sweep_that_nobody_can_go_on_with_is_begun_anew_by_the_schedule(
+    invoke: Invoke, raw: valkey.Valkey, key: str, name: str, malformed: str
+) -> None:
+    for step in HISTORY:
+        act(invoke, *step)
+    raw.hset(invariants.SWEEP, mapping={"number": "7", "position": "profiles 0", "totalGames": "0", "totalScore": "0"})
+    raw.hset(BESIDE[key][0], name, malformed)
+    assert [invariants.run_reconcile(raw)["finished"] for _ in range(2)] == [True, True]
+    assert raw.exists(invariants.SWEEP) == 0
+    invariants.settle(raw, damaged=True)
+
+
+@pytest.mark.parametrize("damage", ["row", "ends", "total"])
+def test_a_check_gets_over_a_number_of_any_length(invoke: Invoke, raw: valkey.Valkey, damage: str) -> None:
+    for step in HISTORY:
+        act(invoke, *step)
+    if damage == "row":
+        raw.hset(invariants.PLAYERS, "ada", f"{DIGITS} 1 1 1 Ada")
+    elif damage == "ends":
+        raw.hset("{user:ada}:receipts:a", mapping={"born": "1", "ends": DIGITS})
+    else:
+        raw.hset(invariants.TOTALS, "totalScore", DIGITS)
+    assert invoke("stats", event("GET", "/stats")).status == 200
+    report = invariants.run_reconcile(raw, {"check": {"cursor": None}})
+    assert report["finished"]
+    assert [one["user_id"] for one in report["differences"]] == ([] if damage == "total" else ["ada"])

@@ -72,6 +72,15 @@ def test_bounds_of_a_score_are_bounds_of_the_result_where_the_default_is_not_set
     assert taken.json()["user"]["score"] == 60
 
 
+@pytest.mark.parametrize("operator", RESULTS)
+def test_a_new_players_score_keeps_to_the_bounds_whatever_the_default_is(
+    api: Api, deploy: Callable[[str], None], operator: str
+) -> None:
+    deploy(operator)
+    problem = api.post("/users", json={"username": "", "email": "x", "score": -1}).json()
+    assert [error["name"] for error in problem["errors"]] == ["username", "email", "score"], "all at once"
+
+
 def test_a_retry_across_a_change_of_the_default_is_a_replay_of_what_was_done(
     api: Api, deploy: Callable[[str], None]
 ) -> None:

@@ -178,7 +178,7 @@ def test_after_a_failover_the_next_request_of_every_open_connection_works_on_the
                 if operation == "sessions.delete":  # never sent twice, so the client does it
                     assert answer.status == 503
                     answer = ask(call, operation)
-                if operation != "health":  # which the old primary answers as well
+                if not operation.startswith("health"):  # which the old primary answers as well
                     assert name.connections == before + 1
                 assert answer.status < 500, f"{operation}: {answer.body!r}"
         assert ask(calls["get_user"], "get_user").json()["user"]["gamesPlayed"] == 3

@@ -246,6 +246,7 @@ SAME = {
         '{"userId":"ada","sessionData":{"a":1,"b":[{"c":1,"d":2}]}}',
         '{"sessionData":{"b":[{"d":2,"c":1}],"a":1},"userId":"ada"}',
         '{"userId":"ada","sessionData":{"a":1.0,"b":[{"c":10e-1,"d":0.2e1}]}}',
+        '{"userId":"ada","sessionData":{"a":1,"b":[{"c":1,"d":2}],"sessionId":"x","USERID":{},"starttime":null}}',
     ],
 }
 """Texts that say the same."""
@@ -715,6 +716,21 @@ def test_a_sweep_drops_receipts_when_their_time_is_over_and_no_sooner(api: Api, 
     pass_time(raw, "ada", 86_405)
     assert invariants.run_reconcile(raw)["forgotten"] == 1
     assert receipts(raw, "ada") == {}
+    invariants.settle(raw)
+
+
+def test_a_server_whose_clock_was_ahead_for_a_sweep_has_forgotten_no_key(
+    api: Api, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert submit(api, "a-key") == (101, False)
+    pass_time(raw, "ada", 86_405)  # by the server's clock alone
+    true_time = time.time_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: true_time() - 86_405 * 10**9)
+        assert invariants.run_reconcile(raw, {"rebuild": {"cursor": None}})["forgotten"] == 0
+        assert send(api, REQUESTS["submission"], "a-key").json()["code"] == "stale_attempt"
+    pass_time(raw, "ada", -86_405)  # it has been put right
+    assert submit(api, "a-key") == (101, True)
     invariants.settle(raw)
 
 

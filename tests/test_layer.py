@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import re
 import string
+import weakref
 from typing import Any
 
 import pytest
 import valkey
 from marshmallow.exceptions import ValidationError
 
+from scripts import embedded_valkey
 from shared import board, clock, config, deadline, fields, problems
+from shared.store import ReplyError, Store
 from tests import contract
 from tests.conftest import Api
 
@@ -292,3 +297,23 @@ class TestWhatIsStored:
         held = {key: str(read[raw.type(key)](key)) for key in raw.scan_iter()}
         assert len(held) >= 5
         assert [key for key, value in held.items() if "@" in value] == [f"user:{user_id}"]
+
+
+class TestTheConnection:
+    @pytest.mark.parametrize("port", [0, 1], ids=["a server's error", "nobody there"])
+    def test_an_error_keeps_nothing_alive(self, server: embedded_valkey.Server, port: int) -> None:
+        """What only the collector of cycles frees keeps its socket open until it comes."""
+        deadline.start(5)
+        gc.collect()
+        gc.disable()
+        try:
+            own = Store(config.load({"VALKEY_HOST": server.host, "VALKEY_PORT": str(port or server.port)}))
+            with contextlib.suppress(ReplyError, problems.Unavailable):
+                own.ask(("PING",), ("NOSUCH",))
+            with contextlib.suppress(ReplyError, problems.Unavailable):
+                own.ask_once(("HGET", "one", "two", "three"))
+            left = weakref.ref(own._connection)
+            del own
+            assert left() is None
+        finally:
+            gc.enable()

@@ -303,7 +303,7 @@ def test_a_submission_that_the_board_does_not_take_is_not_yet_visible_and_is_hea
     invariants.a_minute_passes(own_raw)
     if full:
         own_raw.config_set("maxmemory", 1)
-        with invoker(own_server.port) as direct, pytest.raises(problems.Unavailable):  # which cannot sweep
+        with invoker(own_server.port) as direct, pytest.raises(problems.Unavailable):  # which cannot publish the totals
             direct.run(lambda: reconcile_handler.handler(invariants.EVENTBRIDGE, Context()))
         assert own_raw.zscore(invariants.BOARD, "ada") == 15, "the outbox is settled in a full memory as well"
         assert own_raw.zcard(invariants.PENDING) == 0
@@ -324,11 +324,11 @@ def rebuild_while(call: Invoker) -> Any:
     return None
 
 
-def assert_stopped(report: Any, call: Invoker, raw: valkey.Valkey) -> None:
+def assert_all_well(report: Any, call: Invoker, raw: valkey.Valkey, *, finished: bool) -> None:
     """Who cannot be read for now is not unreadable, and not left out of the totals; the next run finds all well."""
     totals = call("stats", "GET", "/stats").json()["stats"]
     assert (totals["totalScore"], totals["highScore"]) == (30, 20), report
-    assert report is None or (report["unreadable"], report["finished"]) == (0, False)
+    assert report is None if not finished else (report["unreadable"], report["finished"]) == (0, True)
     again = invariants.run_reconcile(raw)
     assert (again["finished"], again["unreadable"]) == (True, 0)
     invariants.check(raw)
@@ -347,7 +347,7 @@ def test_a_memory_that_is_full_for_a_moment_of_a_sweep_makes_nobody_unreadable_a
     with memory(gate, own_raw, full):
         report = rebuild_while(call)
     assert any(tried)
-    assert_stopped(report, call, own_raw)
+    assert_all_well(report, call, own_raw, finished=True)
 
 
 @pytest.mark.parametrize("key", ["user:ada", invariants.BOARD])
@@ -375,7 +375,26 @@ def test_a_slot_that_is_not_served_for_a_moment_of_a_sweep_makes_nobody_unreadab
                 keeper.execute_command("CLUSTER ADDSLOTS", slot)
             own_raw.config_set("cluster-require-full-coverage", "yes")
     assert any(away)
-    assert_stopped(report, call, own_raw)
+    assert_all_well(report, call, own_raw, finished=False)
+
+
+def test_a_memory_that_is_full_of_receipts_has_room_again_when_their_time_is_over(
+    call: Invoker, own_raw: valkey.Valkey, own_server: embedded_valkey.Server
+) -> None:
+    """Nothing else takes them away: a sweep that a full memory refused would leave it full for ever."""
+    invariants.rebuild(own_raw)
+    before = own_raw.info("memory")["used_memory"]
+    for number in range(3_000):
+        ended = {"born": 1, "ends": 2, **{f"{number}-{key}": "x" * 64 for key in range(10)}}
+        own_raw.hset(f"{{user:gone-{number}}}:receipts:a", mapping=ended)
+    own_raw.config_set("maxmemory", (before + own_raw.info("memory")["used_memory"]) // 2)
+    assert WRITES["a score grows"].send(call).status == 503
+    with invoker(own_server.port) as direct:
+        report = direct.run(lambda: reconcile_handler.handler(invariants.EVENTBRIDGE, Context()))
+    assert (report["forgotten"], report["finished"]) == (3_000, True)
+    assert WRITES["a score grows"].send(call).status == 200
+    own_raw.config_set("maxmemory", 0)
+    invariants.settle(own_raw)
 
 
 def test_sessions_are_evicted_before_any_write_fails_and_neither_players_nor_receipts_ever(

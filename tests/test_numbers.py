@@ -56,7 +56,7 @@ def submit(call: Callable[..., Answer], user_id: str, score: int, operator: str 
     return call("update_score", "PUT", f"/users/{user_id}/score", json_body={"score": score, "operator": operator})
 
 
-def test_the_largest_profile_takes_less_than_a_kibibyte(call: Callable[..., Answer], raw: valkey.Valkey) -> None:
+def test_the_largest_profile_holds_less_than_a_kibibyte(call: Callable[..., Answer], raw: valkey.Valkey) -> None:
     """As the contract and docs/api.md say. What a client chooses is as long as it may be, and so is the rest."""
     user_id, username, email = "u" * 64, "\U0001f600" * 32, f"a@{'b' * 249}.cc"
     body = {"userId": user_id, "username": username, "email": email, "score": LARGEST}

@@ -13,7 +13,7 @@ class Arguments(fields.Arguments):
     username = fields.username()
     email = fields.email()
     user_id = fields.user_id()
-    score = fields.Score()
+    score = fields.Score(has_operator=False)
     level = fields.Ignored()
     games_played = fields.Ignored()
 

@@ -11,7 +11,7 @@ from shared.store import store
 
 class Creation(fields.Arguments):
     user_id = fields.user_id(required=True)
-    session_data = fields.Document(4 * 1024, 16)
+    session_data = fields.Document(4 * 1024, 16, sessions.is_reserved)
 
 
 class Arguments(fields.Arguments):

@@ -11,7 +11,7 @@ from shared.store import store
 
 class Arguments(fields.Arguments):
     user_id = fields.user_id(required=True)
-    score = fields.Score(required=True)
+    score = fields.Score(has_operator=True, required=True)
     operator = fields.OneOf(*get_args(Operator), load_default=lambda: settings().default_operator)
     game_data = fields.Document(4 * 1024, 16)
 

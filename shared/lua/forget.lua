@@ -1,8 +1,12 @@
 -- Drops those of a player's generations of receipts that have ended. (model: forget)
+-- None by a server whose clock is wrong: it refuses attempts meanwhile, which come again when it has been put right.
 -- KEYS  {user:ID}:receipts:a, {user:ID}:receipts:b
+-- ARGV  the caller's time (ms since 1970), furthest that this may be from the server's (ms)
 -- Returns  how many
 
-local second = tonumber(redis.call('TIME')[1])
+local time = redis.call('TIME')
+local second = tonumber(time[1])
+if math.abs(time[1] * 1000 + time[2] / 1000 - ARGV[1]) > tonumber(ARGV[2]) then return 0 end
 local dropped = 0
 for _, key in ipairs(KEYS) do
   local ends = tonumber(redis.call('HGET', key, 'ends') or '') or 0

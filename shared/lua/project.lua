@@ -14,8 +14,8 @@ if score ~= '' and not string.match(score, '^%-?%d+$') then
   return redis.error_reply('ERR project: the score is no whole number')
 end
 
--- The intent first: this can be done when memory is full, and what follows then as well.
-if intent then redis.call('ZREM', pending, intent) end
+-- The intent first, if only in form: this can be done when memory is full, and what follows then as well.
+redis.call('ZREM', pending, intent or '')
 
 -- A total is decimal text of any length, added to in limbs of 12 digits: every step is exact in a double, no sum overflows.
 local LIMB = 1e12

@@ -7,26 +7,33 @@
 local totals, sweep = unpack(KEYS)
 local word = ARGV[1]
 local number, position = unpack(redis.call('HMGET', sweep, 'number', 'position'))
-local last = string.match(redis.call('HGET', totals, 'sweeps') or '', '^%d+$') or '0'
--- One that somebody has made unreadable is none: the next begins anew.
-if not (string.match(number or '', '^%d+$') and string.match(position or '', '^%l+ %d+$')) then number = false end
+local function counts(text) return string.match(text or '', '^%d+$') and #text <= 15 end
+local last = redis.call('HGET', totals, 'sweeps')
+if not counts(last) then last = '0' end
+-- One that somebody has made unreadable is none: the next begins anew. A cursor has 64 bits.
+local phase, cursor = string.match(position or '', '^(%l+) (%d+)$')
+local follows = phase == 'profiles' or phase == 'rows' or phase == 'members'
+if follows then follows = #cursor < 20 or (#cursor == 20 and cursor <= '18446744073709551615') end
+if not (counts(number) and follows) then number = false end
 
+-- What is deleted first can be deleted when memory is full, and what follows then be written as well: a sweep makes room.
 if word == 'new' or (word == 'join' and not number) then
   -- By the clock, so that no sweep has the number of another, even where the totals were lost.
   number = math.max(tonumber(last) + 1, tonumber(redis.call('TIME')[1]))
   number = string.format('%.0f', number)
-  redis.call('HSET', totals, 'sweeps', number)
   position = 'profiles 0'
   redis.call('DEL', sweep)
+  redis.call('HSET', totals, 'sweeps', number)
   redis.call('HSET', sweep, 'number', number, 'position', position, 'totalGames', '0', 'totalScore', '0')
 elseif word == 'move' and number == ARGV[2] and position == ARGV[3] then
   position = ARGV[4]
   if position ~= '' then
+    redis.call('HDEL', sweep, 'position')
     redis.call('HSET', sweep, 'position', position)
   else
     local games, score, high = unpack(redis.call('HMGET', sweep, 'totalGames', 'totalScore', 'highScore'))
-    redis.call('HSET', totals, 'totalGames', games, 'totalScore', score, 'highScore', high or '0', 'sweep', number)
     redis.call('DEL', sweep)
+    redis.call('HSET', totals, 'totalGames', games, 'totalScore', score, 'highScore', high or '0', 'sweep', number)
   end
 elseif word ~= 'look' and word ~= 'join' and word ~= 'move' then
   return redis.error_reply('ERR sweep: no such word')
