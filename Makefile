@@ -9,7 +9,7 @@ INTERPRETERS = $(PYTHON)
 VERSION = $(filter 3.% local,$(PYTHON))
 build: INTERPRETERS = $(if $(VERSION),$(PYTHONS),$(PYTHON))
 
-# A worker a core, each with a Valkey of its own. Who is done takes from the other's end, so neighbours mostly stay together.
+# Two workers a core (tests/conftest.py), each with a Valkey of its own. Who is done takes from the other's end, so neighbours mostly stay together.
 WORKERS = --numprocesses auto --dist worksteal
 
 .NOTPARALLEL:

@@ -66,6 +66,11 @@ told: list[str] = []
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers a core: what a test waits for is mostly another process, or a clock."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_testnodedown(node: Any) -> None:
     """Takes a worker's lines, at its end."""
     told.extend(getattr(node, "workeroutput", {}).get(TOLD, ()))
