@@ -20,7 +20,7 @@ FORGOTTEN_SECONDS = 86_400
 TOTALS = ("totalGames", "totalScore", "highScore")
 
 INTENTS = {"overdue": (outbox.due, "seconds old"), "early": (outbox.early, "seconds ahead")}
-PHASES = ("profiles", "rows", "members", "receipts", *INTENTS)
+PHASES = ("profiles", "rows", "members", *INTENTS)
 BEGINNING = f"{PHASES[0]} 0"
 POSITION = re.compile(f"(?:{'|'.join(PHASES)}) [0-9]{{1,20}}")
 """How far an audit is: its phase, and a cursor within."""
@@ -102,26 +102,23 @@ def fingerprint(store: Store) -> Fingerprint:
 
 
 def step(store: Store, position: str) -> Step:
-    """The next slice from a position on: everybody who has a profile, the rows and the members of the board whose
-    players have none, generations of receipts that nobody can read or that a sweep should have dropped long ago, the
-    intents that reconcile should have settled by now, and those from the future, which it cannot
-    see yet. Some perhaps twice. Four round trips at most.
+    """The next slice from a position on: everybody who has a profile, and generations of receipts that nobody can read
+    or that a sweep should have dropped long ago; the rows and the members of the board whose players have no profile;
+    the intents that reconcile should have settled by now, and those from the future, which it cannot see yet. Some
+    perhaps twice. Three round trips at most.
     """
     phase, cursor = position.split(" ")
     sights: list[Sight] = []
     differences: list[Difference] = []
     if phase == "profiles":
-        following, user_ids, _ = profiles.scan(store, cursor, SLICE)
-        sights = look(store, user_ids)
+        following, user_ids, receipts_of = profiles.scan(store, cursor, SLICE)
+        sights, differences = look(store, user_ids), _receipts(store, receipts_of)
     elif phase == "rows":
         following, rows = board.scan_rows(store, cursor, SLICE)
         sights = look(store, _absent(store, [user_id for user_id, _ in rows]))
     elif phase == "members":
         following, user_ids = board.scan_members(store, cursor, SLICE)
         sights = [sight for sight in look(store, _absent(store, user_ids)) if sight.row is None]
-    elif phase == "receipts":
-        following, _, user_ids = profiles.scan(store, cursor, SLICE)
-        differences = _receipts(store, user_ids)
     else:
         find, text = INTENTS[phase]
         found = find(store, int(cursor), SLICE)

@@ -10,8 +10,10 @@ from shared.store import Command, Store
 DUE_SECONDS = 60
 """An intent that is older belongs to an attempt that has ended: its submission happened, or the fence refuses it."""
 
+FENCE_SECONDS = 30
+"""An attempt whose own time is further from the server's is refused: reconcile may have cleared its intent."""
 
-EARLY_SECONDS = 30
+EARLY_SECONDS = FENCE_SECONDS
 """An intent whose time is further ahead belongs to a clock that is wrong: the fence refuses its submission."""
 
 

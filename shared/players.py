@@ -29,9 +29,6 @@ SUBMIT = Script("submit", writes=True)
 
 PUBLIC_FIELDS = ("username", "email", "score", "level", "gamesPlayed", "createdAt", "lastActive")
 
-FENCE_SECONDS = 30
-"""An attempt whose own time is further from the server's is refused: reconcile may have cleared its intent."""
-
 UNKEYED = ("", "-" * 16, 60)
 """Name and digest of no key, and how long a receipt lives without one in seconds: for our own second try."""
 
@@ -148,7 +145,7 @@ def _submit(
         SUBMIT.call(
             [profiles.profile_key(user_id), *kept],
             *(operator, amount, rules.score_min, rules.score_max, step, board.POINTS_PER_LEVEL),
-            *(attempt, sent, FENCE_SECONDS * 1000, clock.text(sent), name, digest, life, rules.receipts_max),
+            *(attempt, sent, outbox.FENCE_SECONDS * 1000, clock.text(sent), name, digest, life, rules.receipts_max),
             *((user_id, *creation) if creation else ()),
         ),
     )

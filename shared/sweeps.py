@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from shared import board, players, profiles, projections
+from shared import board, outbox, profiles, projections
 from shared.store import Script, Store
 
 SWEEP = Script("sweep", writes=True)
@@ -84,7 +84,7 @@ def _slice(store: Store, number: str, phase: str, cursor: str, count: int) -> pr
 
 
 def _forget(store: Store, user_ids: Sequence[str]) -> int:
-    now, tolerance = time.time_ns() // 1_000_000, players.FENCE_SECONDS * 1000
+    now, tolerance = time.time_ns() // 1_000_000, outbox.FENCE_SECONDS * 1000
     commands = [FORGET.call(profiles.receipts_keys(user_id), now, tolerance) for user_id in user_ids]
     return sum(each or 0 for each in projections.readable(store, user_ids, commands))
 

@@ -110,6 +110,13 @@ def a_minute_passes(raw: valkey.Valkey) -> None:
         raw.zadd(PENDING, older, xx=True)
 
 
+def receipts_grow_older(raw: valkey.Valkey, user_id: str, seconds: int) -> None:
+    """So much time passes for a player's receipts, for everybody's with '*'."""
+    for key in raw.scan_iter(f"{{user:{user_id}}}:receipts:*", count=1000):
+        for name in ("born", "ends"):
+            raw.hincrby(key, name, -seconds)
+
+
 def run_reconcile(raw: valkey.Valkey, event: dict[str, Any] | None = None) -> Report:
     """What the scheduled function reports, on a connection of its own to the same server."""
     port = raw.connection_pool.connection_kwargs["port"]

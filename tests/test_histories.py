@@ -243,13 +243,7 @@ class Histories(RuleBasedStateMachine):
     def time_passes(self, lives: float) -> None:
         """For the receipts of keys, by a part of their life or until none lives any more."""
         self.now += lives * LIFE
-        self.grow_older("*", lives * LIFE)
-
-    def grow_older(self, user_id: str, seconds: float) -> None:
-        """Brings forward the times of a player's receipts."""
-        for key in self.raw.scan_iter(f"{{user:{user_id}}}:receipts:*", count=1000):
-            for name in ("born", "ends"):
-                self.raw.hincrby(key, name, -int(seconds))
+        invariants.receipts_grow_older(self.raw, "*", int(lives * LIFE))
 
     @rule(user_id=st.sampled_from(USERS), fate=FATES)
     def two_days_of_games(self, user_id: str, fate: str) -> None:
@@ -293,7 +287,7 @@ class Histories(RuleBasedStateMachine):
         slot = sorted(self.past)[which % len(self.past)]
         snapshot, player, then = self.past[slot]
         put_back(self.binary, slot, snapshot)
-        self.grow_older(slot, self.now - then)
+        invariants.receipts_grow_older(self.raw, slot, int(self.now - then))
         if slot != "board":
             self.players.pop(slot, None)
             if player is not None:

@@ -588,14 +588,6 @@ def receipts(raw: valkey.Valkey, user_id: str) -> dict[str, dict[str, str]]:
     return {generation: fields for generation, fields in found.items() if fields}
 
 
-def pass_time(raw: valkey.Valkey, user_id: str, seconds: int) -> None:
-    """For a player's receipts."""
-    for generation, fields in receipts(raw, user_id).items():
-        for name in ("born", "ends"):
-            raw.hincrby(f"{{user:{user_id}}}:receipts:{generation}", name, -seconds)
-        assert fields["born"].isdigit()
-
-
 def submit(api: Api, key: str) -> tuple[int, bool]:
     """A submission of one point more for ada: the score then, and whether it was a replay."""
     reply = send(api, ("PUT", "/users/ada/score", {"score": 1, "operator": "increment"}), key)
@@ -609,24 +601,24 @@ def test_a_receipt_lives_for_one_life_at_least_and_for_two_at_most(
     configure(receipt_seconds=100)
     assert submit(api, "at-0") == (101, False)
     assert list(receipts(raw, "ada")) == ["b"]
-    pass_time(raw, "ada", 60)
+    invariants.receipts_grow_older(raw, "ada", 60)
     assert submit(api, "at-60") == (102, False)
-    pass_time(raw, "ada", 37)
+    invariants.receipts_grow_older(raw, "ada", 37)
     assert submit(api, "at-97") == (103, False)
     assert list(receipts(raw, "ada")) == ["b"]
-    pass_time(raw, "ada", 5)
+    invariants.receipts_grow_older(raw, "ada", 5)
     assert submit(api, "at-102") == (104, False)
     assert list(receipts(raw, "ada")) == ["a", "b"], "the first took receipts for a life"
-    pass_time(raw, "ada", 90)
+    invariants.receipts_grow_older(raw, "ada", 90)
     assert submit(api, "at-192") == (105, False)
     for score, second in enumerate((0, 60, 97, 102, 192), 101):
         assert submit(api, f"at-{second}") == (score, True), "each for a life at least"
-    pass_time(raw, "ada", 12)
+    invariants.receipts_grow_older(raw, "ada", 12)
     assert submit(api, "at-204") == (106, False)
     assert len(receipts(raw, "ada")["b"]) == 3, "begun anew"
     assert submit(api, "at-102") == (104, True)
     assert submit(api, "at-0") == (107, False), "two lives are over"
-    pass_time(raw, "ada", 1000)
+    invariants.receipts_grow_older(raw, "ada", 1000)
     assert [submit(api, f"at-{second}")[1] for second in (0, 102, 204)] == [False] * 3
     invariants.settle(raw)
 
@@ -694,7 +686,7 @@ def test_a_life_that_was_made_shorter_takes_nothing_from_the_receipts_that_there
     submit(api, "a-day")
     configure(receipt_seconds=60)
     for number in range(5):
-        pass_time(raw, "ada", 61)
+        invariants.receipts_grow_older(raw, "ada", 61)
         submit(api, f"a-minute-{number}")
     assert submit(api, "a-day") == (101, True)
 
@@ -704,17 +696,17 @@ def test_a_sweep_drops_receipts_when_their_time_is_over_and_no_sooner(api: Api, 
         send(api, request, name.replace(" ", "-"))
     raw.hset("{user:eve}:receipts:a", "none", "of ours")
     raw.set("{user:eve}:receipts:b", "nothing to read")
-    pass_time(raw, "ada", 86_200)
+    invariants.receipts_grow_older(raw, "ada", 86_200)
     invariants.rebuild(raw)
     assert len(keys(raw, "{user:*}:receipts:*")) == 4, "what has no end is gone, what nobody can read is left"
     raw.delete("{user:eve}:receipts:b")
-    pass_time(raw, "ada", 300)
+    invariants.receipts_grow_older(raw, "ada", 300)
     assert submit(api, "another") == (108, False)  # in the other generation
     report = invariants.run_reconcile(raw, {"rebuild": {"cursor": None}})
     assert (report["finished"], report["forgotten"]) == (True, 1)
     assert list(receipts(raw, "ada")) == ["a"]
     assert submit(api, "another") == (108, True)
-    pass_time(raw, "ada", 86_405)
+    invariants.receipts_grow_older(raw, "ada", 86_405)
     assert invariants.run_reconcile(raw)["forgotten"] == 1
     assert receipts(raw, "ada") == {}
     invariants.settle(raw)
@@ -724,13 +716,13 @@ def test_a_server_whose_clock_was_ahead_for_a_sweep_has_forgotten_no_key(
     api: Api, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert submit(api, "a-key") == (101, False)
-    pass_time(raw, "ada", 86_405)  # by the server's clock alone
+    invariants.receipts_grow_older(raw, "ada", 86_405)  # by the server's clock alone
     true_time = time.time_ns
     with monkeypatch.context() as patch:
         patch.setattr(time, "time_ns", lambda: true_time() - 86_405 * 10**9)
         assert invariants.run_reconcile(raw, {"rebuild": {"cursor": None}})["forgotten"] == 0
         assert send(api, REQUESTS["submission"], "a-key").json()["code"] == "stale_attempt"
-    pass_time(raw, "ada", -86_405)  # it has been put right
+    invariants.receipts_grow_older(raw, "ada", -86_405)  # it has been put right
     assert submit(api, "a-key") == (101, True)
     invariants.settle(raw)
 

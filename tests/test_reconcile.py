@@ -130,8 +130,8 @@ class TestIntents:
         assert run(call)["found"] == 0
 
     def test_no_attempt_can_still_submit_when_its_intent_is_due(self) -> None:
-        assert outbox.DUE_SECONDS >= 2 * players.FENCE_SECONDS
-        assert outbox.EARLY_SECONDS >= players.FENCE_SECONDS
+        assert outbox.DUE_SECONDS >= 2 * outbox.FENCE_SECONDS
+        assert outbox.EARLY_SECONDS >= outbox.FENCE_SECONDS
 
     def test_more_than_a_batch_is_settled_in_one_run(self, raw: valkey.Valkey, call: Invoker) -> None:
         plant(raw, 30)

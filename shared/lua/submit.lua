@@ -110,12 +110,10 @@ level = text(math.max(1, math.floor(after / points_per_level) + 1))
 score, games, best, before = text(after), text(games), text(best), text(before)
 
 -- The first write is one that a full memory refuses: then none of them happens.
+redis.call('HSET', profile, 'score', score, 'level', level, 'gamesPlayed', games, 'lastActive', active,
+  'bestScore', best, 'revision', revision)
 if operator == 'create' then
-  redis.call('HSET', profile, 'userId', ARGV[15], 'username', username, 'email', email, 'createdAt', created,
-    'score', score, 'level', level, 'gamesPlayed', games, 'lastActive', active, 'bestScore', best, 'revision', revision)
-else
-  redis.call('HSET', profile, 'score', score, 'level', level, 'gamesPlayed', games, 'lastActive', active,
-    'bestScore', best, 'revision', revision)
+  redis.call('HSET', profile, 'userId', ARGV[15], 'username', username, 'email', email, 'createdAt', created)
 end
 receipt = attempt .. digest .. LETTERS[operator] .. before .. ' ' .. score
 if not KEYS[3] then
