@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import fcntl
 import importlib
 import json
 import os
@@ -22,7 +21,7 @@ import valkey
 from scripts import embedded_valkey, localstack
 from scripts import gateway as local_gateway
 from shared import config
-from tests import contract, plans, terraforms
+from tests import contract, once, plans, terraforms
 
 BASE_URL = os.environ.get("BASE_URL", "").rstrip("/")
 """Where the acceptance tests go instead of to a gateway of their own."""
@@ -128,8 +127,7 @@ def localstack_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not localstack.is_installed():
         terraforms.skip_unless_installed()
     try:
-        with (tmp_path_factory.getbasetemp().parent / "installing").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be at it
+        with once.one_at_a_time(tmp_path_factory, "LocalStack's installation"):
             return localstack.install()
     except localstack.CannotStartError as error:
         if os.environ.get("TERRAFORM_REQUIRED"):

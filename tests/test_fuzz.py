@@ -22,7 +22,7 @@ from shared import config
 from tests import contract
 from tests.conftest import Api
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 200)
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 60)
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,

@@ -50,8 +50,7 @@ class Project:
     def __init__(self, folder: Path):
         self.root, self.bin, self.home, self.calls_file = (folder / name for name in ("tree", "bin", "home", "calls"))
         self.terraform = self.root / "terraform"
-        for name in ("build.py", "reproducible_zip.py", "bootstrap.py", "infrastructure.py", "terraform_mirror.py"):
-            self.write(f"scripts/{name}", (ROOT / "scripts" / name).read_text())
+        shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("node_modules"))
         self.write("layer.lock", "# nothing\n")
         self.write("functions/rank/handler.py", "NAME = 'rank'\n")
         self.write("shared/board.py", "NAME = 'board'\n")

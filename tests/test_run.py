@@ -22,7 +22,7 @@ import valkey
 
 from scripts import embedded_valkey
 from scripts import schedule as local_schedule
-from tests import processes
+from tests import once, processes
 from tests.wires import free_port, silent
 
 COPIED = ("functions", "scripts", "shared")
@@ -76,9 +76,7 @@ def copy(tmp_path: Path) -> Path:
 def copied(folder: Path) -> Path:
     """Makes one."""
     for name in COPIED:
-        shutil.copytree(
-            processes.ROOT / name, folder / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__")
-        )
+        shutil.copytree(processes.ROOT / name, folder / name, ignore=shutil.ignore_patterns("node_modules"))
     return folder
 
 
@@ -123,14 +121,21 @@ def assert_no_valkey_is_left(copy: Path) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a first run leaves in `.data`, but for the totals' copy, by which a run of the schedule is known."""
-    folder = copied(tmp_path_factory.mktemp("first") / "copy")
-    with running(folder) as run, inside(folder) as client:
-        wait_until(lambda: client.exists("stats:game"))
-        client.delete("stats:game")
-        run.end()
-    assert_no_valkey_is_left(folder)
-    return folder / ".data"
+    """What a first run leaves in `.data`, but for the totals' copy, by which a run of the schedule is known.
+
+    It takes seconds, so the workers of one test run share it.
+    """
+
+    def make(path: Path) -> None:
+        folder = copied(tmp_path_factory.mktemp("first") / "copy")
+        with running(folder) as run, inside(folder) as client:
+            wait_until(lambda: client.exists("stats:game"))
+            client.delete("stats:game")
+            run.end()
+        assert_no_valkey_is_left(folder)
+        (folder / ".data").rename(path)
+
+    return once.made(tmp_path_factory, "first-run", make)
 
 
 @pytest.fixture

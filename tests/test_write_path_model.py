@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import json
-import os
-import pathlib
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests import session_model
+from tests import once, session_model
 from tests import write_path_model as model
 
-SHARED = pathlib.Path(__file__).parent.parent / "shared"
+SHARED = Path(__file__).parent.parent / "shared"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,20 +30,14 @@ Explore = Callable[[str], model.Explored]
 @pytest.fixture(scope="session")
 def explored(tmp_path_factory: pytest.TempPathFactory) -> Explore:
     """What is in a world, which is explored once a run: the workers of pytest-xdist leave it to each other in files."""
-    folder = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        folder = folder.parent
 
     def explore(name: str) -> model.Explored:
-        with (folder / f"explored {name}.json").open("a+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # another worker may be at it
-            file.seek(0)
-            if text := file.read():
-                known = json.loads(text)
-                return model.Explored(**{**known, "taken": set(known["taken"])})
+        def make(path: Path) -> None:
             found = model.explore(model.world(name))
-            file.write(json.dumps({**found._asdict(), "taken": sorted(found.taken)}))
-            return found
+            path.write_text(json.dumps({**found._asdict(), "taken": sorted(found.taken)}))
+
+        known = json.loads(once.made(tmp_path_factory, f"explored {name}.json", make).read_text())
+        return model.Explored(**{**known, "taken": set(known["taken"])})
 
     return explore
 
