@@ -1,6 +1,6 @@
 """Schemathesis over the contract, against the running gateway: whatever is sent, the reply is one that is documented.
 
-The cases are the same in every run. FUZZ_EXAMPLES=5000 asks for more of them for each operation.
+The cases are the same in every run. FUZZ_EXAMPLES=2000 asks for more of them for each operation.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from schemathesis.specs.openapi import checks as openapi
 from shared import config
 from tests import contract
 from tests.conftest import Api
+
+pytest_plugins = ["schemathesis.pytest.plugin"]
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 60)
 
