@@ -12,6 +12,9 @@ build: INTERPRETERS = $(if $(VERSION),$(PYTHONS),$(PYTHON))
 # Two workers a core (tests/conftest.py), each with a Valkey of its own. Who is done takes from the other's end, so neighbours mostly stay together.
 WORKERS = --numprocesses auto --dist worksteal
 
+# The tests that need neither Terraform nor LocalStack nor a generator of clients.
+VALKEY_ONLY = --ignore tests/emulated --ignore tests/clients -m "not terraform and not emulated"
+
 .NOTPARALLEL:
 .PHONY: help run emulate rebuild bench build plan apply destroy test test-terraform test-emulated test-clients test-long check format lock clean
 
@@ -27,7 +30,7 @@ run: ## the whole API on http://127.0.0.1:8080, with 1,000 demo players (PORT, A
 
 emulate: ## all of terraform/ on an emulated AWS, with real functions and a real Valkey, until Ctrl-C (PORT, KEEP=1, LOCALSTACK_HOST, VALKEY_HOST)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.emulate
+	@exec .venv/bin/python -m scripts.emulator.emulate
 
 rebuild: ## board, names and totals anew from the profiles, while writes go on (ENV=dev: on AWS; RESUME=1: go on with one that was stopped; CHECK=1: compare only)
 	@$(call install,local.lock)
@@ -40,43 +43,43 @@ bench: ## clock every handler against the bare round trip to Valkey (MEMORY=1: w
 #: Ship
 build: ## the zips for Lambda: layer and functions (ARCH=arm64 PYTHON=3.13; local: this machine's own)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.build $(if $(ARCH),--arch $(ARCH)) $(if $(VERSION),--python $(VERSION))
+	@exec .venv/bin/python -m scripts.aws.build $(if $(ARCH),--arch $(ARCH)) $(if $(VERSION),--python $(VERSION))
 
 plan: ## what `make apply` would change on AWS (ENV=dev; ARGS="-out=…": more for terraform)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.infrastructure plan "$(ENV)" $(ARGS)
+	@exec .venv/bin/python -m scripts.aws.infrastructure plan "$(ENV)" $(ARGS)
 
 apply: ## make AWS what terraform/ says, once you say yes (ENV=dev)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.infrastructure apply "$(ENV)" $(ARGS)
+	@exec .venv/bin/python -m scripts.aws.infrastructure apply "$(ENV)" $(ARGS)
 
 destroy: ## take an environment off AWS, with its data, once you say yes (ENV=dev)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.infrastructure destroy "$(ENV)" $(ARGS)
+	@exec .venv/bin/python -m scripts.aws.infrastructure destroy "$(ENV)" $(ARGS)
 
 #: Prove
-test: ## what our own code promises, on a real Valkey of its own (ARGS=tests/test_ties.py: a part, of any tier; COVERAGE=1: with the lines that none has run)
+test: ## what our own code promises, on a real Valkey of its own (ARGS=tests/api/test_ties.py: a part, of any tier; COVERAGE=1: with the lines that none has run)
 	@$(call install,dev.lock)
-	@.venv/bin/pytest $(if $(findstring tests/,$(ARGS)),,-m "not terraform and not emulated and not clients" $(WORKERS)) $(if $(COVERAGE),--cov) $(ARGS)
+	@.venv/bin/pytest $(if $(findstring tests/,$(ARGS)),,$(VALKEY_ONLY) $(WORKERS)) $(if $(COVERAGE),--cov) $(ARGS)
 
 test-terraform: ## what terraform/ would make: every plan by its rules, every rule on a broken tree (needs Terraform)
 	@$(call install,dev.lock)
-	@.venv/bin/pytest -m terraform $(ARGS)
+	@.venv/bin/pytest tests/terraform -m terraform $(ARGS)
 
 test-emulated: ## the whole system on an emulated AWS, and `make emulate` itself (needs Terraform and a Python 3.11)
 	@$(call install,dev.lock)
-	@.venv/bin/pytest -m emulated --numprocesses 2 --dist loadfile $(ARGS)
+	@.venv/bin/pytest tests/emulated tests/tooling -m emulated --numprocesses 2 --dist loadfile $(ARGS)
 
 test-clients: ## clients in TypeScript and Python, generated from the contract, on the local API (installs the generators, once)
 	@$(call install,dev.lock)
-	@.venv/bin/pytest -m clients $(ARGS)
+	@.venv/bin/pytest tests/clients $(ARGS)
 
 test-long: ## the suites that try to break it, ten times larger (some minutes)
 	@$(call install,dev.lock)
-	.venv/bin/python -m tests.write_path_model --size large
+	.venv/bin/python -m tests.write_path.model --size large
 	CRASH_SCALE=10 HISTORY_EXAMPLES=1500 MODEL_EXAMPLES=200 FUZZ_EXAMPLES=2000 .venv/bin/pytest -v --timeout 3600 \
-	    tests/test_crash_points.py tests/test_lost_replies.py tests/test_races.py tests/test_histories.py \
-	    tests/test_model.py tests/test_fuzz.py
+	    $(addprefix tests/write_path/,test_crash_points.py test_lost_replies.py test_races.py test_histories.py test_model.py) \
+	    tests/api/test_fuzz.py
 
 check: ## formatting, lint, types, the contract and Terraform
 	@$(call install,dev.lock)
@@ -84,29 +87,29 @@ check: ## formatting, lint, types, the contract and Terraform
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/python -m scripts.lint_contract
-	.venv/bin/python -m scripts.terraform_docs --check
-	.venv/bin/python -m scripts.check_terraform
+	.venv/bin/python -m scripts.dev.lint_contract
+	.venv/bin/python -m scripts.dev.terraform_docs --check
+	.venv/bin/python -m scripts.dev.check_terraform
 
 #: Change
 format: ## rewrite the code in its one format, and what of terraform/README.md is generated
 	@$(call install,dev.lock)
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
-	.venv/bin/python -m scripts.terraform_docs
+	.venv/bin/python -m scripts.dev.terraform_docs
 	if command -v terraform > /dev/null; then terraform fmt -recursive terraform; fi
 
 lock: ## pin pyproject.toml's dependencies in *.lock (UPGRADE=1: the newest versions)
 	@$(call install,dev.lock)
-	@.venv/bin/python -m scripts.lock
+	@.venv/bin/python -m scripts.dev.lock
 
 clean: ## remove what was made: .venv, caches, builds, and the data of `make run`
-	rm -rf .venv .uv .checkov .clients .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/lint_contract/node_modules tests/clients/node_modules
+	rm -rf .venv .uv .checkov .clients .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/dev/lint_contract/node_modules tests/clients/node_modules
 	find functions scripts shared tests -name __pycache__ -prune -exec rm -rf {} +
 
 install = for python in $(INTERPRETERS); do \
 	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	        $$python scripts/bootstrap.py $(1); exit; \
+	        $$python scripts/dev/bootstrap.py $(1); exit; \
 	    fi; \
 	done; \
 	echo "Python 3.11 or newer is needed, and none of these is: $(INTERPRETERS). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1

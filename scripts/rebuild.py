@@ -18,7 +18,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from scripts import deployed, embedded_valkey, local_api, schedule, signals
+from scripts import signals
+from scripts.aws import deployed
+from scripts.local import api as local_api
+from scripts.local import embedded_valkey, schedule
 from shared import audit, config, reconcile, sweeps
 from shared.board import BOARD
 from shared.problems import Unavailable

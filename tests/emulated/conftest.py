@@ -19,13 +19,14 @@ import localstack_client.session
 import pytest
 import valkey
 
-from scripts import emulate, emulated_terraform, localstack
-from tests import processes, terraforms
+from scripts.emulator import emulate, localstack
+from scripts.emulator import terraform as emulated_terraform
 from tests.conftest import TOLD, Api
-from tests.processes import ROOT
-from tests.wires import free_port
+from tests.support import processes, terraforms
+from tests.support.processes import ROOT
+from tests.support.wires import free_port
 
-COPIED = ("functions", "scripts", "shared", "terraform", "layer.lock")
+COPIED = ("functions", "scripts", "shared", "terraform", "locks")
 """What `make emulate` reads. It runs on a copy, one of whose handlers is changed later."""
 
 READY_SECONDS = 900
@@ -137,7 +138,7 @@ class Emulated:
     def build(self) -> None:
         """`make build` for this machine."""
         subprocess.run(
-            [sys.executable, "-m", "scripts.build", "--arch", "local", "--python", localstack.PYTHON],
+            [sys.executable, "-m", "scripts.aws.build", "--arch", "local", "--python", localstack.PYTHON],
             cwd=self.folder,
             check=True,
             capture_output=True,
@@ -157,7 +158,9 @@ def wait_until(condition: Callable[[], Any], seconds: float = 300) -> Any:
 def emulating(folder: Path, **more: object) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """`make emulate` in a copy, just started, and the file of what it says; gone at the end."""
     output = folder / "output"
-    with processes.started("scripts.emulate", output, folder=folder, end_seconds=END_SECONDS, **more) as process:
+    with processes.started(
+        "scripts.emulator.emulate", output, folder=folder, end_seconds=END_SECONDS, **more
+    ) as process:
         yield process, output
 
 
@@ -170,8 +173,6 @@ def copied(folder: Path) -> Path:
         else:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    for name in (localstack.LOCK, "local.lock"):
-        shutil.copy(ROOT / name, folder)
     (folder / localstack.VENV.name).symlink_to(localstack.VENV)
     return folder
 

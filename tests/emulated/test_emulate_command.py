@@ -15,10 +15,11 @@ import httpx
 import localstack_client.session
 import pytest
 
-from scripts import emulate, localstack, terraform_mirror
-from tests import processes
+from scripts.aws import terraform_mirror
+from scripts.emulator import emulate, localstack
 from tests.emulated.conftest import copied, emulating, wait_until
-from tests.wires import free_port
+from tests.support import processes
+from tests.support.wires import free_port
 
 APPLYING_SECONDS = 900
 END_SECONDS = 600
@@ -33,7 +34,7 @@ def copy(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refused(copy: Path, **more: object) -> str:
     """What it says instead of running: one line."""
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.emulate"],
+        [sys.executable, "-m", "scripts.emulator.emulate"],
         cwd=copy,
         env=processes.environment(**more),
         check=False,
@@ -175,7 +176,7 @@ def localstacks() -> list[int]:
     return [
         int(process.name)
         for process in Path("/proc").glob("[0-9]*")
-        if b"scripts.localstack_inside" in _read(process / "cmdline")
+        if b"scripts.emulator.inside" in _read(process / "cmdline")
     ]
 
 

@@ -20,12 +20,12 @@ import httpx
 import pytest
 import valkey
 
-from scripts import emulate
-from tests import contract, invariants
+from scripts.emulator import emulate
 from tests.conftest import Api, fresh_id
 from tests.emulated.conftest import Emulated, end, timed, wait_until
-from tests.processes import ROOT
-from tests.test_run import needs_curl, pasted
+from tests.support import contract, invariants
+from tests.support.processes import ROOT
+from tests.tooling.test_run import needs_curl, pasted
 
 ALARMED = "stats"
 CHANGED = "health"
@@ -218,7 +218,7 @@ class TestRequests:
     def test_the_acceptance_tests_pass_unchanged(self, emulated: Emulated) -> None:
         with timed("acceptance tests"):
             done = subprocess.run(
-                [sys.executable, "-m", "pytest", "tests/test_acceptance.py", "-q", "-p", "no:cacheprovider"],
+                [sys.executable, "-m", "pytest", "tests/api/test_acceptance.py", "-q", "-p", "no:cacheprovider"],
                 cwd=ROOT,
                 env={**os.environ, "BASE_URL": emulated.facts.base_url, "API_KEY": emulated.facts.api_key},
                 check=False,
@@ -390,7 +390,11 @@ class TestAChange:
 class TestTheEnd:
     def test_another_one_beside_it_is_refused_and_told_of_it(self, emulated: Emulated) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "scripts.emulate"], cwd=emulated.folder, check=False, capture_output=True, text=True
+            [sys.executable, "-m", "scripts.emulator.emulate"],
+            cwd=emulated.folder,
+            check=False,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 1
         assert f"kill {emulated.facts.process}" in done.stderr

@@ -1,5 +1,5 @@
 # What API Gateway answers without asking a function, in the words of the functions: shared/problems.py and
-# shared/endpoint.py say the same, and tests/test_gateway_templates.py compares. They are part of the body, because an import
+# shared/endpoint.py say the same, and tests/terraform/test_gateway_templates.py compares. They are part of the body, because an import
 # drops every gateway response that is not.
 
 locals {

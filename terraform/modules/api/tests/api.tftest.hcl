@@ -1,4 +1,4 @@
-# What the plan says for a small contract. tests/test_gateway_templates.py looks at the body made from the real one.
+# What the plan says for a small contract. tests/terraform/test_gateway_templates.py looks at the body made from the real one.
 
 provider "aws" {
   region                      = "eu-central-1"

@@ -1,0 +1,462 @@
+"""Makes what Lambda runs, one zip for the layer and one for each function: `make build`.
+
+They lie in build/<architecture>-python<version>/ and are the same bytes on every machine that has the same interpreter
+of the target's version. Nothing of a dependency goes in but its code: the layer is what every cold start reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pip._vendor.packaging.markers import Marker
+
+from scripts.aws import reproducible_zip
+from scripts.dev.bootstrap import UNREACHABLE
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUILD = ROOT / "build"
+
+ARCHITECTURE, PYTHON = "arm64", "3.13"
+"""Production: the newest runtime that the Terraform provider takes."""
+
+MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+"""What wheels call Lambda's architectures."""
+
+MANYLINUX = ["2014", *(f"_2_{minor}" for minor in range(17, 35))]
+OLD_MANYLINUX = ["2014", *(f"_2_{minor}" for minor in range(17, 27))]
+"""Wheels that a runtime loads: glibc is 2.34 on Amazon Linux 2023; Python 3.11 runs on Amazon Linux 2, with 2.26."""
+
+LOCAL = "local"
+"""As architecture and as version: this machine's own."""
+
+IN_THE_RUNTIME = {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
+"""What every Python runtime of Lambda brings: 15 MB that the layer need not."""
+
+UNNEEDED_FOLDERS = {"__pycache__", "bin", "include", "test", "tests", "testing"}
+UNNEEDED_SUFFIXES = {".c", ".cpp", ".h", ".pxd", ".pyc", ".pyi", ".pyx", ".typed"}
+"""Not of a package's code. Its .dist-info goes too: of the layer's packages only valkey looks at its own version, at
+import, knows how to be without, and shared/store.py never sends it to the server."""
+
+UNFINISHED = ".unfinished-"
+
+LAYER_LIMIT_KB, FUNCTION_LIMIT_KB = 3 * 1024, 30
+
+COMPILE = """
+import py_compile, sys
+for name in sys.stdin.read().splitlines():
+    source, shown = f"{sys.argv[1]}/{name}", f"{sys.argv[2]}/{name}"
+    try:
+        py_compile.compile(source, f"{source}c", shown, True, -1, py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    except py_compile.PyCompileError as error:
+        sys.exit(f"{shown}: {error.exc_value}")
+"""
+"""Run by the target's interpreter. Unchecked, so that Lambda neither looks at a source's time nor reads it; the file
+name inside is where Lambda unpacks the source, and not where it was compiled."""
+
+Files = dict[str, bytes]
+
+
+class CannotBuildError(Exception):
+    """What stands in the way, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a build is for. An architecture of `local` is a machine that Lambda has none of, such as a Mac."""
+
+    architecture: str
+    python: str
+    full_version: str
+
+    @property
+    def name(self) -> str:
+        """Its folder in build/."""
+        return f"{self.architecture}-python{self.python}"
+
+    @property
+    def platforms(self) -> list[str]:
+        """Platform tags of the wheels that it can load; none if they are whatever pip takes on this machine."""
+        if self.architecture == LOCAL:
+            return []
+        versions = OLD_MANYLINUX if self.python == "3.11" else MANYLINUX
+        return [f"manylinux{version}_{MACHINES[self.architecture]}" for version in versions]
+
+    def meets(self, marker: str) -> bool:
+        """Whether a requirement with this environment marker is one of the target's."""
+        environment = {"python_version": self.python, "python_full_version": self.full_version}
+        if self.architecture != LOCAL:
+            machine = MACHINES[self.architecture]
+            environment |= {"platform_machine": machine, "sys_platform": "linux", "platform_system": "Linux"}
+        return Marker(marker).evaluate(environment)
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """An interpreter of the target's minor version."""
+
+    path: str
+    version: str
+
+
+def target(architecture: str = ARCHITECTURE, python: str = PYTHON) -> Target:
+    """The target that the command line asks for. Raises CannotBuildError."""
+    if architecture not in (*MACHINES, LOCAL):
+        raise CannotBuildError(f"ARCH={architecture} is not an architecture of Lambda: use arm64, x86_64 or local")
+    if python != LOCAL and not re.fullmatch(r"3\.(1[1-9]|[2-9]\d)", python):
+        raise CannotBuildError(f"PYTHON={python} is no Python that this runs on: use 3.11 or newer, or local")
+    own = ".".join(platform.python_version_tuple()[:2])
+    if architecture == LOCAL:
+        architecture = _own_architecture()
+        if architecture == LOCAL and python not in (LOCAL, own):
+            raise CannotBuildError(f"PYTHON={python} is not the Python that builds, {own}: ARCH=local needs that here")
+    if python == LOCAL:
+        return Target(architecture, own, platform.python_version())
+    return Target(architecture, python, f"{python}.99")  # a runtime has about the last patch release
+
+
+def build(wanted: Target, output: Path = BUILD, wheels: Path = BUILD / "wheels") -> Path:
+    """Brings output/<target> up to date and returns it; wheels are kept for the next time. Raises CannotBuildError.
+
+    The folder appears at once when all of it is there, in place of an older one.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    compiler, digest, folder = _compiler(wanted.python), _digest(wanted), output / wanted.name
+    with _locked(output):
+        if _is_whole(folder, digest, compiler):
+            return folder
+        for stale in output.glob(f"{UNFINISHED}*"):  # of a build that was killed
+            shutil.rmtree(stale)
+        packages = _packages(wanted, wheels / wanted.name)
+        with tempfile.TemporaryDirectory(dir=output, prefix=UNFINISHED) as unfinished:
+            new, old = Path(unfinished, "new"), Path(unfinished, "old")
+            (new / "functions").mkdir(parents=True)
+            for name, (prefix, files) in {"layer": _layer(packages), **_functions()}.items():
+                bytecode = _compiled(files, prefix, compiler, Path(unfinished, "compiled")) if compiler else {}
+                reproducible_zip.write(new / f"{name}.zip", files | bytecode)
+            made = {name: _sha256((new / name).read_bytes()) for name in _zips(new)}
+            facts = {"inputs": digest, "compiler": compiler.version if compiler else None, "zips": made}
+            (new / "build.json").write_text(json.dumps(facts, indent=2) + "\n")
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+    return folder
+
+
+def is_current(wanted: Target, output: Path = BUILD) -> bool:
+    """Whether the build for a target is there, is whole and holds what the sources say, whoever compiled it."""
+    folder = output / wanted.name
+    facts = _facts(folder)
+    return facts.get("inputs") == _digest(wanted) and facts.get("zips") == _hashes(folder)
+
+
+def _is_whole(folder: Path, digest: str, compiler: Compiler | None) -> bool:
+    facts = _facts(folder)
+    expected = {"inputs": digest, "compiler": compiler.version if compiler else None, "zips": _hashes(folder)}
+    return facts == expected
+
+
+def _facts(folder: Path) -> dict[str, object]:
+    try:
+        facts = json.loads((folder / "build.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: _sha256((folder / name).read_bytes()) for name in _zips(folder)}
+
+
+def _zips(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.zip"))
+
+
+def _digest(wanted: Target) -> str:
+    """A hash of all that a build is made of, its interpreter apart."""
+    sources = {path: path.read_bytes() for path in (ROOT / "locks" / "layer.lock", *_builders(), *_sources(ROOT / "shared"))}
+    sources |= {path: path.read_bytes() for path in _sources(ROOT / "functions") if path.parent != ROOT / "functions"}
+    parts = [wanted.name, *(f"{name} {version}" for name, version in _requirements(wanted))]
+    parts += [f"{path.relative_to(ROOT).as_posix()} {_sha256(content)}" for path, content in sorted(sources.items())]
+    return _sha256("\n".join(parts).encode())
+
+
+def _builders() -> list[Path]:
+    return [Path(__file__), Path(reproducible_zip.__file__)]
+
+
+def _layer(packages: Files) -> tuple[str, Files]:
+    ours = {f"shared/{name}": content for name, content in _read(ROOT / "shared").items()}
+    return "/opt", {f"python/{name}": content for name, content in {**packages, **ours}.items()}
+
+
+def _functions() -> dict[str, tuple[str, Files]]:
+    """A zip for each folder of functions/, whose handler is functions.<name>.handler.handler there as here."""
+    folders = sorted(path.parent for path in (ROOT / "functions").glob("*/handler.py"))
+    above = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in (ROOT / "functions").glob("__init__.py")}
+    return {
+        f"functions/{folder.name}": (
+            "/var/task",
+            above | {f"functions/{folder.name}/{name}": content for name, content in _read(folder).items()},
+        )
+        for folder in folders
+    }
+
+
+def _read(folder: Path) -> Files:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in _sources(folder)}
+
+
+def _sources(folder: Path) -> list[Path]:
+    """Python and Lua; an editor's or an operating system's droppings are neither."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix in (".py", ".lua") and path.is_file() and "__pycache__" not in path.parts
+    )
+
+
+def _packages(wanted: Target, wheels: Path) -> Files:
+    """The code of all packages that the layer carries, as it lies in the folder that is on Python's path."""
+    requirements = _requirements(wanted)
+    fetch(requirements, wanted, wheels)
+    files: Files = {}
+    for wheel in _kept(requirements, wheels).values():
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                inside = re.sub(r"^[^/]+\.data/(?:purelib|platlib)/", "", name)
+                if _is_needed(inside):
+                    files[inside] = archive.read(name)
+    return files
+
+
+def _is_needed(name: str) -> bool:
+    path = Path(name)
+    top = path.parts[0]
+    return not (
+        name.endswith("/")
+        or top.endswith((".dist-info", ".data", "-stubs"))
+        or UNNEEDED_FOLDERS & set(path.parts[:-1])
+        or path.suffix in UNNEEDED_SUFFIXES
+    )
+
+
+def _requirements(wanted: Target) -> dict[tuple[str, str], set[str]]:
+    """Hashes by name and version, of what layer.lock pins for the target and the runtime does not have."""
+    pinned = {}
+    text = (ROOT / "locks" / "layer.lock").read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        if found := re.match(r"([\w.-]+)==(\S+)(?: ; (.*?))?\s+--hash", line):
+            name, version, marker = found.groups()
+            if name not in IN_THE_RUNTIME and (marker is None or wanted.meets(marker)):
+                pinned[name, version] = set(re.findall(r"--hash=sha256:(\w+)", line))
+    return pinned
+
+
+def _kept(requirements: Mapping[tuple[str, str], set[str]], wheels: Path) -> dict[tuple[str, str], Path]:
+    """The wheels that are in the folder already and have a hash that layer.lock knows."""
+    kept = {}
+    for wheel in sorted(wheels.glob("*.whl")):
+        name, version = wheel.name.split("-")[:2]
+        key = re.sub(r"[-_.]+", "-", name).lower(), version
+        if _sha256(wheel.read_bytes()) in requirements.get(key, set()):
+            kept[key] = wheel
+    return kept
+
+
+def fetch(requirements: Mapping[tuple[str, str], set[str]], wanted: Target, wheels: Path) -> None:
+    """Has the wheels of these names and versions in the folder, each with one of its SHA-256s; nothing is resolved.
+
+    Raises CannotBuildError.
+    """
+    missing = requirements.keys() - _kept(requirements, wheels).keys()
+    if not missing:
+        return
+    wheels.mkdir(parents=True, exist_ok=True)
+    _say(f"Downloading {', '.join(name for name, _ in sorted(missing))} for {wanted.name} …")
+    pins = [
+        f"{name}=={version} " + " ".join(f"--hash=sha256:{one}" for one in sorted(requirements[name, version]))
+        for name, version in sorted(missing)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        (lock := Path(folder, "layer.lock")).write_text("\n".join(pins) + "\n")
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--no-input", "--disable-pip-version-check", "--no-deps"),
+                *("--retries", "2", "--only-binary=:all:", "--require-hashes", "--dest", str(wheels)),
+                *(option for tag in wanted.platforms for option in ("--platform", tag)),
+                *(("--implementation", "cp", "--python-version", wanted.python) if wanted.platforms else ()),
+                *("--requirement", str(lock)),
+            ],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode == 0:
+        return
+    said = done.stdout + done.stderr
+    (wheels / "pip.log").write_text(said)
+    whole = f"all that pip said: {_readable(wheels / 'pip.log')}"
+    if UNREACHABLE.search(said):
+        raise CannotBuildError(
+            f"pip cannot reach the package index for the wheels of {wanted.name}: check the network (or "
+            f"PIP_INDEX_URL, HTTPS_PROXY) and try again; {whole}"
+        )
+    errors = [line for line in said.splitlines() if line.startswith("ERROR:")] or ["it said nothing"]
+    raise CannotBuildError(f"pip could not download the wheels of {wanted.name}: {errors[-1]} ({whole})")
+
+
+def _compiled(files: Files, prefix: str, compiler: Compiler, scratch: Path) -> Files:
+    """Bytecode for every source. One zip a process: what else was compiled shows in the bytes of what comes after."""
+    sources = sorted(name for name in files if name.endswith(".py"))
+    for name in sources:
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / name).write_bytes(files[name])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [compiler.path, "-P", "-S", "-W", "ignore", "-c", COMPILE, str(scratch), prefix],
+        input="\n".join(sources),
+        env={**environment, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise CannotBuildError(f"{compiler.path} cannot compile {done.stderr.strip().splitlines()[-1]}")
+    compiled = {_cached(name, compiler): (scratch / f"{name}c").read_bytes() for name in sources}
+    shutil.rmtree(scratch)
+    return compiled
+
+
+def _cached(source: str, compiler: Compiler) -> str:
+    path, (major, minor, _) = Path(source), compiler.version.split(".")
+    return (path.parent / "__pycache__" / f"{path.stem}.cpython-{major}{minor}.pyc").as_posix()
+
+
+def _compiler(python: str) -> Compiler | None:
+    """This interpreter if it has the right minor version, else the first on PATH or of pyenv's; None if there is none.
+
+    What is on PATH may only say that it could be an interpreter, as pyenv's shims do: each is asked.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
+    found = [sys.executable, shutil.which(f"python{python}")]
+    found += [str(path) for path in sorted(pyenv.glob(f"{python}*/bin/python{python}"))]
+    code = "import platform, sys; print(sys.implementation.name, platform.python_version())"
+    for path in filter(None, found):
+        with contextlib.suppress(OSError):
+            done = subprocess.run([path, "-I", "-S", "-c", code], check=False, capture_output=True, text=True)
+            name, _, version = done.stdout.strip().partition(" ")
+            if done.returncode == 0 and name == "cpython" and version.rpartition(".")[0] == python:
+                return Compiler(path, version)
+    return None
+
+
+def _own_architecture() -> str:
+    """Lambda's name for this machine where it can load Lambda's wheels, else `local`."""
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return LOCAL
+    return next((name for name, machine in MACHINES.items() if machine == platform.machine()), LOCAL)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One build at a time, also of another target: they share what is downloaded."""
+    with (folder / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _readable(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A zip's figures; `unzipped_bytes` is what counts against Lambda's limit of 250 MB."""
+
+    name: str
+    zipped_bytes: int
+    unzipped_bytes: int
+    limit_kb: int
+    sha256: str
+
+
+def rows(folder: Path) -> list[Row]:
+    """The figures of a build, the layer first."""
+    made = []
+    for name in sorted(_zips(folder), key=lambda name: (name != "layer.zip", name)):
+        path = folder / name
+        with zipfile.ZipFile(path) as archive:
+            unzipped = sum(entry.file_size for entry in archive.infolist())
+        limit = LAYER_LIMIT_KB if name == "layer.zip" else FUNCTION_LIMIT_KB
+        made.append(Row(name, path.stat().st_size, unzipped, limit, _sha256(path.read_bytes())))
+    return made
+
+
+def _print_table(folder: Path, figures: Iterable[Row]) -> None:
+    print(f"{'':27}{'zipped KB':>10}{'limit':>7}{'unzipped KB':>13}  SHA-256")
+    for row in figures:
+        fits = row.zipped_bytes <= row.limit_kb * 1024
+        zipped = f"{row.zipped_bytes / 1024:10.1f}"
+        if sys.stdout.isatty():
+            zipped = f"\033[{32 if fits else 31}m{zipped}\033[0m"
+        rest = f"{row.limit_kb:7}{row.unzipped_bytes / 1024:13.1f}  {row.sha256[:16]}"
+        print(f"{row.name:27}{zipped}{rest}{'' if fits else '  too large'}")
+    print(f"\n{_readable(folder)} is ready.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Builds for one target and prints the sizes."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.aws.build", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--arch", default=ARCHITECTURE, help="arm64, x86_64 or local (%(default)s)")
+    parser.add_argument("--python", default=PYTHON, help="the runtime's minor version, or local (%(default)s)")
+    parser.add_argument("--output", type=Path, default=BUILD, help="folder of the builds (build)")
+    parser.add_argument("--wheels", type=Path, default=BUILD / "wheels", help="folder of wheels (build/wheels)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    given = parser.parse_args(arguments)
+    try:
+        wanted = target(given.arch, given.python)
+        folder = build(wanted, given.output, given.wheels)
+    except CannotBuildError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    compiled_by, figures = _facts(folder)["compiler"], rows(folder)
+    if compiled_by is None:
+        _say(
+            f"No Python {wanted.python} is on this machine (PATH, pyenv), so the zips hold sources only, which Lambda "
+            "compiles at every cold start: install one to ship bytecode."
+        )
+    if given.json:
+        facts = {"architecture": wanted.architecture, "python": wanted.python, "compiled_by": compiled_by}
+        print(json.dumps({**facts, "folder": str(folder), "zips": [vars(row) for row in figures]}, indent=2))
+    else:
+        _print_table(folder, figures)
+    return 0 if all(row.zipped_bytes <= row.limit_kb * 1024 for row in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Runs terraform for one environment: `make plan ENV=dev`, `make apply ENV=dev`, `make destroy ENV=dev`.
+
+Looks first for what would fail later and less plainly, and says what to do about it. Each environment has its state
+and its working files to itself; the bucket of the states, one for an account, is named in terraform/backend.hcl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from scripts.aws import build, terraform_mirror
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TERRAFORM = ROOT / "terraform"
+BACKEND = TERRAFORM / "backend.hcl"
+OLDEST = (1, 11)
+"""The first Terraform that locks a state in S3 itself."""
+
+EMULATED = "local"
+"""The environment that is never on AWS."""
+
+
+class CannotRunError(Exception):
+    """What is missing, and what to do about it."""
+
+
+def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
+    """The terraform command, prepared so far that it can run. Raises CannotRunError and CalledProcessError."""
+    _check_environment(environment)
+    if action == "destroy":
+        _check_nothing_is_protected()
+    check_terraform()
+    _check_backend()
+    _check_build(environment)
+    _check_credentials()
+    subprocess.run([*_terraform(), "init", *_init_options(environment)], check=True)
+    return [*_terraform(), action, f"-var-file=environments/{environment}.tfvars", *more]
+
+
+def function_name(environment: str, key: str) -> str:
+    """The name of a function on AWS, as terraform/ makes it. Raises CannotRunError for an unknown environment."""
+    _check_environment(environment)
+    return f"{value(environment, 'project')}-{value(environment, 'environment')}-{key.replace('_', '-')}"
+
+
+def region(environment: str) -> str:
+    """Where an environment is. Raises CannotRunError for an unknown one."""
+    _check_environment(environment)
+    return value(environment, "region") or ""
+
+
+def data_folder(environment: str) -> Path:
+    """Where terraform keeps its working files: no environment ever sees which state another one's are of."""
+    return TERRAFORM / ".terraform" / environment
+
+
+def _terraform() -> list[str]:
+    return ["terraform", f"-chdir={TERRAFORM}"]
+
+
+def _init_options(environment: str) -> Iterator[str]:
+    yield "-input=false"
+    yield f"-backend-config={BACKEND.name}"
+    yield f"-backend-config=key={environment}.tfstate"
+    yield from terraform_mirror.init_options()
+
+
+def _check_environment(environment: str) -> None:
+    known = sorted(path.stem for path in (TERRAFORM / "environments").glob("*.tfvars") if path.stem != EMULATED)
+    choice = " or ".join(f"ENV={name}" for name in known)
+    if environment == EMULATED:
+        raise CannotRunError(f"ENV={EMULATED} is the emulator's and not for AWS: use {choice}.")
+    if environment not in known:
+        said = f"ENV={environment} is unknown" if environment else "ENV is missing"
+        raise CannotRunError(f"{said}: use {choice}, or write a file of that name in terraform/environments.")
+
+
+def _check_nothing_is_protected() -> None:
+    places = [
+        f"{path.relative_to(ROOT)}, line {number}"
+        for path in sorted([*TERRAFORM.glob("*.tf"), *TERRAFORM.glob("modules/*/*.tf")])
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.match(r"\s*(lifecycle\s*{\s*)?prevent_destroy\s*=\s*true", line)
+    ]
+    if places:
+        raise CannotRunError(
+            "The cache holds the leaderboard and is kept from being destroyed: if its data may go, remove "
+            f"`prevent_destroy = true` ({'; '.join(places)}) and run this again."
+        )
+
+
+def check_terraform() -> None:
+    """Raises CannotRunError unless a Terraform is on PATH that is new enough."""
+    wanted = ".".join(map(str, OLDEST))
+    if shutil.which("terraform") is None:
+        raise CannotRunError(f"terraform is not on PATH: install Terraform {wanted} or newer.")
+    done = subprocess.run(["terraform", "version", "-json"], check=False, capture_output=True, text=True)
+    found = re.search(r'"terraform_version":\s*"((\d+)\.(\d+)[^"]*)"', done.stdout)
+    if done.returncode != 0 or found is None:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise CannotRunError(f"terraform does not tell its version: {said[0] if said else 'it said nothing'}")
+    if (int(found[2]), int(found[3])) < OLDEST:
+        raise CannotRunError(f"terraform {found[1]} is too old: install Terraform {wanted} or newer.")
+
+
+def _check_backend() -> None:
+    if not BACKEND.exists():
+        raise CannotRunError(
+            "terraform/backend.hcl is missing: apply terraform/bootstrap once in the account, then run "
+            "terraform -chdir=terraform/bootstrap output -raw backend_config > terraform/backend.hcl."
+        )
+
+
+def _check_build(environment: str) -> None:
+    architecture, runtime = value(environment, "architecture"), value(environment, "runtime")
+    try:
+        wanted = build.target(architecture or build.ARCHITECTURE, (runtime or build.PYTHON).removeprefix("python"))
+    except build.CannotBuildError as error:
+        raise CannotRunError(f"terraform/environments/{environment}.tfvars cannot be built for: {error}.") from None
+    if not build.is_current(wanted):
+        folder = build.BUILD / wanted.name
+        said = "is not what the sources say any more" if folder.exists() else "is missing"
+        raise CannotRunError(
+            f"{folder.relative_to(ROOT)} {said}: run make build ARCH={wanted.architecture} PYTHON={wanted.python}."
+        )
+
+
+def value(environment: str, variable: str) -> str | None:
+    """What a text variable of the root is in an environment: its own value, or the default."""
+    own = (TERRAFORM / "environments" / f"{environment}.tfvars").read_text()
+    if found := re.search(rf'^{variable}\s*=\s*"([^"]*)"', own, re.MULTILINE):
+        return found[1]
+    declared = "\n".join(path.read_text() for path in TERRAFORM.glob("variables.tf"))
+    block = re.search(rf'^variable "{variable}" {{\n(.*?)^}}', declared, re.MULTILINE | re.DOTALL)
+    default = block and re.search(r'^\s*default\s*=\s*"([^"]*)"', block[1], re.MULTILINE)
+    return default[1] if default else None
+
+
+def _check_credentials() -> None:
+    """Asks the AWS SDK, which looks where terraform does. Nobody asks AWS whether they are good."""
+    import botocore.session  # type: ignore[import-untyped] # noqa: PLC0415 - it takes longer than all the rest
+
+    remedy = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or sign in again: aws sso login)"
+    try:
+        found = botocore.session.Session().get_credentials()
+        usable = found is not None and found.get_frozen_credentials().access_key
+    except Exception as error:
+        raise CannotRunError(f"AWS credentials cannot be had ({' '.join(str(error).split())}): {remedy}.") from None
+    if not usable:
+        raise CannotRunError(f"No AWS credentials were found: {remedy}.")
+
+
+def _become(line: list[str]) -> NoReturn:
+    """Ctrl-C then is terraform's alone, which takes it as a wish to stop in good order."""
+    sys.stdout.flush()
+    os.execvp(line[0], line)  # noqa: S606 - no shell is wanted
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Becomes terraform, or says in one sentence what is missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.aws.infrastructure", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("action", choices=["plan", "apply", "destroy"])
+    parser.add_argument("environment", help="name of a file in terraform/environments")
+    parser.add_argument("more", nargs=argparse.REMAINDER, help="arguments for terraform")
+    given = parser.parse_args(arguments)
+    os.environ["TF_DATA_DIR"] = str(data_folder(given.environment))
+    try:
+        line = command(given.action, given.environment, given.more)
+    except CannotRunError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:  # terraform init has said why
+        return error.returncode
+    except KeyboardInterrupt:
+        return 130
+    _become(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The AWS provider as a process that stays, for checks and tests: Terraform attaches to it instead of starting its own.
+
+Terraform starts a provider for each step of each command, half a gigabyte that it hashes before: two seconds of CPU.
+One command at a time may use a provider, since it has one configuration; several one after another do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from scripts import children
+from scripts.aws import terraform_mirror
+
+VARIABLE = "TF_REATTACH_PROVIDERS"
+START_SECONDS = 60
+
+
+class CannotStartError(Exception):
+    """The provider is not there or does not serve; the message says what it said."""
+
+
+@contextlib.contextmanager
+def serving(initialised: Path, log: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The provider of a folder after `terraform init`, until the end; yields the variable that leads Terraform to it.
+
+    It sees the environment that terraform would hand on. It ends with the thread that has started it: call this from
+    the main one. Raises CannotStartError.
+    """
+    found = sorted(Path(initialised, ".terraform", "providers", terraform_mirror.PROVIDER).glob("*/*/terraform-pro*"))
+    if not found:
+        raise CannotStartError(f"{initialised} has no AWS provider: run terraform init there first")
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            children.mortal([str(found[-1]), "-debug"]),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield {VARIABLE: _address(process, log)}
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Where it serves, as it prints it once it does."""
+    ends = time.monotonic() + START_SECONDS
+    while time.monotonic() < ends and process.poll() is None:
+        if said := re.search(rf"{VARIABLE}='(.*)'", log.read_text(errors="replace")):
+            return said[1]
+        time.sleep(0.02)
+    raise CannotStartError(f"the AWS provider does not serve; it said:\n{log.read_text(errors='replace')}")

@@ -1,0 +1,49 @@
+"""`make bench`: every handler against the bare round trip, or what many players cost (--memory)."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from scripts.bench import handlers, memory
+from scripts.local import embedded_valkey
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark and prints its table."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--players", type=int, help="how many are on the board (100000; 1000000 with --memory)")
+    parser.add_argument("--memory", action="store_true", help="bytes a player, and a rebuild, instead of the handlers")
+    parser.add_argument("--iterations", type=int, default=2000, help="calls of each kind, a row (%(default)s)")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only rows whose name holds this")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    given = parser.parse_args(arguments)
+    players = given.players or (1_000_000 if given.memory else 100_000)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        embedded_valkey.running(Path(folder)) as server,
+        contextlib.nullcontext(False) if given.memory else handlers.own_cores(server.pid) as pinned,
+    ):
+        if given.memory:
+            bytes_, work = memory.measure(server.host, server.port, players)
+        else:
+            rows = list(handlers.rows(server.host, server.port, players, given.iterations, given.only))
+    if given.memory:
+        facts = {"players": players, "bytes": asdict(bytes_), "work": [asdict(one) for one in work]}
+        print(json.dumps(facts, indent=2) if given.json else memory.report(players, bytes_, work))
+    elif given.json:
+        facts = {"players": players, "iterations": given.iterations, "pinned": pinned}
+        print(json.dumps({**facts, "rows": [asdict(row) for row in rows]}, indent=2))
+    else:
+        handlers.print_table(rows, f"{players} players, p50 of {given.iterations}", pinned)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Checks terraform/ without AWS: format, every module and root valid and its tests passing, checkov.
+
+Works on a copy, so that no working files are left in the tree. Where Terraform is missing, this says so by name and
+leaves it at that; with TERRAFORM_REQUIRED set it fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from scripts.aws import build, terraform_mirror, terraform_provider
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHECKOV = ROOT / ".checkov"
+AT_ONCE = 2
+"""Each holds a provider of half a gigabyte."""
+
+Providers = queue.SimpleQueue[Mapping[str, str]]
+"""Those that nobody uses at the moment, each as the variable that leads Terraform to it."""
+
+
+class CheckError(Exception):
+    """What a check said."""
+
+
+def main() -> int:
+    """Runs every check. Returns the exit status."""
+    if shutil.which("terraform") is None:
+        print(
+            "NOT CHECKED: terraform/, because terraform is missing. Install Terraform 1.11 or newer.", file=sys.stderr
+        )
+        return 1 if os.environ.get("TERRAFORM_REQUIRED") else 0
+    with contextlib.ExitStack() as stack:
+        tree = _copy(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        _init(tree, "terraform", *terraform_mirror.init_options())
+        providers: Providers = queue.SimpleQueue()
+        for number in range(AT_ONCE):
+            log = tree.parent / f"provider-{number}.log"
+            serving = terraform_provider.serving(tree, log, terraform_mirror.environment())
+            providers.put(stack.enter_context(serving))
+        threads = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
+        folders = [tree, tree / "bootstrap", *sorted((tree / "modules").iterdir())]
+        checks = [threads.submit(_format), threads.submit(_checkov)]
+        checks += [
+            threads.submit(_module, folder, str(folder.relative_to(tree.parent)), providers) for folder in folders
+        ]
+        failed = 0
+        for check in checks:
+            try:
+                print(check.result(), flush=True)
+            except CheckError as error:
+                failed += 1
+                print(error, file=sys.stderr, flush=True)
+    return 1 if failed else 0
+
+
+def _copy(to: Path) -> Path:
+    """A copy of the tree, of the contract that it reads, and zips in name only, which a plan but hashes."""
+    ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
+    shutil.copytree(ROOT / "terraform", to / "terraform", ignore=ignored)
+    (to / "functions").mkdir()
+    shutil.copy(ROOT / "functions" / "openapi.yaml", to / "functions")
+    folder = to / "build" / f"{build.ARCHITECTURE}-python{build.PYTHON}"
+    (folder / "functions").mkdir(parents=True)
+    (folder / "layer.zip").touch()
+    for handler in (ROOT / "functions").glob("*/handler.py"):
+        (folder / "functions" / f"{handler.parent.name}.zip").touch()
+    return to / "terraform"
+
+
+def _format() -> str:
+    _run("terraform fmt", "terraform", "fmt", "-check", "-recursive", "-diff", str(ROOT / "terraform"))
+    return "terraform fmt: as it should be"
+
+
+def _init(folder: Path, name: str, *options: str, provider: Mapping[str, str] | None = None) -> None:
+    init = ["init", "-backend=false", "-input=false", "-no-color", *options]
+    _run(f"{name}: terraform init", "terraform", f"-chdir={folder}", *init, more=provider)
+
+
+def _module(folder: Path, name: str, providers: Providers) -> str:
+    began = time.monotonic()
+    provider = providers.get()
+    try:
+        _init(folder, name, provider=provider)
+        for command in ("validate", "test"):
+            said = _run(
+                f"{name}: terraform {command}", "terraform", f"-chdir={folder}", command, "-no-color", more=provider
+            )
+            if "Warning:" in said:  # Terraform's status is 0 then
+                raise CheckError(f"{name}: terraform {command} warned, and a warning fails here:\n{said}")
+    finally:
+        providers.put(provider)
+    return f"{name}: valid; {said.strip().splitlines()[-1]} ({time.monotonic() - began:.0f} s)"
+
+
+def _checkov() -> str:
+    command = [str(CHECKOV / "bin" / "checkov"), "--directory", str(ROOT / "terraform"), "--framework", "terraform"]
+    _run("checkov", *command, "--compact", "--quiet", "--skip-download", "--skip-path", ".terraform")
+    return "checkov: clean"
+
+
+def _run(what: str, *command: str, more: Mapping[str, str] | None = None) -> str:
+    """What a command says, with more in its environment. Raises CheckError with all of it if it fails."""
+    done = subprocess.run(
+        command,
+        env={**terraform_mirror.environment(), **(more or {})},
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise CheckError(f"{what} failed:\n{done.stdout}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

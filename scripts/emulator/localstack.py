@@ -1,0 +1,243 @@
+"""LocalStack, an AWS on this machine: in a virtual environment of its own, without Docker, account or licence.
+
+Functions run as processes here (scripts/emulator/lambda_executor), so whoever reaches LocalStack's port runs code on
+this machine: it listens on the loopback interface and on nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+VENV = ROOT / ".localstack"
+LOCK = "localstack.lock"
+PLUGIN = ROOT / "scripts" / "lambda_executor" / "plugin"
+
+PYTHON = "3.11"
+"""What localstack.lock is for. LocalStack is not pinned for others: its own metadata let too much in."""
+
+HOST = "127.0.0.1"
+PORT = 4566
+START_SECONDS = 60
+STOP_SECONDS = 15
+LEAVE_SECONDS = 7
+LOG_TAIL_LINES = 10
+
+
+class CannotStartError(Exception):
+    """What stands in the way, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """One that answers. `process` is None for one that somebody else has started."""
+
+    host: str
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    log: Path | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where AWS is, for AWS_ENDPOINT_URL."""
+        return f"http://{self.host}:{self.port}"
+
+    def is_alive(self) -> bool:
+        """Whether it runs, if it is ours."""
+        return self.process is None or self.process.poll() is None
+
+    def check_alive(self) -> None:
+        """Raises CannotStartError, with the last that it said, unless it is alive."""
+        if self.process and self.log and not self.is_alive():
+            raise CannotStartError(
+                f"LocalStack has ended by itself (status {self.process.returncode}): run the command again. The last "
+                f"that it said, and all of it is in {_readable(self.log)}:\n{_tail(self.log)}"
+            )
+
+
+def interpreter() -> str:
+    """A Python that LocalStack runs on: LOCALSTACK_PYTHON, or one on PATH or of pyenv's. Raises CannotStartError."""
+    if given := os.environ.get("LOCALSTACK_PYTHON"):
+        if _version(given) == PYTHON:
+            return given
+        raise CannotStartError(
+            f"LOCALSTACK_PYTHON={given} is {_version(given) or 'no Python'}, and LocalStack runs on {PYTHON}: "
+            f"name a Python {PYTHON}. Nothing was installed."
+        )
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
+    found = [sys.executable, shutil.which(f"python{PYTHON}")]
+    found += [str(path) for path in sorted(pyenv.glob(f"{PYTHON}*/bin/python{PYTHON}"))]
+    for path in filter(None, found):
+        if _version(path) == PYTHON:
+            return path
+    raise CannotStartError(
+        f"LocalStack runs on Python {PYTHON}, and there is none on PATH or of pyenv's: install Python {PYTHON}, or "
+        f"name it: make emulate LOCALSTACK_PYTHON=/path/to/python{PYTHON}. Nothing was installed."
+    )
+
+
+def is_installed() -> bool:
+    """Whether `install` has been here, for whatever lock file."""
+    return (VENV / "installed").exists()
+
+
+def install() -> Path:
+    """The interpreter that has LocalStack, 500 MB of packages, once they are there. Raises CannotStartError."""
+    done = subprocess.run(
+        [interpreter(), "scripts/dev/bootstrap.py", LOCK, VENV.name],
+        cwd=ROOT,
+        check=False,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        raise CannotStartError(done.stderr.strip() or f"{LOCK} could not be installed: see {VENV.name}/uv.log.")
+    return VENV / "bin" / "python"
+
+
+@contextlib.contextmanager
+def running(python: Path, folder: Path, port: int = PORT) -> Iterator[LocalStack]:
+    """LocalStack, of the interpreter that has it, with nothing in it yet, until the block ends.
+
+    Its files are in folder. Ends with this process, however that ends. Raises CannotStartError.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "tmp").mkdir(parents=True)
+    log = folder / "localstack.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [str(python), "-m", "scripts.emulator.inside"],
+            cwd=folder,
+            env=_environment(folder, port),
+            stdin=subprocess.PIPE,  # which nobody writes to: that it closes tells LocalStack that we are gone
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # or the terminal's Ctrl-C would end it before what runs on it
+        )
+    try:
+        started = LocalStack(HOST, port, process, log)
+        _wait_until_healthy(started)
+        yield started
+    finally:
+        _stop(process)
+
+
+def find(given: str) -> LocalStack:
+    """Somebody else's LocalStack, by host:port, if it answers. Raises CannotStartError."""
+    matched = re.fullmatch(r"(?:http://)?([\w.-]+|\[[\da-fA-F:]+\])(?::(\d{1,5}))?/?", given, re.ASCII)
+    port = int(matched[2] or PORT) if matched else 0
+    if not matched or not 0 < port < 65536:
+        raise CannotStartError(f"LOCALSTACK_HOST is {given!r} and no host:port, e.g. localhost:{PORT}.")
+    found = LocalStack(matched[1], port)
+    if not is_healthy(found.endpoint):
+        raise CannotStartError(
+            f"No LocalStack answers at {found.endpoint}: start it, check LOCALSTACK_HOST, or leave LOCALSTACK_HOST out "
+            "to have one started."
+        )
+    return found
+
+
+def check_port(port: int) -> None:
+    """Raises CannotStartError unless the port is free, or soon is: the LocalStack of a killed run takes its time."""
+    ends = time.monotonic() + LEAVE_SECONDS
+    while not _is_free(port):
+        if time.monotonic() > ends:
+            raise CannotStartError(
+                f"Port {port} is taken: if a LocalStack has it, use that one (make emulate LOCALSTACK_HOST=localhost:"
+                f"{port}); else stop what uses it, or choose another: make emulate PORT={port + 1}"
+            )
+        time.sleep(0.2)
+
+
+def is_healthy(endpoint: str) -> bool:
+    """Whether a LocalStack answers there."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{endpoint}/_localstack/health", timeout=5) as response:
+            return b'"services"' in response.read()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_free(port: int) -> bool:
+    try:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection((HOST, port), 1):
+            return False
+        with socket.create_server((HOST, port)):
+            return True
+    except OSError:
+        return False
+
+
+def _environment(folder: Path, port: int) -> dict[str, str]:
+    """All that LocalStack sees: nothing of ours, least of all credentials."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(PLUGIN)]),
+        "TMPDIR": str(folder / "tmp"),
+        # LocalStack takes a plain 127.0.0.1 for any address and would listen on all of them.
+        "GATEWAY_LISTEN": f"[::ffff:{HOST}]:{port}",
+        "LOCALSTACK_HOST": f"localhost:{port}",
+        "LAMBDA_RUNTIME_EXECUTOR": "process",
+        "OVERRIDE_IN_DOCKER": "0",  # or in somebody's container it would write to /var/lib and /etc
+        "FILESYSTEM_ROOT": str(folder / "files"),
+        "XDG_CACHE_HOME": str(VENV / "cache"),  # where it keeps its list of plugins, half of its start
+        "DNS_ADDRESS": "0",  # no name server
+        # It asks nobody outside: no statistics, no certificate, no list of what costs money.
+        "DISABLE_EVENTS": "1",
+        "SKIP_SSL_CERT_DOWNLOAD": "1",
+        "API_ENDPOINT": f"http://{HOST}:9",
+    }
+
+
+def _wait_until_healthy(started: LocalStack) -> None:
+    ends = time.monotonic() + START_SECONDS
+    while time.monotonic() < ends:
+        started.check_alive()
+        if is_healthy(started.endpoint):
+            return
+        time.sleep(0.1)
+    said = f" It said:\n{_tail(started.log)}" if started.log else ""
+    raise CannotStartError(f"LocalStack does not answer after {START_SECONDS} s.{said}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin:
+        process.stdin.close()
+
+
+def _version(path: str) -> str:
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    with contextlib.suppress(OSError):
+        done = subprocess.run([path, "-I", "-S", "-c", code], check=False, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+    return ""
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+
+
+def _readable(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -1,0 +1,273 @@
+"""Terraform for `make emulate`: the tree as it is, its state in the emulator too, and how far it has come."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts import children
+from scripts.aws import infrastructure, terraform_mirror
+from scripts.emulator.localstack import LocalStack
+
+ENVIRONMENT = "local"
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+"""What LocalStack takes for those of its account 000000000000."""
+
+ATTEMPTS = "4"
+"""Of each call: by default the provider tries for minutes to reach a LocalStack that has ended."""
+
+LONGEST_SECONDS = 600
+END_SECONDS = 30
+LOOK_SECONDS = 0.5
+READ_SECONDS = 0.1
+SHOWN_EVERY = 50
+
+
+class TerraformError(Exception):
+    """What Terraform said."""
+
+
+@dataclass(frozen=True)
+class Terraform:
+    """`tree` with its working files in a folder and everything else in LocalStack."""
+
+    localstack: LocalStack
+    region: str
+    folder: Path
+    variables: Mapping[str, Any]
+    """Beside those of the environment's own file."""
+    tree: Path = infrastructure.TERRAFORM
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """How terraform, or an SDK, is led to LocalStack and to nothing else."""
+        return {
+            **terraform_mirror.environment(),
+            **KEYS,
+            "AWS_REGION": self.region,
+            "AWS_ENDPOINT_URL": self.localstack.endpoint,
+            "AWS_ENDPOINT_URL_S3": self.localstack.endpoint,  # the backend does not look at the other
+            "AWS_MAX_ATTEMPTS": ATTEMPTS,
+            "TF_DATA_DIR": str(self.folder / "terraform"),
+        }
+
+    @property
+    def bucket(self) -> str:
+        """The bucket of the states, as terraform/bootstrap/ makes one in an account."""
+        return f"leaderboard-{ENVIRONMENT}-states"
+
+    def init(self) -> None:
+        """Makes the state's bucket and the working files. Raises TerraformError."""
+        from botocore.exceptions import ClientError  # type: ignore[import-untyped] # noqa: PLC0415 - slow to import
+
+        s3 = client(self.localstack, self.region, "s3")
+        with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+            s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": self.region})
+        if self._unfinished.exists():  # whoever locked the state was killed: the folder is ours now
+            with contextlib.suppress(ClientError):
+                s3.delete_object(Bucket=self.bucket, Key=f"{self._state}.tflock")
+        given = {
+            "bucket": self.bucket,
+            "key": self._state,
+            "region": self.region,
+            "encrypt": "true",
+            "use_lockfile": "true",
+            "use_path_style": "true",
+            "skip_credentials_validation": "true",
+            "skip_metadata_api_check": "true",
+            "skip_requesting_account_id": "true",
+            "skip_region_validation": "true",
+        }
+        options = [f"-backend-config={name}={value}" for name, value in given.items()]
+        try:
+            self.run("init", "-input=false", "-no-color", "-reconfigure", *options, *terraform_mirror.init_options())
+        except TerraformError as error:
+            raise TerraformError(
+                f"{error}\nTerraform needs its registry, or a folder that TF_PLUGIN_DIR names, with the AWS provider."
+            ) from None
+
+    def apply(self) -> int:
+        """Makes LocalStack what terraform/ says, and returns how many resources that changed. Raises TerraformError."""
+        return self._change("apply")
+
+    def destroy(self) -> int:
+        """Takes it all away, and returns how many resources that were. Raises TerraformError."""
+        return self._change("destroy")
+
+    def outputs(self) -> dict[str, Any]:
+        """What terraform/outputs.tf says, secrets among it."""
+        return {name: output["value"] for name, output in json.loads(self.run("output", "-json")).items()}
+
+    def plan(self) -> list[str]:
+        """The addresses that an apply would change. Raises TerraformError."""
+        with self._running("plan", "-json", "-input=false", *self._values()) as lines:
+            events = list(map(json.loads, lines))
+        return [event["change"]["resource"]["addr"] for event in events if event["type"] == "planned_change"]
+
+    def run(self, *command: str) -> str:
+        """What a command prints. Raises TerraformError."""
+        with self._running(*command) as lines:
+            return "".join(lines)
+
+    @property
+    def _state(self) -> str:
+        return f"{ENVIRONMENT}.tfstate"
+
+    @property
+    def _unfinished(self) -> Path:
+        """Is there while a change is made, and after one that was killed."""
+        return self.folder / "unfinished"
+
+    def _values(self) -> list[str]:
+        given = self.folder / "given.tfvars.json"
+        given.write_text(json.dumps(self.variables))
+        return [f"-var-file=environments/{ENVIRONMENT}.tfvars", f"-var-file={given}"]
+
+    def _change(self, action: str) -> int:
+        self._unfinished.touch()
+        progress = _Progress(action)
+        with self._running(action, "-json", "-auto-approve", "-input=false", *self._values()) as lines:
+            try:
+                for line in lines:
+                    progress.see(json.loads(line))
+            finally:
+                progress.end()
+        self._unfinished.unlink()
+        return progress.done
+
+    @contextlib.contextmanager
+    def _running(self, *command: str) -> Iterator[Iterator[str]]:
+        """The lines that a command prints. Raises TerraformError, and CannotStartError if LocalStack has ended.
+
+        They go through a file: were we killed, a pipe would take Terraform with it before it has ended its providers.
+        """
+        output = self.folder / "terraform.out"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                children.mortal(["terraform", f"-chdir={self.tree}", *command]),
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # or the terminal's Ctrl-C would be Terraform's before it is ours
+            )
+        said: list[str] = []
+        try:
+            threading.Thread(target=self._watch, args=[process], daemon=True).start()
+            yield self._noted(_lines(process, output), said, is_secret=command[0] == "output")
+            status = process.wait()
+        finally:
+            _end(process)
+            output.unlink()
+        self.localstack.check_alive()
+        if status:
+            raise TerraformError(f"terraform {command[0]} failed:\n{_errors(said)}")
+
+    def _noted(self, lines: Iterator[str], said: list[str], *, is_secret: bool) -> Iterator[str]:
+        with (self.folder / "terraform.log").open("a") as log:
+            for line in lines:
+                said.append(line)
+                log.write("" if is_secret else line)
+                yield line
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        """Ends a command that can come to nothing: the provider would try again for minutes."""
+        ends = time.monotonic() + LONGEST_SECONDS
+        while process.poll() is None:
+            if time.monotonic() > ends or not self.localstack.is_alive():
+                _kill(process)
+            time.sleep(LOOK_SECONDS)
+
+
+class _Progress:
+    """How many resources are done, on one line of a terminal, or on a line now and then."""
+
+    def __init__(self, action: str):
+        self.done = 0
+        self._action, self._of, self._began = action, 0, time.monotonic()
+        self._is_terminal = sys.stdout.isatty()
+
+    def see(self, event: Mapping[str, Any]) -> None:
+        """One of Terraform's events, as `-json` prints them."""
+        if event["type"] == "planned_change":
+            self._of += 1
+        elif event["type"] == "apply_complete" and event["hook"]["action"] != "read":
+            self.done += 1
+            if self._is_terminal or self.done % SHOWN_EVERY == 0:
+                self._show()
+
+    def end(self) -> None:
+        """The line is over."""
+        if self._is_terminal and self.done:
+            print()
+
+    def _show(self) -> None:
+        seconds = time.monotonic() - self._began
+        text = f"terraform {self._action}: {self.done} of {self._of} resources ({seconds:.0f} s)"
+        print(f"\r{text}" if self._is_terminal else text, end="" if self._is_terminal else "\n", flush=True)
+
+
+def client(localstack: LocalStack, region: str, service: str) -> Any:
+    """A client of boto3's for LocalStack, whatever this shell's own credentials are."""
+    import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - slow to import
+
+    keys = {name.lower(): value for name, value in KEYS.items()}
+    return boto3.client(service, region_name=region, endpoint_url=localstack.endpoint, **keys)
+
+
+def _lines(process: subprocess.Popen[bytes], output: Path) -> Iterator[str]:
+    """What a process writes to a file, a line as soon as it is whole, until it has ended."""
+    begun = ""
+    with output.open(encoding="utf-8") as file:
+        while True:
+            has_ended = process.poll() is not None
+            *whole, begun = (begun + file.read()).split("\n")
+            yield from (f"{line}\n" for line in whole)
+            if has_ended:
+                break
+            time.sleep(READ_SECONDS)
+    if begun:
+        yield begun
+
+
+def _errors(said: list[str]) -> str:
+    """What went wrong, of `-json` or as it was said."""
+    found = []
+    for line in said:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            found.append(line.rstrip())
+            continue
+        if event.get("type") == "diagnostic" and event["diagnostic"]["severity"] == "error":
+            diagnostic = event["diagnostic"]
+            place = f" ({diagnostic['address']})" if diagnostic.get("address") else ""
+            found.append(f"{diagnostic['summary']}{place}: {diagnostic.get('detail', '')}".strip())
+    return "\n".join(found)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Has it stop in good order, if it is still there, and then at all events."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """It and its providers, which would outlive it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,133 @@
+"""The API on this machine, whole: a real Valkey, demo players in it, and the gateway before it."""
+
+import contextlib
+import secrets
+import shlex
+import socket
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+import valkey
+
+from scripts.local import demo, embedded_valkey, gateway, schedule
+from shared import config, credentials, players
+from shared.problems import Unavailable, UserNotFound
+from shared.store import Store
+
+DATA = Path(__file__).resolve().parent.parent.parent / ".data"
+ANSWER_SECONDS = 2
+PLAYER = demo.user_id(42)
+SCORE = 123_456
+
+
+class CannotRunError(Exception):
+    """What stands in the way, and what to do about it, in one line."""
+
+
+def run(environ: MutableMapping[str, str]) -> None:
+    """Serves until a signal. Puts where Valkey is into environ, where the handlers look for it.
+
+    Raises CannotRunError, with nothing left running.
+    """
+    is_embedded = not environ.get("VALKEY_HOST", "").strip()
+    if is_embedded:
+        environ.update(VALKEY_HOST=embedded_valkey.HOST, VALKEY_PORT="", VALKEY_TLS="")
+    try:
+        app = gateway.application(environ)
+        port = gateway.port(environ)
+        seconds = schedule.interval_seconds(environ)
+        config.load(environ)
+        with _listening(port) as sock, _valkey(environ, is_embedded=is_embedded):
+            settings = config.load(environ)
+            store = Store(settings)
+            has_demo = is_embedded or environ.get("DEMO", "").strip() == "1"
+            if has_demo and (created := demo.fill(store, settings.rules)):
+                print(f"Created {created} demo players.")
+            base_url = f"http://{gateway.HOST}:{port}"
+            print(welcome(base_url, environ.get("API_KEY", ""), _demo_player(store), settings.rules))
+            with schedule.running(seconds):
+                gateway.serve(app, sock)
+    except (config.MisconfiguredError, embedded_valkey.FolderInUseError, embedded_valkey.CannotStartError) as error:
+        raise CannotRunError(str(error)) from None
+    except Unavailable as problem:
+        raise CannotRunError("Valkey answers, but not to the leaderboard's commands: see the log above") from problem
+
+
+@contextlib.contextmanager
+def _listening(port: int) -> Iterator[socket.socket]:
+    """The port, ours before anything else is started."""
+    try:
+        sock = gateway.listen(port)
+    except OSError as error:
+        raise CannotRunError(
+            f"Cannot serve on port {port} ({error.strerror}): stop what uses it, or choose another: make run PORT=8081"
+        ) from None
+    with sock:
+        yield sock
+
+
+@contextlib.contextmanager
+def _valkey(environ: MutableMapping[str, str], *, is_embedded: bool) -> Iterator[None]:
+    """A Valkey that answers: the embedded one, which then stands in environ, or the one that environ names."""
+    if not is_embedded:
+        check_answers(config.load(environ))
+        yield
+        return
+    print("Starting Valkey …")
+    with embedded_valkey.running(DATA, durable=True) as server:
+        environ["VALKEY_PORT"] = str(server.port)
+        yield
+
+
+def check_answers(settings: config.Settings) -> None:
+    """Raises CannotRunError unless a Valkey answers where the settings say."""
+    address = f"{settings.valkey_host}:{settings.valkey_port}"
+    try:
+        with valkey.Valkey(
+            host=settings.valkey_host,
+            port=settings.valkey_port,
+            ssl=settings.valkey_tls,
+            ssl_ca_certs=settings.valkey_ca_file,
+            credential_provider=credentials.provider(settings),
+            socket_connect_timeout=ANSWER_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+        ) as client:
+            client.ping()
+    except (valkey.ValkeyError, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise CannotRunError(
+            f"No Valkey answers at {address} ({reason}): start it, check VALKEY_HOST, VALKEY_PORT and VALKEY_TLS, "
+            "or leave VALKEY_HOST unset to run the embedded one"
+        ) from None
+
+
+def welcome(base_url: str, api_keys: str, user_id: str | None, rules: config.Rules) -> str:
+    """What to try next, in three lines that work when pasted: with a player who is there, or with a new one."""
+    key = api_keys.partition(",")[0].strip()
+    curl = f"curl -H {shlex.quote(f'x-api-key: {key}')}" if key else "curl"
+    json = "-H 'content-type: application/json' -d"
+    score = min(max(SCORE, rules.score_min), rules.score_max)
+    if user_id:
+        write = f"""{curl} -X PUT {base_url}/users/{user_id}/score {json} '{{"score": {score}, "operator": "best"}}'"""
+    else:
+        if rules.score_step_max is not None:
+            score = min(score, rules.starting_score + rules.score_step_max)
+        user_id = f"player-{secrets.token_hex(4)}"
+        body = f'{{"userId": "{user_id}", "username": "Ada", "email": "ada@example.com", "score": {score}}}'
+        write = f"{curl} {base_url}/users {json} '{body}'"
+    return "\n".join(
+        [
+            f"\nThe leaderboard is at {base_url} (Ctrl-C ends it). Try:\n",
+            f"  {curl} '{base_url}/leaderboard?limit=5'",
+            f"  {write}",
+            f"  {curl} '{base_url}/users/{user_id}/nearby?range=3'\n",
+        ]
+    )
+
+
+def _demo_player(store: Store) -> str | None:
+    """A player to show, if it is on this board."""
+    try:
+        return str(players.find(store, PLAYER)["userId"])
+    except UserNotFound:
+        return None

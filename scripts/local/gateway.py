@@ -1,0 +1,408 @@
+"""The local API Gateway: serves the contract over HTTP with the very handlers that Lambda runs.
+
+`python -m scripts.local.gateway` serves on PORT (default 8080) with the Valkey that VALKEY_HOST names; `make run` starts
+one.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import hmac
+import math
+import os
+import re
+import socket
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from scripts import signals
+from scripts.local import proxy, routes
+from shared import config, endpoint, problems
+
+HOST = "127.0.0.1"
+LARGEST_BODY_BYTES = 10 * 1024 * 1024
+"""API Gateway's own limit; the functions' is lower."""
+CONCURRENCY = 256
+"""So many requests are answered at a time, each on a thread with its own connection to Valkey, as Lambda would."""
+START_SECONDS = 10
+REQUEST_SECONDS = 10
+"""So long a request's head may take to arrive, and then its body."""
+LONGEST_IDLE_SECONDS = 75
+LONGEST_QUEUE = 2048
+"""So many connections may wait to be accepted."""
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+"""The hosts that are always answered to: a page elsewhere whose name was made to lead here sends its own name."""
+SAFE_IN_PATH = "".join(map(chr, range(0x21, 0x7F)))
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class BadGateway(problems.InternalError):
+    """A handler raised, or returned what API Gateway cannot send."""
+
+    status = 502
+    code = "bad_gateway"
+    title = "Bad gateway"
+
+
+class Misdirected(problems.Problem):
+    """The request was meant for another host."""
+
+    status = 421
+    code = "misdirected_request"
+    title = error = "Misdirected request"
+    detail = "This server answers to 127.0.0.1 and localhost; ALLOWED_HOSTS adds other names."
+
+
+class RequestTimeout(problems.Problem):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+    title = error = "Request timeout"
+    detail = "The body did not arrive in time. Nothing was changed."
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the gateway itself is told; the functions have settings of their own."""
+
+    api_keys: tuple[bytes, ...]
+    """Any of these opens the API; none means that no key is needed."""
+    requests_per_second: float
+    """The rate limit, which is also the largest burst; infinite for none."""
+    hosts: frozenset[str]
+    """The names in a request's Host that are answered to, in lower case; `*` is any."""
+    function_seconds: float
+    """What a function's context gives it, as Lambda's time-out does."""
+
+
+class Protocol(HttpToolsProtocol):
+    """Uvicorn's HTTP, which gives a client no end of time to send its request: here the connection is closed."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The client has connected."""
+        super().connection_made(transport)
+        self._start()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._start()
+
+    def on_message_complete(self) -> None:
+        """A request is there, its body too."""
+        super().on_message_complete()
+        self._stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def _start(self) -> None:
+        self._stop()
+        self._timer = self.loop.call_later(REQUEST_SECONDS, self._end)
+
+    def _stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self) -> None:
+        if self.cycle and not self.cycle.response_complete:
+            self._start()  # the application is about to answer, if only that its time is over
+        else:
+            self.transport.close()
+
+
+class Bucket:
+    """A token bucket: so many requests a second, and as many (at least one) at once."""
+
+    def __init__(self, per_second: float):
+        self._per_second = per_second
+        self._size = max(1.0, per_second)
+        self._tokens = self._size
+        self._at = time.monotonic()
+
+    def take(self) -> float:
+        """0 when the request may pass, else the seconds until the next one may."""
+        if math.isinf(self._per_second):
+            return 0
+        now = time.monotonic()
+        self._tokens = min(self._size, self._tokens + (now - self._at) * self._per_second)
+        self._at = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / self._per_second
+        self._tokens -= 1
+        return 0
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The gateway's settings from a mapping such as `os.environ`. Raises MisconfiguredError for the first bad one."""
+    return Settings(
+        api_keys=tuple(key.strip().encode() for key in environ.get("API_KEY", "").split(",") if key.strip()),
+        requests_per_second=_positive(environ, "RATE_LIMIT", math.inf),
+        hosts=LOOPBACK | {name.strip().lower() for name in environ.get("ALLOWED_HOSTS", "").split(",") if name.strip()},
+        function_seconds=_positive(environ, "FUNCTION_SECONDS", 60),
+    )
+
+
+def application(environ: Mapping[str, str]) -> Application:
+    """The gateway as an ASGI application. environ holds the gateway's own settings; the handlers read `os.environ`.
+
+    Raises MisconfiguredError, and ImportError for an operation that has no handler.
+    """
+    settings = load(environ)
+    table = routes.load()
+    bucket = Bucket(settings.requests_per_second)
+    pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="function")
+
+    async def answer(scope: Scope, receive: Receive, request_id: str) -> endpoint.Response:
+        _check_host(settings.hosts, scope)
+        path = quote(scope["raw_path"], safe=SAFE_IN_PATH)
+        found = routes.find(table, path)
+        if found is None:
+            raise problems.EndpointNotFound
+        resource, parameters = found
+        if scope["method"] == "OPTIONS":
+            return _preflight(resource, request_id)
+        route = resource.routes.get(scope["method"])
+        if route is None:
+            raise problems.EndpointNotFound
+        request = _request(scope, path, request_id)
+        if route.needs_api_key:
+            _check_api_key(settings.api_keys, request.header("x-api-key"))
+        _throttle(bucket)
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                body = await _body(receive, request.header("content-length"))
+        except TimeoutError:
+            raise RequestTimeout from None
+        request = dataclasses.replace(request, body=body)
+        return await asyncio.get_running_loop().run_in_executor(
+            pool, _invoke, request, route, parameters, settings.function_seconds
+        )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send, pool)
+            return
+        request_id = str(uuid.uuid4())
+        try:
+            response = await answer(scope, receive, request_id)
+            reply = proxy.http_reply(response)
+        except ClientGoneError:
+            return
+        except problems.Problem as problem:
+            status, headers, body = proxy.http_reply(endpoint.reply_to_problem(problem, request_id))
+            closing = [("connection", "close")] if isinstance(problem, RequestTimeout) else []
+            reply = status, [*headers, *closing], body
+        except Exception:
+            traceback.print_exc()
+            reply = proxy.http_reply(endpoint.reply_to_problem(BadGateway(), request_id))
+        await _send(send, scope["method"], *reply)
+
+    return app
+
+
+def listen(port: int) -> socket.socket:
+    """A listening socket on the loopback interface. Raises OSError when the port is taken."""
+    # The protocol is named because asyncio sets TCP_NODELAY only then; without it every other reply waits 40 ms.
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((HOST, port))
+        sock.listen(LONGEST_QUEUE)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def server(app: Application) -> uvicorn.Server:
+    """An HTTP server for the application: `run(sockets=[listen(port)])` serves until a signal or `should_exit`."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=Protocol,
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            log_config=None,
+            log_level="critical",  # our own lines are the log
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=LONGEST_IDLE_SECONDS,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+@contextlib.contextmanager
+def running(environ: Mapping[str, str], port: int = 0) -> Iterator[str]:
+    """A gateway in this process, on a thread, until the block ends; yields its base URL. Port 0 takes a free one."""
+    serving = server(application(environ))
+    with listen(port) as sock:
+        address = sock.getsockname()
+        thread = threading.Thread(target=serving.run, kwargs={"sockets": [sock]}, name="gateway")
+        thread.start()
+        try:
+            _wait_until_started(serving, thread)
+            yield f"http://{HOST}:{address[1]}"
+        finally:
+            serving.should_exit = True
+            thread.join()
+
+
+def serve(app: Application, sock: socket.socket) -> None:
+    """Serves on the main thread until SIGINT or SIGTERM, which reaches the caller's own handler once all is closed."""
+    server(app).run(sockets=[sock])
+
+
+def port(environ: Mapping[str, str]) -> int:
+    """The port to serve on. Raises MisconfiguredError."""
+    text = environ.get("PORT", "").strip() or "8080"
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise config.MisconfiguredError(f"PORT is {text!r}: it should be a number from 1 to 65535")
+    return int(text)
+
+
+def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name, "").strip()
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = math.nan
+    if not value > 0:
+        raise config.MisconfiguredError(f"{name} is {text!r}: it should be a number above 0")
+    return value
+
+
+def _request(scope: Scope, path: str, request_id: str) -> proxy.Request:
+    return proxy.Request(
+        request_id=request_id,
+        method=scope["method"],
+        path=path,
+        query=scope["query_string"].decode("utf-8", "replace"),
+        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+        body=b"",
+        client=scope["client"][0] if scope["client"] else HOST,
+    )
+
+
+def _check_host(allowed: frozenset[str], scope: Scope) -> None:
+    given = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
+    names = {re.sub(r":[0-9]*\Z", "", host) for host in given}
+    if "*" not in allowed and not (names and names <= allowed):
+        raise Misdirected
+
+
+def _check_api_key(valid: tuple[bytes, ...], given: str | None) -> None:
+    matches = [hmac.compare_digest((given or "").encode(), key) for key in valid]
+    if valid and not any(matches):
+        raise problems.Forbidden
+
+
+def _throttle(bucket: Bucket) -> None:
+    wait_seconds = bucket.take()
+    if wait_seconds:
+        problem = problems.TooManyRequests()
+        problem.retry_after_seconds = math.ceil(wait_seconds)
+        raise problem
+
+
+async def _body(receive: Receive, announced: str | None) -> bytes:
+    """The body, or BodyTooLarge as soon as it is known to be so."""
+    if announced is not None and int(announced) > LARGEST_BODY_BYTES:
+        raise problems.BodyTooLarge(LARGEST_BODY_BYTES)
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY_BYTES:
+            raise problems.BodyTooLarge(LARGEST_BODY_BYTES)
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+def _invoke(
+    request: proxy.Request, route: routes.Route, parameters: Mapping[str, str], function_seconds: float
+) -> endpoint.Response:
+    return route.handler(proxy.event(request, route, parameters), proxy.context(request, route, function_seconds))
+
+
+def _preflight(resource: routes.Resource, request_id: str) -> endpoint.Response:
+    headers = {
+        **endpoint.COMMON_HEADERS,
+        "X-Request-Id": request_id,
+        "Access-Control-Allow-Methods": ", ".join([*resource.routes, "OPTIONS"]),
+        "Access-Control-Allow-Headers": "Content-Type, Idempotency-Key, X-Amzn-Trace-Id, X-Api-Key",
+        "Access-Control-Max-Age": "600",
+    }
+    return {"statusCode": 204, "headers": headers, "body": ""}
+
+
+async def _send(send: Send, method: str, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    if status != 204 and method != "HEAD":  # to HEAD it would be the length of what GET gets
+        headers = [*headers, ("content-length", str(len(body)))]
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(receive: Receive, send: Send, pool: ThreadPoolExecutor) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            pool.shutdown(wait=False, cancel_futures=True)
+            return
+
+
+def _wait_until_started(serving: uvicorn.Server, thread: threading.Thread) -> None:
+    ends = time.monotonic() + START_SECONDS
+    while not serving.started:
+        if not thread.is_alive() or time.monotonic() > ends:
+            raise RuntimeError("the gateway did not start")
+        time.sleep(0.005)
+
+
+def main() -> int:
+    """Serves with the Valkey that the environment names, until it is told to stop."""
+    signals.interrupt_once()
+    try:
+        config.load(os.environ)
+        with listen(port(os.environ)) as sock:
+            serve(application(os.environ), sock)
+    except (config.MisconfiguredError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    signals.leave(main())

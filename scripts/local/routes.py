@@ -1,0 +1,72 @@
+"""The contract's operations as a table of routes: which request is whose, and which handler answers it."""
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from shared.endpoint import Handler
+
+CONTRACT = Path(__file__).resolve().parent.parent.parent / "functions" / "openapi.yaml"
+METHODS = ("get", "head", "put", "post", "delete", "patch")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation of the contract. `path` is its template, `function` the folder that holds its handler."""
+
+    method: str
+    path: str
+    operation_id: str
+    function: str
+    needs_api_key: bool
+    handler: Handler
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One path of the contract with its routes by method."""
+
+    path: str
+    pattern: re.Pattern[str]
+    routes: Mapping[str, Route]
+
+
+def load() -> list[Resource]:
+    """The contract's paths, with their handlers imported; literal paths come before those with parameters.
+
+    Raises ImportError or AttributeError, naming what is missing, for an operation without a handler.
+    """
+    contract = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
+    resources = []
+    for path, item in contract["paths"].items():
+        routes = {}
+        for method in METHODS:
+            if method in item:
+                operation = item[method]
+                security = operation.get("security", contract.get("security", []))
+                routes[method.upper()] = _route(method.upper(), path, operation["operationId"], bool(security))
+        resources.append(Resource(path, _pattern(path), routes))
+    return sorted(resources, key=lambda resource: resource.path.count("{"))
+
+
+def find(resources: list[Resource], path: str) -> tuple[Resource, dict[str, str]] | None:
+    """The resource that a request's path is, and the path's parameters as they were sent, percent-encoded."""
+    for resource in resources:
+        if match := resource.pattern.fullmatch(path):
+            return resource, match.groupdict()
+    return None
+
+
+def _route(method: str, path: str, operation_id: str, needs_api_key: bool) -> Route:
+    function = operation_id.partition(".")[0]
+    handler: Handler = importlib.import_module(f"functions.{function}.handler").handler
+    return Route(method, path, operation_id, function, needs_api_key, handler)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", path)
+    return re.compile("".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts)))

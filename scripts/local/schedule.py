@@ -1,0 +1,125 @@
+"""The schedule on this machine: what EventBridge does on AWS, it calls the reconcile function every so often."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import io
+import math
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TextIO
+
+from functions.reconcile import handler
+from scripts.local import proxy
+from shared import config, logs
+from shared.store import store
+
+FUNCTION = f"leaderboard-{proxy.STAGE}-reconcile"
+FUNCTION_SECONDS = 60
+INTERVAL_SECONDS = 30
+END_SECONDS = 0.2
+TELLING = ("found", "mended", "unreadable")
+"""A run that reports none of these has done nothing that is worth a line here."""
+
+
+class _Holding(io.TextIOBase):
+    """Standard output that holds back what one thread writes; `take` hands it out and starts anew."""
+
+    def __init__(self, real: TextIO, thread: threading.Thread):
+        self._real, self._thread = real, thread
+        self._held: list[str] = []
+
+    def write(self, text: str) -> int:
+        """Passes on what the other threads write."""
+        if threading.current_thread() is not self._thread:
+            return self._real.write(text)
+        self._held.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As for any file."""
+        self._real.flush()
+
+    def isatty(self) -> bool:
+        """As the real one."""
+        return self._real.isatty()
+
+    def take(self) -> str:
+        """What was held back."""
+        text = "".join(self._held)
+        self._held.clear()
+        return text
+
+
+def interval_seconds(environ: Mapping[str, str]) -> float:
+    """How long the schedule waits between two runs. Raises MisconfiguredError."""
+    text = environ.get("RECONCILE_SECONDS", "").strip()
+    try:
+        value = float(text) if text else INTERVAL_SECONDS
+    except ValueError:
+        value = math.nan
+    if not 0.05 <= value <= 86_400:
+        raise config.MisconfiguredError(f"RECONCILE_SECONDS is {text!r}: it should be a number from 0.05 to 86400")
+    return value
+
+
+def invoke(event: dict[str, Any], seconds: float = FUNCTION_SECONDS) -> dict[str, Any]:
+    """What the reconcile function returns for an event, called as Lambda calls it with so many seconds to run."""
+    return handler.handler(event, proxy.Context(str(uuid.uuid4()), FUNCTION, time.monotonic() + seconds))
+
+
+@contextlib.contextmanager
+def running(seconds: float) -> Iterator[None]:
+    """Calls the function now and every so many seconds, on a thread of its own, until the block ends.
+
+    Prints a run's log if it found, mended or failed to read something, or failed. The end does not wait for a run: what
+    that leaves undone is for the next.
+    """
+    stopping = threading.Event()
+    real = sys.stdout
+    thread = threading.Thread(target=lambda: _run(stopping, seconds, held.take, real), name="schedule", daemon=True)
+    held = _Holding(real, thread)
+    sys.stdout = held
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(END_SECONDS)
+        if not thread.is_alive():  # else its last words are nobody's business
+            sys.stdout = real
+
+
+def _run(stopping: threading.Event, seconds: float, take: Callable[[], str], output: TextIO) -> None:
+    while not stopping.is_set():
+        matters = True
+        try:
+            report = invoke(_event())
+            matters = any(report[name] for name in TELLING)
+        except Exception as error:
+            logs.write("ERROR", "reconcile failed", cause=type(error).__name__)
+        text = take()
+        if matters and not stopping.is_set():
+            output.write(text)
+            output.flush()
+        stopping.wait(seconds)
+    store().close()
+
+
+def _event() -> dict[str, Any]:
+    """What EventBridge sends for a rule with a rate."""
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": proxy.ACCOUNT_ID,
+        "time": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "region": proxy.REGION,
+        "resources": [f"arn:aws:events:{proxy.REGION}:{proxy.ACCOUNT_ID}:rule/{FUNCTION}"],
+        "detail": {},
+    }

@@ -1,0 +1,407 @@
+"""Valkey away, slow or unable: every route answers 503 in time, nobody gets another's reply, and it heals by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import valkey
+
+from scripts.local import embedded_valkey
+from tests.conftest import Api, Context
+from tests.support import contract, processes
+from tests.support.wires import Invoker, Proxy, free_port, in_time, invoker, proxy_to, silent, unaccepting
+
+ANSWER_SECONDS = 3
+
+REQUESTS: dict[str, tuple[str, str, Any]] = {
+    "create_user": ("POST", "/users", {"username": "Eve", "email": "eve@example.com"}),
+    "get_user": ("GET", "/users/ada", None),
+    "update_score": ("PUT", "/users/ada/score", {"score": 5}),
+    "leaderboard": ("GET", "/leaderboard", None),
+    "rank": ("GET", "/users/ada/rank", None),
+    "nearby": ("GET", "/users/ada/nearby", None),
+    "sessions.create": ("POST", "/sessions", {"userId": "ada"}),
+    "sessions.get": ("GET", "/sessions/some", None),
+    "sessions.delete": ("DELETE", "/sessions/some", None),
+    "stats": ("GET", "/stats", None),
+    "health": ("GET", "/health", None),
+    "health.head": ("HEAD", "/health", None),
+}
+"""One good request for every operation."""
+
+WRITES = {"create_user", "update_score", "sessions.create", "sessions.delete"}
+
+
+def test_every_operation_of_the_contract_is_tried_here() -> None:
+    assert list(REQUESTS) == list(contract.operations())
+
+
+def assert_unavailable(operation: str, response: httpx.Response, seconds: float) -> None:
+    """503, in time, with what a client needs to come back."""
+    assert response.status_code == 503, f"{operation}: {response.text}"
+    assert int(response.headers["retry-after"]) > 0
+    assert seconds < ANSWER_SECONDS, operation
+    if operation == "health":
+        body = response.json()
+        assert (body["status"], body["valkey"]["connected"]) == ("unhealthy", False)
+    elif operation == "health.head":
+        assert response.content == b""
+    else:
+        assert response.json()["code"] == "unavailable"
+
+
+def timed(api: Api, operation: str) -> tuple[str, httpx.Response, float]:
+    """An operation's reply and how long it took."""
+    method, path, body = REQUESTS[operation]
+    began = time.monotonic()
+    response = api.request(method, path, json=body)
+    return operation, response, time.monotonic() - began
+
+
+def ask_all(base_url: str) -> list[tuple[str, httpx.Response, float]]:
+    """Every operation's reply, asked at the same time."""
+    api = Api(base_url)
+    try:
+        with ThreadPoolExecutor(len(REQUESTS)) as threads:
+            return list(threads.map(lambda operation: timed(api, operation), REQUESTS))
+    finally:
+        api.close()
+
+
+@contextlib.contextmanager
+def closed() -> Iterator[int]:
+    """A port that nobody listens on."""
+    yield free_port()
+
+
+@pytest.mark.parametrize("away", [closed, silent, unaccepting])
+def test_every_route_answers_503_in_time_when_valkey_is_away(
+    away: Callable[[], contextlib.AbstractContextManager[int]], tmp_path: Path
+) -> None:
+    with away() as port, processes.gateway(tmp_path, port) as base_url:
+        for _ in range(2):
+            for operation, response, seconds in ask_all(base_url):
+                assert_unavailable(operation, response, seconds)
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded_valkey.Server]:
+    """A server to be mistreated."""
+    with embedded_valkey.running(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_raw(own_server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
+    """A client of the mistreated server, which begins empty."""
+    with valkey.Valkey(host=own_server.host, port=own_server.port, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@contextlib.contextmanager
+def stopped(server: embedded_valkey.Server) -> Iterator[None]:
+    """A server that hangs: connections stay open, and new ones are accepted by the system in its name."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+def test_a_valkey_that_hangs_is_503_and_is_used_again_at_once_when_it_goes_on(
+    own_server: embedded_valkey.Server, own_raw: valkey.Valkey, tmp_path: Path
+) -> None:
+    with processes.gateway(tmp_path, own_server.port) as base_url:
+        api = Api(base_url)
+        api.create(userId="ada", score=1)
+        session = api.post("/sessions", json={"userId": "ada"}).json()["session"]
+        for _ in range(2):
+            ask_all(base_url)  # connections of many workers, some of which stay idle
+            with stopped(own_server):
+                for operation, response, seconds in ask_all(base_url):
+                    assert_unavailable(operation, response, seconds)
+            assert api.put("/users/ada/score", json={"score": 7}).status_code == 200
+            for operation, response, _ in ask_all(base_url):
+                assert response.status_code < 500, f"{operation}: {response.text}"
+        assert api.get(f"/sessions/{session['sessionId']}").json() == {"session": session}
+        api.close()
+
+
+def test_a_valkey_that_was_killed_is_used_again_by_the_next_request_when_it_is_back(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(contextlib.ExitStack())
+        server = first.enter_context(embedded_valkey.running(tmp_path / "valkey", durable=True))
+        proxy = stack.enter_context(proxy_to(server.port))
+        api = Api(stack.enter_context(processes.gateway(tmp_path, proxy.port)))
+        stack.callback(api.close)
+        api.create(userId="ada", score=1)
+        ask_all(api.base_url)
+        os.kill(server.pid, signal.SIGKILL)
+        first.close()
+        for operation, response, seconds in ask_all(api.base_url):
+            assert_unavailable(operation, response, seconds)
+        again = stack.enter_context(embedded_valkey.running(tmp_path / "valkey", durable=True))
+        proxy.target = again.port
+        assert api.get("/health").status_code == 200
+        written = api.put("/users/ada/score", json={"score": 7})
+        assert written.status_code == 200, "a write at the first try"
+        assert written.json()["user"]["score"] == 7
+        for operation, response, _ in ask_all(api.base_url):
+            assert response.status_code < 500, f"{operation}: {response.text}"
+
+
+@pytest.fixture
+def proxy(own_server: embedded_valkey.Server, own_raw: valkey.Valkey) -> Iterator[Proxy]:
+    """What cuts and delays."""
+    with proxy_to(own_server.port) as between:
+        yield between
+
+
+@pytest.fixture
+def call(proxy: Proxy) -> Iterator[Invoker]:
+    """Handlers behind the proxy that wait little, with two players."""
+    with invoker(proxy.port, command_seconds=0.3) as handlers:
+        for user_id, score in (("ada", 1), ("bob", 2)):
+            body = {"userId": user_id, "username": user_id, "email": f"{user_id}@example.com", "score": score}
+            assert handlers("create_user", "POST", "/users", json_body=body).status == 201
+        yield handlers
+
+
+@pytest.mark.parametrize("operation", REQUESTS)
+def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(
+    operation: str, call: Invoker, proxy: Proxy, own_raw: valkey.Valkey
+) -> None:
+    method, path, body = REQUESTS[operation]
+    before = proxy.connections
+    own_raw.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    time.sleep(0.05)
+    answer = call(operation.partition(".")[0], method, path, json_body=body)
+    assert answer.status < 500, answer.body
+    assert proxy.connections == before + 1
+
+
+def test_after_a_time_out_nobody_gets_the_reply_that_comes_late(call: Invoker, proxy: Proxy) -> None:
+    started = [
+        call("sessions", "POST", "/sessions", json_body={"userId": user_id}).json()["session"]
+        for user_id in ("ada", "bob")
+    ]
+    proxy.delay_seconds = 0.5
+    assert call("get_user", "GET", "/users/ada").status == 503
+    proxy.delay_seconds = 0
+    for _ in range(2):
+        for user_id, session in zip(("bob", "ada"), reversed(started), strict=True):
+            assert call("get_user", "GET", f"/users/{user_id}").json()["user"]["username"] == user_id
+            session_id = session["sessionId"]
+            assert call("sessions", "GET", f"/sessions/{session_id}").json() == {"session": session}
+        time.sleep(0.3)
+
+
+def test_after_a_write_timed_out_the_next_reply_is_its_own(call: Invoker, proxy: Proxy) -> None:
+    proxy.delay_seconds = 0.5
+    assert call("update_score", "PUT", "/users/ada/score", json_body={"score": 111}).status == 503
+    proxy.delay_seconds = 0
+    answer = call("update_score", "PUT", "/users/bob/score", json_body={"score": 222})
+    assert (answer.json()["user"]["userId"], answer.json()["user"]["score"]) == ("bob", 222)
+    assert call("get_user", "GET", "/users/bob").json()["user"]["score"] == 222
+
+
+def test_a_read_whose_reply_was_lost_is_asked_once_more(call: Invoker, proxy: Proxy) -> None:
+    trips = proxy.trips
+    proxy.cuts = 1
+    assert call("rank", "GET", "/users/ada/rank").json()["rank"]["score"] == 1
+    assert proxy.trips == trips + 2
+    proxy.cuts = 2
+    assert call("rank", "GET", "/users/ada/rank").status == 503
+    assert proxy.trips == trips + 4
+    assert call("rank", "GET", "/users/ada/rank").status == 200
+
+
+def test_a_write_whose_reply_was_lost_is_sent_again_and_counts_once(call: Invoker, proxy: Proxy) -> None:
+    for operation, usual in (("update_score", 2), ("sessions.create", 1), ("create_user", 2)):
+        method, path, body = REQUESTS[operation]
+        trips = proxy.trips
+        proxy.cuts = 1
+        assert call(operation.partition(".")[0], method, path, json_body=body).status < 300
+        assert proxy.trips == trips + usual + 1, operation
+    assert call("get_user", "GET", "/users/ada").json()["user"]["gamesPlayed"] == 1
+
+
+def test_an_ending_whose_reply_was_lost_is_not_sent_again(call: Invoker, proxy: Proxy) -> None:
+    method, path, _ = REQUESTS["sessions.delete"]
+    proxy.cuts = 1
+    assert call("sessions", method, path).status == 503
+
+
+@pytest.mark.parametrize("operation", REQUESTS)
+@pytest.mark.parametrize(("left", "most"), [(0.6, 0.6), (0.2, 0.2), (0.0, 0.2)])
+def test_work_stops_before_lambda_would_end_the_function(operation: str, left: float, most: float) -> None:
+    method, path, body = REQUESTS[operation]
+    with silent() as port, invoker(port) as call:
+        function = operation.partition(".")[0]
+        call.run(lambda: __import__(f"functions.{function}.handler"))
+        answer = in_time(most, lambda: call(function, method, path, json_body=body, context=Context(left)))
+        assert answer.status == 503
+
+
+def test_work_stops_at_our_own_deadline_however_much_time_lambda_leaves() -> None:
+    with silent() as port, invoker(port, deadline_seconds=0.3) as call:
+        assert in_time(1, lambda: call("rank", "GET", "/users/ada/rank", context=Context(900))).status == 503
+
+
+def test_a_reply_that_comes_in_drops_does_not_outlast_the_deadline() -> None:
+    with dripping() as port, invoker(port) as call:
+        began = time.monotonic()
+        assert call("rank", "GET", "/users/ada/rank").status == 503
+        assert time.monotonic() - began < ANSWER_SECONDS
+
+
+@contextlib.contextmanager
+def dripping() -> Iterator[int]:
+    """A server whose reply takes its time: a byte every so often, for twice as long as an answer may take."""
+    ended = threading.Event()
+    ends = time.monotonic() + 2 * ANSWER_SECONDS
+
+    def drip(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            client.recv(1 << 16)
+            client.sendall(b"$1000000\r\n")
+            while not ended.wait(0.2) and time.monotonic() < ends:
+                client.sendall(b"x")
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threads.append(threading.Thread(target=drip, args=(listener.accept()[0],)))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads = [threading.Thread(target=accept)]
+        threads[0].start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+def refused_operations(call: Invoker) -> set[str]:
+    """The operations that are 503 now; none may be worse, and each of those says when to come back."""
+    refused = set()
+    for operation, (method, path, body) in REQUESTS.items():
+        answer = call(operation.partition(".")[0], method, path, json_body=body)
+        assert answer.status < 500 or answer.status == 503, f"{operation}: {answer.body!r}"
+        if answer.status == 503:
+            assert int(answer.headers["Retry-After"]) > 0
+            refused.add(operation)
+    return refused
+
+
+def test_a_full_valkey_refuses_writes_with_503_and_still_serves_reads(call: Invoker, own_raw: valkey.Valkey) -> None:
+    own_raw.config_set("maxmemory", 1)
+    try:
+        assert refused_operations(call) == {"create_user", "update_score", "sessions.create"}
+        assert call("rank", "GET", "/users/ada/rank").json()["rank"]["score"] == 1
+    finally:
+        own_raw.config_set("maxmemory", 0)
+    assert refused_operations(call) == set()
+
+
+def test_a_cluster_that_is_down_is_503_and_is_used_again_when_it_is_up(call: Invoker, own_raw: valkey.Valkey) -> None:
+    own_raw.config_set("cluster-node-timeout", 500)  # from which the server derives how long it hesitates afterwards
+    own_raw.execute_command("CLUSTER", "DELSLOTSRANGE", 0, 16383)
+    try:
+        wait_until(lambda: own_raw.execute_command("CLUSTER INFO")["cluster_state"] == "fail")
+        assert refused_operations(call) == set(REQUESTS) - {"health", "health.head"}
+    finally:
+        own_raw.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: own_raw.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+    assert refused_operations(call) == set()
+
+
+def test_a_valkey_busy_with_a_script_is_503(call: Invoker, own_raw: valkey.Valkey, own_server: Any) -> None:
+    own_raw.config_set("busy-reply-threshold", 50)
+    with valkey.Valkey(host=own_server.host, port=own_server.port) as other:
+        endless = threading.Thread(target=run_endless_script, args=(other,))
+        endless.start()
+        try:
+            time.sleep(0.3)
+            assert refused_operations(call) == set(REQUESTS)
+        finally:
+            own_raw.script_kill()
+            endless.join()
+    assert refused_operations(call) == set()
+
+
+def run_endless_script(client: valkey.Valkey) -> None:
+    """Until somebody kills it."""
+    with contextlib.suppress(valkey.ResponseError):
+        client.eval("while true do end", 0)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """A few seconds at most."""
+    ends = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def plain_server(folder: Path, **options: object) -> Iterator[int]:
+    """The same server without a cluster, for what a cluster's node cannot be; its port."""
+    port = free_port()
+    given = {"port": port, "bind": "127.0.0.1", "dir": folder, "save": "", **options}
+    flags = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    binary = embedded_valkey._binary()
+    with subprocess.Popen([binary, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: is_listening(port))
+            yield port
+        finally:
+            process.kill()
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody accepts there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_replica_is_503_for_writes(tmp_path: Path) -> None:
+    with plain_server(tmp_path, replicaof=f"127.0.0.1 {free_port()}") as port, invoker(port) as call:
+        assert {"create_user", "sessions.create", "sessions.delete"} <= refused_operations(call) <= WRITES
+
+
+def test_a_replica_without_its_primary_is_503(tmp_path: Path) -> None:
+    options = {"replicaof": f"127.0.0.1 {free_port()}", "replica_serve_stale_data": "no"}
+    with plain_server(tmp_path, **options) as port, invoker(port) as call:
+        assert refused_operations(call) >= set(REQUESTS) - {"health"}
+
+
+def test_a_valkey_that_loads_its_data_is_503_and_is_used_when_it_is_done(tmp_path: Path) -> None:
+    with plain_server(tmp_path) as port, valkey.Valkey(port=port) as client:
+        client.mset({f"key{number}": "x" * 100 for number in range(3000)})
+        client.save()
+    loading = plain_server(tmp_path, key_load_delay=1000, loading_process_events_interval_bytes=1024)
+    with loading as port, invoker(port) as call:
+        assert refused_operations(call) == set(REQUESTS)
+        wait_until(lambda: call("health", "GET", "/health").status == 200)
+        assert refused_operations(call) == set()

@@ -1,0 +1,220 @@
+"""What a request costs on the wire: one round trip a read, two a write, counted by a proxy in between."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import valkey
+
+from scripts.local import embedded_valkey
+from tests.conftest import fresh_id
+from tests.support import contract
+from tests.support.wires import Invoker, Proxy, invoker, proxy_to
+
+SCRIPTED_READS = ("leaderboard", "nearby")
+
+READS: dict[str, tuple[Any, ...]] = {
+    "get_user": ("get_user", "GET", "/users/ada"),
+    "leaderboard": ("leaderboard", "GET", "/leaderboard?limit=100"),
+    "rank": ("rank", "GET", "/users/ada/rank"),
+    "nearby": ("nearby", "GET", "/users/ada/nearby?range=50"),
+    "sessions.get": ("sessions", "GET", "/sessions/{session}"),
+    "stats": ("stats", "GET", "/stats"),
+    "health": ("health", "GET", "/health"),
+}
+"""Every operation that changes nothing, as function, method and path."""
+
+LISTS = ("leaderboard", "nearby", "rank", "stats")
+
+
+def create(call: Invoker, user_id: str, score: int = 0) -> None:
+    """A player, made by the handler."""
+    body = {"userId": user_id, "username": "Ada", "email": "ada@example.com", "score": score}
+    assert call("create_user", "POST", "/users", json_body=body).status == 201
+
+
+@pytest.fixture
+def proxy(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Proxy]:
+    """What counts."""
+    with proxy_to(server.port) as between:
+        yield between
+
+
+@pytest.fixture
+def call(proxy: Proxy) -> Iterator[Invoker]:
+    """Handlers behind the proxy, connected, their scripts known, with a hundred players on the board."""
+    with invoker(proxy.port) as handlers:
+        for number in range(100):
+            create(handlers, f"player-{number}", number // 2)
+        create(handlers, "ada", 25)
+        handlers("update_score", "PUT", "/users/ada/score", json_body={"score": 26})
+        for read in SCRIPTED_READS:
+            handlers(*READS[read])
+        yield handlers
+
+
+@pytest.fixture
+def trips(proxy: Proxy, call: Invoker) -> Callable[..., int]:
+    """How many round trips a call makes; its status is checked."""
+
+    def count(status: int, *given: Any, **more: Any) -> int:
+        before = proxy.trips
+        answer = call(*given, **more)
+        assert answer.status == status, answer.body
+        return proxy.trips - before
+
+    return count
+
+
+@pytest.fixture
+def session(call: Invoker) -> str:
+    """A session's id."""
+    answer = call("sessions", "POST", "/sessions", json_body={"userId": "ada"})
+    session_id: str = answer.json()["session"]["sessionId"]
+    return session_id
+
+
+def reading(operation: str, session: str) -> tuple[Any, ...]:
+    """An operation's call, its session filled in."""
+    function, method, path = READS[operation]
+    return function, method, path.format(session=session)
+
+
+def test_every_get_of_the_contract_is_counted_here() -> None:
+    assert set(READS) == {operation.id for operation in contract.operations().values() if operation.method == "GET"}
+
+
+@pytest.mark.parametrize("operation", READS)
+def test_a_read_is_one_round_trip(operation: str, trips: Callable[..., int], session: str) -> None:
+    assert trips(200, *reading(operation, session)) == 1
+
+
+@pytest.mark.parametrize("path", ["/users/nobody", "/users/nobody/rank", "/users/nobody/nearby", "/sessions/none"])
+def test_looking_for_what_is_not_there_is_one_round_trip(path: str, trips: Callable[..., int]) -> None:
+    operation, _ = contract.find("GET", path)
+    assert operation
+    assert trips(404, operation.function, "GET", path) == 1
+
+
+def test_a_creation_is_two_round_trips(trips: Callable[..., int]) -> None:
+    body = {"username": "Ada", "email": "ada@example.com", "score": 7}
+    assert trips(201, "create_user", "POST", "/users", json_body=body) == 2
+    assert trips(201, "create_user", "POST", "/users", json_body={**body, "userId": fresh_id()}) == 2
+
+
+def test_a_submission_is_two_round_trips(trips: Callable[..., int]) -> None:
+    assert trips(200, "update_score", "PUT", "/users/ada/score", json_body={"score": 30}) == 2
+
+
+def test_a_refused_write_takes_two_round_trips_the_second_to_clear_its_intent(trips: Callable[..., int]) -> None:
+    taken = {"userId": "ada", "username": "Ada", "email": "ada@example.com"}
+    assert trips(409, "create_user", "POST", "/users", json_body=taken) == 2
+    assert trips(404, "update_score", "PUT", "/users/nobody/score", json_body={"score": 30}) == 2
+
+
+def test_a_key_costs_a_round_trip_only_where_a_session_is_opened(trips: Callable[..., int]) -> None:
+    def key() -> dict[str, str]:
+        return {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
+
+    new = json.dumps({"username": "Ada", "email": "ada@example.com"})
+    assert trips(200, "update_score", "PUT", "/users/ada/score", body='{"score": 30}', headers=key()) == 2
+    assert trips(201, "create_user", "POST", "/users", body=new, headers=key()) == 2
+    trips(201, "sessions", "POST", "/sessions", body='{"userId": "ada"}', headers=key())
+    assert trips(201, "sessions", "POST", "/sessions", body='{"userId": "ada"}', headers=key()) == 2
+
+
+def test_a_session_is_created_and_ended_in_one_round_trip_each(trips: Callable[..., int], session: str) -> None:
+    assert trips(201, "sessions", "POST", "/sessions", json_body={"userId": "ada", "sessionData": {"a": 1}}) == 1
+    assert trips(204, "sessions", "DELETE", f"/sessions/{session}") == 1
+
+
+def test_bad_arguments_are_refused_without_a_round_trip(trips: Callable[..., int]) -> None:
+    assert trips(400, "leaderboard", "GET", "/leaderboard?limit=0") == 0
+    assert trips(400, "update_score", "PUT", "/users/ada/score", json_body={"score": "30"}) == 0
+
+
+@pytest.mark.parametrize("operation", SCRIPTED_READS)
+def test_a_read_whose_script_the_server_forgot_costs_one_trip_more(
+    operation: str, trips: Callable[..., int], session: str, raw: valkey.Valkey
+) -> None:
+    raw.script_flush()
+    assert trips(200, *reading(operation, session)) == 2
+    assert trips(200, *reading(operation, session)) == 1, "the server knows it again"
+
+
+def test_a_write_whose_scripts_the_server_forgot_costs_one_trip_more_for_each(
+    trips: Callable[..., int], raw: valkey.Valkey
+) -> None:
+    score = ("update_score", "PUT", "/users/ada/score")
+    raw.script_flush()
+    assert trips(200, *score, json_body={"score": 31}) == 4
+    assert trips(200, *score, json_body={"score": 32}) == 2, "the server knows them again"
+    raw.script_flush()
+    assert trips(201, "create_user", "POST", "/users", json_body={"username": "A", "email": "a@example.com"}) == 4
+
+
+def test_requests_of_one_thread_share_one_connection(proxy: Proxy, trips: Callable[..., int], session: str) -> None:
+    for operation in READS:
+        trips(200, *reading(operation, session))
+    assert proxy.connections == 1
+
+
+def test_a_new_connection_costs_no_round_trip(proxy: Proxy, raw: valkey.Valkey) -> None:
+    with invoker(proxy.port) as call:
+        assert call("health", "GET", "/health").status == 200
+        assert proxy.trips == 1
+
+
+@pytest.mark.parametrize("operation", LISTS)
+def test_what_everybody_sees_never_reads_a_profile(
+    operation: str, call: Invoker, session: str, server: embedded_valkey.Server
+) -> None:
+    with Watch(server) as watch:
+        assert call(*reading(operation, session)).status == 200
+        commands = watch.commands()
+    assert any("leaderboard:global" in command for command in commands), commands
+    assert not [command for command in commands if '"user:' in command]
+
+
+def test_the_watch_sees_profiles_where_they_are_read(call: Invoker, server: embedded_valkey.Server) -> None:
+    with Watch(server) as watch:
+        call(*READS["get_user"])
+        assert [command for command in watch.commands() if '"user:ada"' in command]
+
+
+class Watch:
+    """Every command that a server runs meanwhile, those of scripts too."""
+
+    def __init__(self, server: embedded_valkey.Server):
+        self._address = (server.host, server.port)
+
+    def __enter__(self) -> Watch:
+        self._socket = socket.create_connection(self._address, timeout=5)
+        self._lines = self._socket.makefile("rb")
+        self._socket.sendall(b"MONITOR\r\n")
+        assert self._lines.readline() == b"+OK\r\n"
+        return self
+
+    def commands(self) -> list[str]:
+        """The commands up to now, as MONITOR prints them."""
+        mark = fresh_id("mark")
+        with socket.create_connection(self._address, timeout=5) as other:
+            other.sendall(f"ECHO {mark}\r\n".encode())
+            other.recv(100)
+        found: list[str] = []
+        for line in self._lines:
+            text = line.decode()
+            if mark in text:
+                return found
+            found.append(re.sub(r"^\S+ \[.*?\] ", "", text))
+        raise AssertionError("the server ended the watch")
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+        self._socket.close()

@@ -1,0 +1,289 @@
+"""TLS between a handler and its Valkey: it is the right host, known to the right authority, or nothing is said."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import valkey
+
+from scripts.local import embedded_valkey
+from shared import store
+from tests.connection.test_away import ANSWER_SECONDS, REQUESTS
+from tests.support.tunnels import Authority, Tunnel, lenient_client, speaking_only, tunnel_to
+from tests.support.wires import Invoker, in_time, invoker, proxy_to, silent
+
+NAME = "localhost"
+PASSWORD = "never-in-the-clear"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The one that the handlers trust."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def tunnel(server: embedded_valkey.Server, raw: valkey.Valkey, authority: Authority) -> Iterator[Tunnel]:
+    """TLS in front of this run's Valkey, as it should be."""
+    with tunnel_to(server.port, authority.context(NAME)) as between:
+        yield between
+
+
+@contextlib.contextmanager
+def handlers(port: int, authority: Authority | None, **settings: object) -> Iterator[Invoker]:
+    """Handlers that expect TLS at a port."""
+    trust = {"valkey_ca_file": authority.file} if authority else {}
+    with invoker(port, **{"valkey_host": NAME, "valkey_tls": "1", **trust, **settings}) as call:
+        yield call
+
+
+def assert_refused(call: Invoker, operation: str = "rank") -> None:
+    """503, in time, in any operation."""
+    method, path, body = REQUESTS[operation]
+    began = time.monotonic()
+    answer = call(operation.partition(".")[0], method, path, json_body=body)
+    assert answer.status == 503, answer.body
+    assert int(answer.headers["Retry-After"]) > 0
+    assert time.monotonic() - began < ANSWER_SECONDS
+
+
+def test_every_route_works_through_tls(tunnel: Tunnel, authority: Authority) -> None:
+    with handlers(tunnel.port, authority) as call:
+        creation = {"userId": "ada", "username": "Ada", "email": "ada@example.com", "score": 1}
+        assert call("create_user", "POST", "/users", json_body=creation).status == 201
+        opened = call("sessions", "POST", "/sessions", json_body={"userId": "ada"}).json()["session"]["sessionId"]
+        for operation, (method, path, body) in REQUESTS.items():
+            there = f"/sessions/{opened}" if operation in ("sessions.get", "sessions.delete") else path
+            answer = call(operation.partition(".")[0], method, there, json_body=body)
+            assert answer.status in (200, 201, 204), f"{operation}: {answer.body!r}"
+    assert len(tunnel.handshakes) == 1, "the connection stays open from request to request"
+    assert set(tunnel.names) == {NAME}, "which certificate is wanted is said by name"
+
+
+@pytest.mark.parametrize("operation", REQUESTS)
+def test_a_certificate_for_another_host_is_refused(
+    operation: str, server: embedded_valkey.Server, raw: valkey.Valkey, authority: Authority
+) -> None:
+    with tunnel_to(server.port, authority.context("valkey.example.com")) as tunnel:
+        with handlers(tunnel.port, authority, valkey_password=PASSWORD) as call:
+            assert_refused(call, operation)
+        assert not tunnel.received, "nothing is said to a stranger"
+
+
+def test_a_name_that_the_certificate_does_not_have_is_refused_though_the_address_is_right(
+    server: embedded_valkey.Server, raw: valkey.Valkey, authority: Authority
+) -> None:
+    with tunnel_to(server.port, authority.context(NAME)) as tunnel:
+        with handlers(tunnel.port, authority, valkey_host="127.0.0.1") as call:
+            assert_refused(call)
+        tunnel.context = authority.context("127.0.0.1")
+        with handlers(tunnel.port, authority, valkey_host="127.0.0.1") as call:
+            assert call("health", "GET", "/health").status == 200
+
+
+def test_an_authority_that_is_not_trusted_is_refused(
+    server: embedded_valkey.Server, raw: valkey.Valkey, authority: Authority, tmp_path: Path
+) -> None:
+    stranger = Authority(tmp_path)
+    with tunnel_to(server.port, stranger.context(NAME)) as tunnel:
+        for trusted in (authority, None):  # None: those that the system trusts
+            with handlers(tunnel.port, trusted, valkey_password=PASSWORD) as call:
+                for operation in REQUESTS:
+                    assert_refused(call, operation)
+        assert not tunnel.received
+        assert len(tunnel.refused) >= 2 * len(REQUESTS)
+        with handlers(tunnel.port, stranger) as call:
+            assert call("health", "GET", "/health").status == 200
+
+
+@pytest.mark.parametrize("days", [-1.0, -0.01])
+def test_a_certificate_that_has_expired_is_refused(
+    days: float, server: embedded_valkey.Server, raw: valkey.Valkey, authority: Authority
+) -> None:
+    with tunnel_to(server.port, authority.context(NAME, days=days)) as tunnel:
+        with handlers(tunnel.port, authority) as call:
+            assert_refused(call)
+        assert not tunnel.received
+        tunnel.context = authority.context(NAME, days=0.01)
+        with handlers(tunnel.port, authority) as call:
+            assert call("health", "GET", "/health").status == 200
+
+
+@pytest.mark.parametrize("operation", REQUESTS)
+def test_a_server_without_tls_is_503_in_time_and_is_told_no_secret(
+    operation: str, server: embedded_valkey.Server, raw: valkey.Valkey, authority: Authority
+) -> None:
+    with handlers(server.port, authority, valkey_password=PASSWORD, connect_seconds=0.1, command_seconds=0.1) as call:
+        assert_refused(call, operation)
+
+
+def test_no_secret_goes_over_the_wire_before_tls_is_agreed() -> None:
+    received: list[bytes] = []
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    client.settimeout(1)
+                    received.append(client.recv(1 << 16))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=listen)
+        thread.start()
+        with handlers(listener.getsockname()[1], None, valkey_user="app", valkey_password=PASSWORD) as call:
+            assert_refused(call)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert received
+    assert all(said[:2] == b"\x16\x03" for said in received), "a handshake is the first thing that is said"
+    assert not any(b"AUTH" in said or PASSWORD.encode() in said for said in received)
+
+
+@pytest.mark.parametrize("old", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_versions_of_tls_before_1_2_are_refused(
+    old: ssl.TLSVersion, server: embedded_valkey.Server, raw: valkey.Valkey, authority: Authority
+) -> None:
+    with tunnel_to(server.port, speaking_only(old, authority.context(NAME))) as tunnel:
+        with (
+            socket.create_connection(("127.0.0.1", tunnel.port)) as plain,
+            lenient_client(authority.file, old).wrap_socket(plain, server_hostname=NAME) as inside,
+        ):
+            inside.sendall(b"PING\r\n")
+            assert inside.recv(100) == b"+PONG\r\n", "a client that allows it would be served"
+        with handlers(tunnel.port, authority) as call:
+            assert_refused(call)
+        assert len(tunnel.handshakes) == 1
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_1_2_and_1_3_are_spoken(
+    version: ssl.TLSVersion, server: embedded_valkey.Server, raw: valkey.Valkey, authority: Authority
+) -> None:
+    with tunnel_to(server.port, speaking_only(version, authority.context(NAME))) as tunnel:
+        with handlers(tunnel.port, authority) as call:
+            assert call("health", "GET", "/health").status == 200
+        assert tunnel.handshakes == [version.name.replace("_", ".")]
+
+
+def test_the_authorities_are_loaded_once_however_many_connections_and_threads_there_are(
+    server: embedded_valkey.Server, raw: valkey.Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)  # which nobody has loaded yet
+    made: list[ssl.SSLContext] = []
+    make = ssl.create_default_context
+
+    def counting(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        time.sleep(0.02)  # a real store of authorities takes as long
+        made.append(make(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", counting)
+    together = threading.Barrier(8)
+
+    def work(number: int) -> list[int]:
+        together.wait()
+        statuses = []
+        for _ in range(4):
+            statuses.append(invokers[number]("health", "GET", "/health").status)
+            invokers[number].run(lambda: store.store().close())
+        return statuses
+
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(8) as threads:
+        tunnel = stack.enter_context(tunnel_to(server.port, authority.context(NAME)))
+        invokers = [stack.enter_context(handlers(tunnel.port, authority)) for _ in range(8)]
+        assert list(threads.map(work, range(8))) == [[200] * 4] * 8
+    assert len(tunnel.handshakes) == 8 * 4
+    assert len(made) == 1
+
+
+def test_a_handshake_that_hangs_is_503_in_time(authority: Authority) -> None:
+    with silent() as port, handlers(port, authority) as call:
+        assert_refused(call, "update_score")
+
+
+def test_the_handshake_is_part_of_connecting_and_has_its_time(authority: Authority) -> None:
+    with silent() as port, handlers(port, authority, connect_seconds=0.1, command_seconds=1) as call:
+        call.run(lambda: store._tls(str(authority.file)))
+        in_time(0.8, lambda: assert_refused(call))  # two tries of 0.1 s each
+
+
+def test_a_handshake_that_comes_in_drops_is_503_in_time(
+    server: embedded_valkey.Server, raw: valkey.Valkey, authority: Authority
+) -> None:
+    with dripping(authority) as port, handlers(port, authority) as call:
+        assert_refused(call)
+
+
+@contextlib.contextmanager
+def dripping(authority: Authority) -> Iterator[int]:
+    """A TLS server whose side of the handshake arrives a few bytes at a time."""
+    ended = threading.Event()
+
+    def drip(client: socket.socket) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        inside = authority.context(NAME).wrap_bio(incoming, outgoing, server_side=True)
+        with client, contextlib.suppress(OSError):
+            incoming.write(client.recv(1 << 16))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                inside.do_handshake()
+            while not ended.wait(0.1):
+                client.sendall(outgoing.read(5))
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threads.append(threading.Thread(target=drip, args=(listener.accept()[0],)))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads = [threading.Thread(target=accept)]
+        threads[0].start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+def test_a_tls_connection_that_was_closed_while_idle_is_replaced_unnoticed(
+    tunnel: Tunnel, authority: Authority
+) -> None:
+    with handlers(tunnel.port, authority) as call:
+        assert call("health", "GET", "/health").status == 200
+        tunnel.cut()
+        time.sleep(0.05)
+        assert call("sessions", "DELETE", "/sessions/none").status == 404, "a command that is not tried twice"
+    assert len(tunnel.handshakes) == 2
+
+
+def test_a_tls_connection_is_kept_though_the_server_sends_tickets(tunnel: Tunnel, authority: Authority) -> None:
+    with handlers(tunnel.port, authority) as call:
+        for _ in range(5):
+            assert call("health", "GET", "/health").status == 200
+            time.sleep(0.05)
+    assert tunnel.handshakes == ["TLSv1.3"]
+
+
+def test_a_server_that_takes_tls_away_later_is_503_and_not_a_plain_connection(
+    server: embedded_valkey.Server, tunnel: Tunnel, authority: Authority
+) -> None:
+    with proxy_to(tunnel.port) as between, handlers(between.port, authority) as call:
+        assert call("health", "GET", "/health").status == 200
+        between.target = server.port
+        tunnel.cut()
+        time.sleep(0.05)
+        assert_refused(call)
+        between.target = tunnel.port
+        assert call("health", "GET", "/health").status == 200

@@ -1,0 +1,172 @@
+"""What holds for every history of requests, retries, crashes and reconnections, once reconcile has run.
+
+The keys are spelled out and read with a client of the server itself: nothing here trusts the code that is tested.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, NamedTuple
+
+import pytest
+import valkey
+
+from functions.reconcile import handler as reconcile_handler
+from shared import reconcile
+from tests.conftest import TOLD, Context
+from tests.support.wires import invoker
+
+SCALE = int(os.environ.get("CRASH_SCALE", "1"))
+"""How much larger than in `make test` the crash points, lost replies and races are."""
+
+BOARD = "leaderboard:global"
+PLAYERS = "{leaderboard:global}:players"
+TOTALS = "{leaderboard:global}:totals"
+SWEEP = "{leaderboard:global}:sweep"
+PENDING = "{leaderboard:global}:pending"
+STATS = "stats:game"
+
+EVENTBRIDGE = {"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+
+Report = dict[str, Any]
+
+
+class World(NamedTuple):
+    """Everything that lives in the server, but sessions and receipts."""
+
+    profiles: dict[str, dict[str, str]]
+    board: dict[str, int]
+    rows: dict[str, str]
+    totals: dict[str, str]
+    pending: list[str]
+    stats: dict[str, str]
+
+
+def look(raw: valkey.Valkey) -> World:
+    """The server's present."""
+    with raw.pipeline(transaction=False) as pipeline:
+        pipeline.zrange(BOARD, 0, -1, withscores=True).hgetall(PLAYERS).hgetall(TOTALS)
+        pipeline.zrange(PENDING, 0, -1).hgetall(STATS)
+        board, rows, totals, pending, stats = pipeline.execute()
+    return World(profiles(raw), {user_id: int(score) for user_id, score in board}, rows, totals, pending, stats)
+
+
+def profiles(raw: valkey.Valkey) -> dict[str, dict[str, str]]:
+    """Every profile by its player's id."""
+    keys = list(raw.scan_iter("user:*", count=1000))
+    with raw.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.hgetall(key)
+        return {key.removeprefix("user:"): profile for key, profile in zip(keys, pipeline.execute(), strict=True)}
+
+
+def check(raw: valkey.Valkey) -> World:
+    """Asserts every invariant of a settled world."""
+    world = look(raw)
+    for user_id, profile in world.profiles.items():
+        assert profile["userId"] == user_id
+        assert int(profile["bestScore"]) >= int(profile["score"])
+        assert int(profile["level"]) == max(1, int(profile["score"]) // 750 + 1)
+    scores = {user_id: int(profile["score"]) for user_id, profile in world.profiles.items()}
+    games = sum(int(profile["gamesPlayed"]) for profile in world.profiles.values())
+    total = sum(scores.values())
+    high = max((int(profile["bestScore"]) for profile in world.profiles.values()), default=0)
+    assert world.board == scores, "board score = profile score for every player; membership = the set of profiles"
+    assert {user_id: _without_sweep(row) for user_id, row in world.rows.items()} == {
+        user_id: [profile[name] for name in ("revision", "score", "gamesPlayed", "username")]
+        for user_id, profile in world.profiles.items()
+    }, "rows = profiles"
+    assert world.pending == [], "the outbox is empty"
+    held = {name: int(world.totals.get(name, "0")) for name in ("totalGames", "totalScore", "highScore")}
+    assert held == {"totalGames": games, "totalScore": total, "highScore": high}
+    average = round(total / games, 2) if games else 0
+    assert world.stats == {**{name: str(value) for name, value in held.items()}, "averageScore": str(average)}
+    return world
+
+
+def check_receipts(raw: valkey.Valkey) -> None:
+    """Asserts that receipts of keys cannot be evicted, and that a sweep has left none whose time is over."""
+    now, _ = raw.time()
+    for key in raw.scan_iter("{user:*}:receipts:*", count=1000):
+        generation = raw.hgetall(key)
+        assert raw.ttl(key) == -1
+        born, ends = int(generation.pop("born")), int(generation.pop("ends"))
+        assert born <= now < ends
+        assert generation
+        assert all(re.fullmatch(r"[\w-]{28}[csbid]-?\d+ -?\d+", receipt) for receipt in generation.values())
+
+
+def _without_sweep(row: str) -> list[str]:
+    revision, score, games, sweep, username = row.split(" ", 4)
+    assert sweep.isdigit()
+    return [revision, score, games, username]
+
+
+def a_minute_passes(raw: valkey.Valkey) -> None:
+    """For the outbox: reconcile takes intents that are older than 60 s by the server's clock, so each ages by that."""
+    older = {entry: sent - 61_000 for entry, sent in raw.zrange(PENDING, 0, -1, withscores=True)}
+    if older:
+        raw.zadd(PENDING, older, xx=True)
+
+
+def receipts_grow_older(raw: valkey.Valkey, user_id: str, seconds: int) -> None:
+    """So much time passes for a player's receipts, for everybody's with '*'."""
+    for key in raw.scan_iter(f"{{user:{user_id}}}:receipts:*", count=1000):
+        for name in ("born", "ends"):
+            raw.hincrby(key, name, -seconds)
+
+
+def run_reconcile(raw: valkey.Valkey, event: dict[str, Any] | None = None) -> Report:
+    """What the scheduled function reports, on a connection of its own to the same server."""
+    port = raw.connection_pool.connection_kwargs["port"]
+    with invoker(port, connect_seconds=10, command_seconds=10) as call:  # whatever the test's own handlers have
+        report: Report = call.run(lambda: reconcile_handler.handler(event or EVENTBRIDGE, Context()))
+    return report
+
+
+def rebuild(raw: valkey.Valkey) -> int:
+    """Rebuilds the board from the profiles, to the end; how many players needed it."""
+    report = run_reconcile(raw, {"rebuild": {"cursor": None}})
+    mended: int = report["mended"]
+    while not report["finished"]:
+        report = run_reconcile(raw, {"rebuild": {"cursor": report["cursor"]}})
+        mended += report["mended"]
+    assert report["unreadable"] == 0
+    return mended
+
+
+def settle(raw: valkey.Valkey, *, damaged: bool = False) -> World:
+    """A minute passes, reconcile runs, a sweep goes over everybody: then every invariant holds.
+
+    Unless somebody has damaged the data, the outbox alone makes it so, while the sweep is far away among a million
+    other players: neither the sweep that follows nor a rebuild finds anything to mend.
+    """
+    a_minute_passes(raw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconcile, "SWEEP_PLAYERS", 0)
+        report = run_reconcile(raw)
+    assert report["found"] == report["cleared"]
+    assert report["unreadable"] == report["swept"] == 0
+    if not damaged:
+        settled = check(raw)
+    mended = rebuild(raw)
+    world = check(raw)
+    check_receipts(raw)
+    if not damaged:
+        assert mended == 0, "the outbox had left nothing to the sweep"
+        assert world.profiles == settled.profiles
+    return world
+
+
+def tell(request: pytest.FixtureRequest, line: str) -> None:
+    """A line of the test run's own report; a worker of pytest-xdist hands it over for its end."""
+    if (handed_over := getattr(request.config, "workeroutput", None)) is not None:
+        handed_over.setdefault(TOLD, []).append(line)
+        return
+    plugins = request.config.pluginmanager
+    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
+    if reporter and capture:
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(line)

@@ -1,0 +1,203 @@
+"""Valkey servers that are killed, started again and fail over, and clients that go on submitting meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import valkey
+
+from scripts import children
+from scripts.local import embedded_valkey
+from tests.support.wires import Invoker, free_port, invoker
+
+PATIENCE_SECONDS = 20
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Until it is true; a server that cannot be asked yet is one for which it is not."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        with contextlib.suppress(valkey.ValkeyError):
+            if condition():
+                return
+        assert time.monotonic() < ends, "it takes too long"
+        time.sleep(0.01)
+
+
+class Node:
+    """A server process that can end and begin again, on the same port and with the same files."""
+
+    def __init__(self, folder: Path, **options: object):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port, self.bus_port = free_port(), free_port()
+        self.client = valkey.Valkey(port=self.port, decode_responses=True, socket_timeout=5)
+        self._log = folder / "valkey.log"
+        self._options = {
+            "bind": "127.0.0.1",
+            "port": self.port,
+            "dir": folder,
+            "save": "",
+            "maxmemory-policy": "volatile-lru",
+            **{name.replace("_", "-"): value for name, value in options.items()},
+        }
+        if self._options.get("cluster-enabled") == "yes":
+            self._options["cluster-port"] = self.bus_port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and returns when it answers. From the main thread: it ends with the thread that has started it."""
+        flags = [text for name, value in self._options.items() for text in (f"--{name}", str(value))]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                children.mortal([str(embedded_valkey._binary()), *flags]),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(self.client.ping)
+
+    def kill(self) -> None:
+        """SIGKILL: what it has not written is lost."""
+        assert self._process
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self.client.close()
+
+    def close(self) -> None:
+        """Its end."""
+        if self._process and self._process.poll() is None:
+            self.kill()
+        self.client.close()
+
+
+@contextlib.contextmanager
+def node(folder: Path, **options: object) -> Iterator[Node]:
+    """A running server of its own settings, gone at the end."""
+    one = Node(folder, **options)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.close()
+
+
+def is_writable(one: Node) -> bool:
+    """Whether a cluster's node accepts writes."""
+    return bool(one.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+
+
+def role(one: Node) -> str:
+    """master or slave."""
+    return str(one.client.execute_command("ROLE")[0])
+
+
+class Submission(NamedTuple):
+    """A keyed increment of a player's score."""
+
+    user_id: str
+    key: str
+    amount: int
+
+
+class Crew:
+    """Clients, each with a connection of its own, who submit with keys and retry until they know that it is done."""
+
+    def __init__(self, invokers: list[Invoker], users: list[str]):
+        self._invokers = invokers
+        self._threads = ThreadPoolExecutor(len(invokers))
+        self._users = users
+        self._stopped = threading.Event()
+        self.statuses: Counter[int] = Counter()
+        self.acknowledged: list[Submission] = []
+        self.slowest_seconds = 0.0
+
+    def create(self, score: int = 0) -> None:
+        """The players."""
+        for user_id in self._users:
+            body = {"userId": user_id, "username": user_id, "email": f"{user_id}@example.com", "score": score}
+            assert self._invokers[0]("create_user", "POST", "/users", json_body=body).status == 201
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Everybody submits until the block ends and what each has begun is acknowledged."""
+        self._stopped.clear()
+        work = [self._threads.submit(self._work, number) for number in range(len(self._invokers))]
+        try:
+            yield
+        finally:
+            self._stopped.set()
+            for done in work:
+                done.result(PATIENCE_SECONDS * 2)
+
+    def _work(self, number: int) -> None:
+        chance = random.Random(number)
+        while not self._stopped.is_set():
+            submission = Submission(chance.choice(self._users), str(uuid.uuid4()), chance.randrange(1, 1000))
+            self.send(submission, number)
+            self.acknowledged.append(submission)
+
+    def send(self, submission: Submission, number: int = 0) -> Any:
+        """The answer to a submission that is sent until it is acknowledged."""
+        ends = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            began = time.monotonic()
+            answer = self._invokers[number](
+                "update_score",
+                "PUT",
+                f"/users/{submission.user_id}/score",
+                json_body={"score": submission.amount, "operator": "increment"},
+                headers={"Idempotency-Key": submission.key},
+            )
+            self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
+            self.statuses[answer.status] += 1
+            if answer.status == 200:
+                return answer
+            assert answer.status == 503, answer.body
+            assert time.monotonic() < ends, "it is never acknowledged"
+            time.sleep(0.02)
+
+    def wait_for(self, more: int) -> None:
+        """Until so many more submissions have been acknowledged."""
+        goal = len(self.acknowledged) + more
+        wait_until(lambda: len(self.acknowledged) >= goal)
+
+    def expected(self) -> dict[str, tuple[str, str]]:
+        """Score and games of each player, if each acknowledged submission counts exactly once."""
+        scores: Counter[str] = Counter()
+        games: Counter[str] = Counter()
+        for submission in self.acknowledged:
+            scores[submission.user_id] += submission.amount
+            games[submission.user_id] += 1
+        return {user_id: (str(scores[user_id]), str(games[user_id])) for user_id in self._users}
+
+    def close(self) -> None:
+        """Everybody goes home."""
+        self._stopped.set()
+        self._threads.shutdown()
+
+
+@contextlib.contextmanager
+def crew(port: int, size: int = 6, players: int = 4, **settings: object) -> Iterator[Crew]:
+    """Clients of the handlers whose Valkey is at a port."""
+    with contextlib.ExitStack() as stack:
+        invokers = [stack.enter_context(invoker(port, **settings)) for _ in range(size)]
+        one = Crew(invokers, [f"player-{number}" for number in range(players)])
+        stack.callback(one.close)
+        yield one
+
+
+def standing(raw: valkey.Valkey, users: list[str]) -> dict[str, tuple[str, str]]:
+    """Score and games of each player as their profile has them."""
+    return {user_id: tuple(raw.hmget(f"user:{user_id}", "score", "gamesPlayed")) for user_id in users}  # type: ignore[misc]

@@ -1,0 +1,75 @@
+"""Commands of ours as processes of their own, the way a shell starts them, and gone at the end of a test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from tests.support.wires import free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_SECONDS = 30
+
+
+def environment(**more: object) -> dict[str, str]:
+    """This environment without anything that leads to a Valkey, and with `more`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VALKEY_", "PORT", "COV_"))}
+    return {**kept, "PYTHONUNBUFFERED": "1", **{name: str(value) for name, value in more.items()}}
+
+
+@contextlib.contextmanager
+def started(
+    module: str, output: Path, *, folder: Path = ROOT, end_seconds: float = 10, **more: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m module` in a process group of its own, as a shell would start it; what it prints goes to a file."""
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            cwd=folder,
+            env=environment(**more),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(end_seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_until_answering(base_url: str, process: subprocess.Popen[bytes], output: Path) -> None:
+    """Until GET /health is answered, well or not."""
+    ends = time.monotonic() + START_SECONDS
+    while time.monotonic() < ends and process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(f"{base_url}/health", timeout=5, trust_env=False)
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"it does not answer; it said:\n{output.read_text()}")
+
+
+@contextlib.contextmanager
+def gateway(folder: Path, valkey_port: int, **more: object) -> Iterator[str]:
+    """`python -m scripts.local.gateway` with its Valkey at a port of this machine; yields the base URL."""
+    port = free_port()
+    output = folder / "gateway.log"
+    given = {"PORT": port, "VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": valkey_port, **more}
+    with started("scripts.local.gateway", output, **given) as process:
+        base_url = f"http://127.0.0.1:{port}"
+        wait_until_answering(base_url, process, output)
+        yield base_url

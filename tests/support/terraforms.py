@@ -1,0 +1,168 @@
+"""Terraform on a copy of the tree, with the real provider and without AWS: a plan as data."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.aws import terraform_mirror, terraform_provider
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+OFFLINE: dict[str, Any] = {
+    "region": "eu-central-1",
+    "access_key": "test",
+    "secret_key": "test",
+    "skip_credentials_validation": True,
+    "skip_metadata_api_check": True,
+    "skip_region_validation": True,
+    "skip_requesting_account_id": True,
+}
+"""What the provider is told so that it starts without asking anybody."""
+
+
+START_SECONDS = 60
+LONGEST_SECONDS = 900
+"""A command that takes longer hangs; a busy machine only makes one slow."""
+
+
+class TerraformError(Exception):
+    """A command failed; the message is all that it printed."""
+
+
+def skip_unless_installed() -> None:
+    """Skips what needs Terraform where there is none, by name; an error if TERRAFORM_REQUIRED is set."""
+    if shutil.which("terraform"):
+        return
+    missing = "terraform is missing: install Terraform 1.11 or newer to have the infrastructure tested"
+    if os.environ.get("TERRAFORM_REQUIRED"):
+        raise TerraformError(missing)
+    pytest.skip(missing)
+
+
+def copy(to: Path) -> Path:
+    """A copy of `terraform/` beside one of the contract that it reads; returns its path."""
+    left = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
+    shutil.copytree(ROOT / "terraform", to / "terraform", ignore=left)
+    (to / "functions").mkdir()
+    shutil.copy(ROOT / "functions" / "openapi.yaml", to / "functions")
+    return to / "terraform"
+
+
+def init(folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+    """Makes a copied folder ready to be planned: provider found, no backend but a local one, no credentials.
+
+    environment may lead to a provider that is there already: then none is looked for.
+    """
+    written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
+    offline: dict[str, Any] = {"provider": {"aws": OFFLINE}}
+    if 'backend "s3"' in written:
+        offline["terraform"] = {"backend": {"local": {}}}
+    name = "offline_override.tf.json" if 'provider "aws"' in written else "offline.tf.json"
+    (folder / name).write_text(json.dumps(offline))
+    options = [] if terraform_provider.VARIABLE in (environment or {}) else terraform_mirror.init_options()
+    run(folder, "init", "-input=false", *options, environment=environment)
+
+
+def plan(
+    folder: Path,
+    variables: Mapping[str, Any],
+    *,
+    var_file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The plan that `terraform show -json` prints, for a folder after init. variables win over those of var_file.
+
+    environment leads the provider to an emulator, say. Raises TerraformError for a plan that Terraform refuses.
+    """
+    given = folder / "given.tfvars.json"
+    given.write_text(json.dumps(variables))
+    files = [f"-var-file={file}" for file in (var_file, given) if file]
+    run(folder, "plan", "-input=false", "-lock=false", "-out=made.tfplan", *files, environment=environment)
+    planned: dict[str, Any] = json.loads(run(folder, "show", "-json", "made.tfplan", environment=environment))
+    return planned
+
+
+def apply(folder: Path, variables: Mapping[str, Any], *, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The state that `terraform show -json` prints once a folder is applied, after init, where environment leads."""
+    given = folder / "given.tfvars.json"
+    given.write_text(json.dumps(variables))
+    run(folder, "apply", "-input=false", "-lock=false", "-auto-approve", f"-var-file={given}", environment=environment)
+    state: dict[str, Any] = json.loads(run(folder, "show", "-json", environment=environment))
+    return state
+
+
+@contextlib.contextmanager
+def emulator(folder: Path) -> Iterator[dict[str, str]]:
+    """AWS as moto pretends it, until the end: the environment variables that lead to it. Its log is in the folder."""
+    from tests.support.wires import free_port  # imports conftest, which has a fixture of this
+
+    port = free_port()
+    log = folder / "moto.log"
+    with log.open("wb") as file:
+        line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        _wait_until_listening(port, process, log)
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": OFFLINE["region"],
+        }
+    finally:
+        process.kill()
+        process.wait()
+
+
+def resources(planned: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the plan makes, by address, with its values as far as they are known; data sources are left out."""
+    return {resource["address"]: resource["values"] for resource in managed(planned["planned_values"])}
+
+
+def managed(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The resources among the values of a plan or a state, those of modules too; data sources are left out."""
+    for module in _modules(values.get("root_module", {})):
+        yield from (resource for resource in module.get("resources", ()) if resource["mode"] == "managed")
+
+
+def run(folder: Path, *command: str, environment: Mapping[str, str] | None = None) -> str:
+    """What a command prints to standard output. Raises TerraformError."""
+    done = subprocess.run(
+        ["terraform", *command, *(() if command[0] == "show" else ("-no-color",))],
+        cwd=folder,
+        env={**terraform_mirror.environment(), **(environment or {})},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+    )
+    if done.returncode:
+        raise TerraformError(f"terraform {command[0]} in {folder}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def _wait_until_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    ends = time.monotonic() + START_SECONDS
+    while time.monotonic() < ends and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise TerraformError(f"moto does not answer; it said:\n{log.read_text()}")
+
+
+def _modules(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield module
+    for child in module.get("child_modules", ()):
+        yield from _modules(child)

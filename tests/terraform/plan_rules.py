@@ -1,0 +1,864 @@
+"""Rules that every plan keeps. Each is a function from a plan to what offends it, a line for each offence.
+
+What a rule has to let pass stands in a table with its reason; test_plans.py sees that no entry outlives its use.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tests.support import contract
+from tests.terraform import packets
+from tests.terraform.plans import Plan, Resource
+
+Rule = Callable[[Plan], list[str]]
+
+OPEN: dict[str, str] = {}
+"""Resources that may name the whole world, by block, each with the reason. There is none."""
+
+VALKEY_PORTS = (6379, 6380)
+OTHER_PORTS = (22, 53, 80, 443, 3389, 6378, 6381, 11211, 16379)
+HTTPS = 443
+
+ANYTHING = (packets.Entry(True, 0, 65535, "0.0.0.0/0"), packets.Entry(False, 0, 65535, "0.0.0.0/0"))
+OPEN_GROUP = (("open", ANYTHING),)
+ANOTHER_GROUP = (("another", ANYTHING[:1]),)
+"""Rules for hosts that are made up: an ACL or a group that lets all through, a group that lets all out."""
+
+STARS = {
+    ("TheAccountAdministersTheKey", "Action", "kms:[*]"): "a key whose policy leaves its account out is lost",
+    ("TheAccountAdministersTheKey", "Resource", "*"): "a key's policy has no resource but its key",
+    (
+        "LogGroupsOfThisSystem",
+        "Action",
+        "kms:[DEGR]*[*]",
+    ): "as AWS documents it for CloudWatch Logs; narrowed to log groups",
+    ("LogGroupsOfThisSystem", "Resource", "*"): "a key's policy has no resource but its key",
+    ("AlarmsAndSchedulesOfThisAccount", "Action", "kms:GenerateDataKey[*]"): "with or without plaintext",
+    ("AlarmsAndSchedulesOfThisAccount", "Resource", "*"): "a key's policy has no resource but its key",
+    (
+        "ElastiCacheUsesTheKeyForTheAccount",
+        "Action",
+        "kms:[GR]*[*]",
+    ): "families of one action; only by way of ElastiCache",
+    ("ElastiCacheUsesTheKeyForTheAccount", "Resource", "*"): "a key's policy has no resource but its key",
+    ("CallersOfThisAccount", "Action", "*"): "of the endpoint's one service; callers' roles say what they may do",
+    ("CallersOfThisAccount", "Resource", "*"): "of the endpoint's one service",
+    ("CallersOfThisAccount", "Principal", "*"): "narrowed to this account by the condition",
+    ("WriteOwnLogs", "Resource", "arn:aws:logs:*:log-group:/aws/lambda/*:[*]"): "Lambda names the streams",
+    ("WriteToTheGroup", "Resource", "arn:aws:logs:*:log-group:/aws/vpc/*:log-stream:[*]"): "a stream an interface",
+    ("FindTheGroup", "Resource", "arn:aws:logs:*:log-group:[*]"): "a search by prefix names no single group",
+    ("ReadNetworkInterfaces", "Resource", "*"): "EC2's Describe* actions have no resource level",
+    ("ChangeNetworkInterfaces", "Resource", "arn:aws:ec2:*:[*]/[*]"): "the interfaces do not exist yet",
+    ("WriteTraces", "Resource", "*"): "X-Ray has no resource level for these",
+    ("WatchAlarms", "Resource", "*"): "whoever may read less than all alarms is shown no composite one",
+}
+"""Stars in what policies allow: the statement, its part, a pattern of the value (in brackets: a star itself)."""
+
+POLICIES = {
+    "aws_iam_policy": ("policy",),
+    "aws_iam_role": ("assume_role_policy",),
+    "aws_iam_role_policy": ("policy",),
+    "aws_kms_key": ("policy",),
+    "aws_sns_topic_policy": ("policy",),
+    "aws_sqs_queue_policy": ("policy",),
+    "aws_vpc_endpoint": ("policy",),
+}
+"""Where policies stand. Any other text that looks like one is read as well."""
+
+UNKNOWN_POLICIES = {
+    "module.functions.aws_iam_role_policy.failures_key": "a new key's ARN, its one resource, is known after apply",
+}
+"""Policies that a plan does not show, each with the reason."""
+
+ENCRYPTED = {
+    "aws_cloudwatch_log_group": "kms_key_id",
+    "aws_elasticache_serverless_cache": "kms_key_id",
+    "aws_lambda_function": "kms_key_arn",
+    "aws_sns_topic": "kms_master_key_id",
+    "aws_sqs_queue": "kms_master_key_id",
+}
+"""What takes a key of ours, and in which argument. The rule finds others by their arguments' names."""
+
+LOGS_CONTEXT = "kms:EncryptionContext:aws:logs:arn"
+
+NO_KEYS = {"kms_data_key_reuse_period_seconds"}
+"""Arguments with kms in their name that take no key."""
+
+WAYS_OUT = {
+    "aws_ec2_transit_gateway_vpc_attachment",
+    "aws_egress_only_internet_gateway",
+    "aws_eip",
+    "aws_internet_gateway",
+    "aws_internet_gateway_attachment",
+    "aws_nat_gateway",
+    "aws_network_interface",
+    "aws_route",
+    "aws_vpc_peering_connection",
+    "aws_vpn_gateway",
+}
+"""Types that would lead a packet out of the VPC."""
+
+UNREAD_NETWORK_RULES = {"aws_security_group_rule"}
+"""Other ways to write a rule, which the packets here would not meet."""
+
+NOT_EMULATED = ("aws_elasticache_", "aws_codedeploy_", "aws_wafv2_", "aws_lambda_provisioned_concurrency_config")
+
+ONLY_SOMEWHERE = {
+    "module.functions.aws_lambda_provisioned_concurrency_config.this": "staging keeps none warm: an empty map",
+}
+"""Blocks that production has and staging has not, or the other way round, each with the reason."""
+
+METRICS = {
+    "AWS/Lambda": """ConcurrentExecutions Duration Errors Invocations ProvisionedConcurrencySpilloverInvocations
+        ProvisionedConcurrencyUtilization Throttles AsyncEventAge AsyncEventsDropped AsyncEventsReceived
+        DeadLetterErrors DestinationDeliveryFailures""",
+    "AWS/ApiGateway": "4XXError 5XXError CacheHitCount CacheMissCount Count IntegrationLatency Latency",
+    "AWS/ElastiCache": """AuthenticationFailures BytesUsedForCache CacheHitRate CacheHits CacheMisses
+        CommandAuthorizationFailures CurrConnections CurrItems CurrVolatileItems ElastiCacheProcessingUnits Evictions
+        IamAuthenticationExpirations IamAuthenticationThrottling KeyAuthorizationFailures NetworkBytesIn NetworkBytesOut
+        NewConnections SuccessfulReadRequestLatency SuccessfulWriteRequestLatency ThrottledCmds TotalCmdsCount""",
+    "AWS/SQS": """ApproximateAgeOfOldestMessage ApproximateNumberOfMessagesDelayed
+        ApproximateNumberOfMessagesNotVisible ApproximateNumberOfMessagesVisible NumberOfMessagesDeleted
+        NumberOfMessagesReceived NumberOfMessagesSent SentMessageSize""",
+}
+"""What AWS measures, by namespace: for the cache what a serverless one has, which is not what a node has."""
+
+DIMENSIONS = {
+    "AWS/Lambda": ({"FunctionName"}, {"FunctionName", "Resource"}),
+    "AWS/ApiGateway": ({"ApiName"}, {"ApiName", "Stage"}),
+    "AWS/ElastiCache": ({"clusterId"},),
+    "AWS/SQS": ({"QueueName"},),
+}
+"""By which dimensions: under any other set of them there is no such metric, and no error either."""
+
+SECRET_NAME = re.compile(r"(^|_)(SECRET|PASSWORD|PASSWD|PASS|TOKEN|CREDENTIAL|API_?KEY|KEY)S?(_|$)", re.IGNORECASE)
+SECRET_VALUE = re.compile(r"AKIA[A-Z0-9]{16}|-----BEGIN|://[^/\s]*:[^/\s]*@|\b[A-Za-z0-9+/]{32,}")
+
+RECONCILE = "reconcile"
+
+
+# Network
+
+
+def nothing_names_the_whole_world(plan: Plan) -> list[str]:
+    """0.0.0.0/0 or ::/0 anywhere, in whatever argument of whatever resource."""
+    return [
+        f"{resource.address}: {text} in {'.'.join(path)}"
+        for resource in plan.resources
+        for path, text in _texts(resource.values)
+        if text in ("0.0.0.0/0", "::/0") and resource.block not in OPEN
+    ]
+
+
+def network_rules_stay_in_the_vpc(plan: Plan) -> list[str]:
+    """Rules of ACLs and security groups name blocks of the VPC, or groups; half the world is two rules."""
+    found = [f"{rule.address}: a kind of rule that is not read here" for rule in plan.of(*UNREAD_NETWORK_RULES)]
+    vpcs = [ipaddress.ip_network(vpc.value("cidr_block")) for vpc in plan.of("aws_vpc")]
+    for rule in plan.of(
+        "aws_network_acl_rule", *(f"aws_vpc_security_group_{way}_rule" for way in ("ingress", "egress"))
+    ):
+        for name in ("cidr_block", "ipv6_cidr_block", "cidr_ipv4", "cidr_ipv6"):
+            if rule.value(name):
+                block = ipaddress.ip_network(rule.value(name))
+                if not any(block.version == vpc.version and block.subnet_of(vpc) for vpc in vpcs):
+                    found.append(f"{rule.address}: {block} is not the VPC's")
+    return found
+
+
+def network_rules_are_read(plan: Plan) -> list[str]:
+    """Every rule is of an ACL or group of the plan, and none is written in a way that the packets would not meet."""
+    found = [
+        f"{rule.address}: of which ACL is not to be seen"
+        for rule in plan.of("aws_network_acl_rule")
+        if len(packets.acl_of(plan, rule)) != 1
+    ]
+    found += [
+        f"{rule.address}: of which security group is not to be seen"
+        for rule in plan.of(*(f"aws_vpc_security_group_{way}_rule" for way in ("ingress", "egress")))
+        if len(plan.linked(rule, "security_group_id")) != 1
+    ]
+    for resource in plan.of("aws_security_group", "aws_network_acl", "aws_default_security_group"):
+        found += [
+            f"{resource.address}: {way} written in place is not read here"
+            for way in ("ingress", "egress")
+            if resource.expression(way)
+        ]
+    for resource in plan.of("aws_default_network_acl"):
+        found += [f"{resource.address}: {way} is not empty" for way in ("ingress", "egress") if resource.value(way)]
+    return found
+
+
+def acl_rules_are_where_their_keys_say(network: Plan) -> list[str]:
+    """Of a network that is applied, where the ids are known: what acl_of takes from a plan is true."""
+    return [
+        f"{rule.address}: of {[acl.address for acl in acls]}"
+        for rule in network.of("aws_network_acl_rule")
+        for acls in [network.linked(rule, "network_acl_id")]
+        if [acl.address for acl in acls] != [f"aws_network_acl.{str(rule.key).partition('-')[0]}"]
+    ]
+
+
+def functions_reach_the_cache(plan: Plan) -> list[str]:
+    """From both ends of each function subnet to both ends of each cache subnet and back, from any client port."""
+    return [
+        f"{source} -> {target}:{port} from port {client_port}: {reason}"
+        for source, target in itertools.product(_function_hosts(plan), _cache_hosts(plan))
+        for port in VALKEY_PORTS
+        for client_port in packets.CLIENT_PORTS
+        if (reason := packets.refusal(source, target, port, client_port))
+    ]
+
+
+def only_valkey_reaches_the_cache(plan: Plan) -> list[str]:
+    """No other port, nothing that the cache begins, and nobody who is not in the group."""
+    functions, caches = _function_hosts(plan), _cache_hosts(plan)
+    neighbours = [packets.Host(host.subnet, host.address, ANOTHER_GROUP) for host in functions]
+    attempts = [
+        *(("", *attempt) for attempt in itertools.product(functions, caches, OTHER_PORTS)),
+        *(("", *attempt) for attempt in itertools.product(caches, functions, (*VALKEY_PORTS, *OTHER_PORTS))),
+        *(("another group's ", *attempt) for attempt in itertools.product(neighbours, caches, VALKEY_PORTS)),
+    ]
+    return [
+        f"{whose}{source} -> {target}:{port}: passes"
+        for whose, source, target, port in attempts
+        if any(packets.refusal(source, target, port, client_port) is None for client_port in packets.CLIENT_PORTS)
+    ]
+
+
+def acls_alone_keep_strangers_out(plan: Plan) -> list[str]:
+    """A host of any other subnet, though somebody gave it the functions' and the cache's groups, reaches no cache; nor
+    does a function reach it; and the ACLs alone let functions open Valkey's ports of the cache and no others."""
+    functions, caches = _function_hosts(plan), _cache_hosts(plan)
+    found = []
+    for cache in caches:
+        for address in _strangers(plan):
+            block = ipaddress.IPv4Network(f"{address}/32")
+            stranger = packets.Host(packets.Subnet("another subnet", block, ANYTHING), address, cache.groups)
+            pairs = [(stranger, cache), *((function, stranger) for function in functions)]
+            found += [
+                f"{source} -> {target}:{port}: passes"
+                for source, target in pairs
+                for port in VALKEY_PORTS
+                if packets.refusal(source, target, port, 49152) is None
+            ]
+        opened = packets.Host(cache.subnet, cache.address, OPEN_GROUP)
+        for function in functions:
+            source = packets.Host(function.subnet, function.address, OPEN_GROUP)
+            found += [
+                f"{source} -> {opened}:{port}: the ACLs let it pass"
+                for port in OTHER_PORTS
+                if packets.refusal(source, opened, port, 49152) is None
+            ]
+    return found
+
+
+def endpoints_are_reached_by_https_only(plan: Plan) -> list[str]:
+    """Each interface endpoint, in each of its subnets, from each function subnet; and it begins nothing."""
+    endpoints = [
+        host
+        for endpoint in plan.of("aws_vpc_endpoint")
+        if endpoint.value("vpc_endpoint_type") == "Interface"
+        for host in packets.hosts(plan, endpoint)
+    ]
+    found = []
+    for source, target in itertools.product(_function_hosts(plan), endpoints):
+        for client_port in packets.CLIENT_PORTS:
+            if reason := packets.refusal(source, target, HTTPS, client_port):
+                found.append(f"{source} -> {target}:{HTTPS} from port {client_port}: {reason}")
+            attempts = [
+                *((source, target, port) for port in (22, 80, 8443)),
+                *((target, source, port) for port in (22, 80, HTTPS, *VALKEY_PORTS)),
+            ]
+            found += [
+                f"{one} -> {other}:{port}: passes"
+                for one, other, port in attempts
+                if packets.refusal(one, other, port, client_port) is None
+            ]
+    return found
+
+
+def there_is_no_way_out(plan: Plan) -> list[str]:
+    """No gateway to the internet, no NAT, no route but the VPC's own, no public address; each subnet has a table."""
+    found = [f"{resource.address}: leads out of the VPC" for resource in plan.of(*WAYS_OUT)]
+    for table in plan.of("aws_route_table", "aws_default_route_table"):
+        if table.value("route") or table.expression("route").get("references"):
+            found.append(f"{table.address}: routes of its own")
+        if table.expression("propagating_vgws"):
+            found.append(f"{table.address}: takes routes from a VPN")
+    associations = plan.of("aws_route_table_association")
+    for subnet in plan.of("aws_subnet"):
+        if subnet.value("map_public_ip_on_launch"):
+            found.append(f"{subnet.address}: gives public addresses")
+        if not any(
+            subnet in plan.linked(one, "subnet_id") and plan.linked(one, "route_table_id") for one in associations
+        ):
+            found.append(f"{subnet.address}: no route table of ours")
+        if not any(subnet in plan.linked(acl, "subnet_ids") for acl in plan.of("aws_network_acl")):
+            found.append(f"{subnet.address}: no ACL of ours")
+    return found
+
+
+# Permissions
+
+
+def each_function_has_a_role_of_its_own(plan: Plan) -> list[str]:
+    """The role of its own key, which no other function has, which Lambda alone may take, and no managed policy."""
+    found = []
+    for function in plan.of("aws_lambda_function"):
+        references = function.expression("role").get("references", ())
+        roles = plan.origins(function.block, function.expression("role"))
+        own = [role for role in plan.of("aws_iam_role") if role.block in roles and role.key == function.key]
+        if "each.key" not in references or len(own) != 1:
+            found.append(f"{function.address}: not a role of its own")
+            continue
+        trusted = [statement.get("Principal") for statement in _statements(own[0].value("assume_role_policy"))]
+        if trusted != [{"Service": "lambda.amazonaws.com"}]:
+            found.append(f"{own[0].address}: trusts {trusted}")
+    attachments = plan.of("aws_iam_role_policy_attachment", "aws_iam_policy_attachment")
+    found += [f"{attached.address}: attaches a policy that is not read here" for attached in attachments]
+    for role in plan.of("aws_iam_role"):
+        found += [
+            f"{role.address}: {name} is not read here"
+            for name in ("managed_policy_arns", "inline_policy")
+            if role.expression(name)
+        ]
+    return found
+
+
+def no_star_without_a_reason(plan: Plan) -> list[str]:
+    """What each policy allows, and whom: a star needs an entry in STARS. A policy that is not to be seen is listed."""
+    found = [
+        f"{resource.address}: {star} in {sid}" for resource, sid, star in stars(plan) if allowed_by(sid, *star) is None
+    ]
+    found += [
+        f"{name}: a policy that the plan does not show" for name in unknown_policies(plan) - set(UNKNOWN_POLICIES)
+    ]
+    for resource, statement in policy_statements(plan):
+        everybody = any(_part(statement, "Principal", "*"))
+        if everybody and statement["Effect"] == "Allow" and not statement.get("Condition"):
+            found.append(f"{resource.address}: allows everybody, in {statement.get('Sid')}")
+        if statement["Effect"] == "Allow" and {"NotAction", "NotResource", "NotPrincipal"} & set(statement):
+            found.append(f"{resource.address}: allows all but some, in {statement.get('Sid')}")
+    return found
+
+
+def each_function_connects_as_its_own_user(plan: Plan) -> list[str]:
+    """By the contract: reconcile as reconcile, what only answers GET as read, the others as write; nobody else."""
+    found = []
+    users = {user.value("user_id") for user in plan.of("aws_elasticache_user")}
+    caches = [cache.value("name") for cache in plan.of("aws_elasticache_serverless_cache")]
+    roles = {_function_role(plan, function): function for function in plan.of("aws_lambda_function")}
+    granted: dict[str, set[str]] = {}
+    for resource, statement in policy_statements(plan):
+        if statement["Effect"] == "Allow" and any(
+            fnmatchcase("elasticache:connect", action.lower()) for action in _many(statement.get("Action"))
+        ):
+            if resource.type == "aws_vpc_endpoint":  # allows nobody what their role does not
+                continue
+            name = str(resource.value("role"))
+            granted.setdefault(name, set()).update(
+                arn.split(":", 5)[-1] for arn in _many(statement.get("Resource", "*"))
+            )
+            if name not in roles:
+                found.append(f"{resource.address}: may connect, and is no function's")
+    for name, function in roles.items():
+        wanted = {
+            *(f"serverlesscache:{cache}" for cache in caches),
+            *(f"user:{cache}-{_cache_role(str(function.key))}" for cache in caches),
+        }
+        if granted.get(name, set()) != wanted:
+            found.append(f"{function.address}: may connect as {sorted(granted.get(name, set()))}")
+        environment = function.value("environment", "variables") or {}
+        user = environment.get("VALKEY_USER")
+        if user != (f"{caches[0]}-{_cache_role(str(function.key))}" if caches else None):
+            found.append(f"{function.address}: connects as {user}")
+        if caches and (user not in users or environment.get("VALKEY_IAM_CACHE") != caches[0]):
+            found.append(f"{function.address}: {user} of {environment.get('VALKEY_IAM_CACHE')} does not exist")
+    return found
+
+
+def permissions_name_the_alias_and_the_caller(plan: Plan) -> list[str]:
+    """Whoever may call a function may call its alias, and is one API or one rule."""
+    aliases = _aliases(plan)
+    found = []
+    for permission in plan.of("aws_lambda_permission"):
+        name, qualifier = permission.value("function_name"), permission.value("qualifier")
+        if (name, qualifier) not in aliases:
+            found.append(f"{permission.address}: on {name}:{qualifier}, which is no alias")
+        if permission.value("principal") not in ("apigateway.amazonaws.com", "events.amazonaws.com"):
+            found.append(f"{permission.address}: for {permission.value('principal')}")
+        if permission.value("action") != "lambda:InvokeFunction":
+            found.append(f"{permission.address}: {permission.value('action')}")
+        callers = plan.origins(permission.block, permission.expression("source_arn"))
+        if not permission.value("source_arn") and not any("aws_api_gateway_rest_api" in block for block in callers):
+            found.append(f"{permission.address}: from anywhere")
+    return found
+
+
+# Data
+
+
+def everything_is_encrypted(plan: Plan) -> list[str]:
+    """With a key of the plan, which rotates. Found by the arguments' names, so a new type is not forgotten."""
+    found = []
+    for resource in plan.resources:
+        names = {name for name in {*resource.values, *resource.unknown} if "kms" in name} - NO_KEYS
+        names |= {ENCRYPTED[resource.type]} if resource.type in ENCRYPTED else set()
+        for name in names:
+            keys = plan.origins(resource.block, resource.expression(name))
+            made = any(".aws_kms_key." in f".{block}" for block in keys)
+            if not (made and (resource.is_unknown(name) or resource.value(name))):
+                found.append(f"{resource.address}: {name} is no key of ours")
+    keys_made = plan.of("aws_kms_key")
+    found += [f"{key.address}: does not rotate" for key in keys_made if not key.value("enable_key_rotation")]
+    return found
+
+
+def keys_are_for_the_log_groups(plan: Plan) -> list[str]:
+    """CloudWatch Logs shows a key the group's ARN, and the key's policy has to know it; else no group is made."""
+    patterns = [
+        pattern.partition(":log-group:")[2]
+        for key in plan.of("aws_kms_key")
+        for statement in _statements(key.value("policy"))
+        for pattern in _many(statement.get("Condition", {}).get("ArnLike", {}).get(LOGS_CONTEXT, []))
+    ]
+    stages = [stage.value("stage_name") for stage in plan.of("aws_api_gateway_stage")]
+    named = {
+        group.address: group.value("name") or f"API-Gateway-Execution-Logs_abc123/{stages[0]}"
+        for group in plan.of("aws_cloudwatch_log_group")
+    }
+    return [
+        f"{address}: its key's policy does not know {name}"
+        for address, name in named.items()
+        if not any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]
+
+
+def logs_end(plan: Plan) -> list[str]:
+    """Every log group keeps its logs for a time, and every function writes to one that the plan makes."""
+    found = [
+        f"{group.address}: kept for ever"
+        for group in plan.of("aws_cloudwatch_log_group")
+        if not group.value("retention_in_days")
+    ]
+    groups = {group.value("name") for group in plan.of("aws_cloudwatch_log_group")}
+    found += [
+        f"{function.address}: logs to a group that Lambda makes"
+        for function in plan.of("aws_lambda_function")
+        if function.value("logging_config", "log_group") not in groups
+    ]
+    found += [
+        f"{stage.address}: no access log"
+        for stage in plan.of("aws_api_gateway_stage")
+        if not _writes_to_a_group(plan, stage, "access_log_settings", "destination_arn")
+    ]
+    vpcs = {vpc.address for log in plan.of("aws_flow_log") for vpc in plan.linked(log, "vpc_id")}
+    found += [f"{vpc.address}: no flow log" for vpc in plan.of("aws_vpc") if vpc.address not in vpcs]
+    return found
+
+
+def nothing_is_public(plan: Plan) -> list[str]:
+    """No bucket without its four blocks, no URL of a function, no API that anybody can reach around its stage."""
+    found = [f"{url.address}: a function's own URL" for url in plan.of("aws_lambda_function_url")]
+    blocks = plan.of("aws_s3_bucket_public_access_block")
+    for bucket in plan.of("aws_s3_bucket"):
+        own = [block for block in blocks if bucket in plan.linked(block, "bucket")]
+        names = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
+        if not any(all(block.value(name) is True for name in names) for block in own):
+            found.append(f"{bucket.address}: may be public")
+    found += [f"{acl.address}: an ACL of a bucket" for acl in plan.of("aws_s3_bucket_acl")]
+    return found
+
+
+def no_secret_is_written_down(plan: Plan) -> list[str]:
+    """Not in an environment variable, not as an API key's value, not as a password of a user of the cache."""
+    found = []
+    for function in plan.of("aws_lambda_function"):
+        if function.is_unknown("environment", "variables"):
+            found.append(f"{function.address}: an environment that the plan does not show")
+        for name, value in (function.value("environment", "variables") or {}).items():
+            if SECRET_NAME.search(name) or SECRET_VALUE.search(value):
+                found.append(f"{function.address}: {name} looks like a secret")
+    api_keys = plan.of("aws_api_gateway_api_key")
+    found += [f"{key.address}: a value is given" for key in api_keys if key.expression("value")]
+    for user in plan.of("aws_elasticache_user"):
+        if (
+            user.value("authentication_mode", "type") != "iam"
+            or user.value("passwords")
+            or user.expression("passwords")
+        ):
+            found.append(f"{user.address}: lets in by something else than IAM")
+        if "nopass" in user.value("access_string"):
+            found.append(f"{user.address}: lets in without a password")
+    found += [
+        f"{one.address}: logs bodies and keys"
+        for one in plan.of("aws_api_gateway_method_settings")
+        if one.value("settings", "data_trace_enabled") is not False
+    ]
+    return found
+
+
+# The API
+
+
+def each_route_calls_the_alias_of_its_function(plan: Plan) -> list[str]:
+    """Every operation of the contract and no other, as a proxy for the alias; reconcile has no route."""
+    found = []
+    for api in plan.of("aws_api_gateway_rest_api"):
+        written = _written_operations(api)
+        wanted = {(one.path, one.method.lower()): one for one in contract.operations().values()}
+        found += [f"{api.address}: no {method.upper()} {path}" for path, method in wanted.keys() - written.keys()]
+        found += [f"{api.address}: {method.upper()} {path}?" for path, method in written.keys() - wanted.keys()]
+        for route in wanted.keys() & written.keys():
+            integration = written[route].get("x-amazon-apigateway-integration", {})
+            uri = integration.get("uri", "")
+            functions = [one for one in plan.of("aws_lambda_function") if one.key == wanted[route].function]
+            called = re.fullmatch(r"arn:aws:apigateway:[^:]+:lambda:path/2015-03-31/functions/(\S+)/invocations", uri)
+            arn = called[1].split(":") if called else [""] * 8
+            if (
+                (integration.get("type"), integration.get("httpMethod")) != ("aws_proxy", "POST")
+                or len(arn) != 8
+                or tuple(arn[6:]) not in _aliases(plan)
+                or arn[6] not in [function.value("function_name") for function in functions]
+            ):
+                found.append(f"{api.address}: {route[1].upper()} {route[0]} calls {uri}")
+    return found
+
+
+def the_api_may_call_each_route(plan: Plan) -> list[str]:
+    """A permission for each operation, on its own function."""
+    names = {one.key: one.value("function_name") for one in plan.of("aws_lambda_function")}
+    given = {
+        (permission.key, permission.value("function_name"))
+        for permission in plan.of("aws_lambda_permission")
+        if permission.value("principal") == "apigateway.amazonaws.com"
+    }
+    return [
+        f"aws_lambda_permission: none for {one.method} {one.path}"
+        for one in contract.operations().values()
+        if plan.of("aws_api_gateway_rest_api") and (f"{one.method} {one.path}", names[one.function]) not in given
+    ]
+
+
+def each_route_is_throttled(plan: Plan) -> list[str]:
+    """By the setting for all methods; one of its own is for a route that exists; every tier and key has its limits."""
+    found = []
+    settings = plan.of("aws_api_gateway_method_settings")
+    routes = {f"{one.path.replace('/', '~1')}/{one.method}" for one in contract.operations().values()}
+    if plan.of("aws_api_gateway_stage") and "*/*" not in [one.value("method_path") for one in settings]:
+        found.append("aws_api_gateway_method_settings: none for all methods")
+    for one in settings:
+        if one.value("method_path") not in {"*/*", *routes}:
+            found.append(f"{one.address}: there is no such route")
+        found += _without_limits(one, "settings", "throttling_rate_limit", "throttling_burst_limit")
+    for tier in plan.of("aws_api_gateway_usage_plan"):
+        found += _without_limits(tier, "throttle_settings", "rate_limit", "burst_limit")
+    in_a_tier = {one.key for one in plan.of("aws_api_gateway_usage_plan_key")}
+    found += [f"{key.address}: in no tier" for key in plan.of("aws_api_gateway_api_key") if key.key not in in_a_tier]
+    return found
+
+
+def each_route_needs_a_key(plan: Plan) -> list[str]:
+    """But /health, and what a browser asks before."""
+    found = []
+    for api in plan.of("aws_api_gateway_rest_api"):
+        body = json.loads(api.value("body"))
+        schemes = body.get("components", {}).get("securitySchemes", {})
+        keys = [name for name, scheme in schemes.items() if (scheme["in"], scheme["name"]) == ("header", "x-api-key")]
+        for path, item in body["paths"].items():
+            for method, operation in item.items():
+                if method not in contract.METHODS:
+                    continue
+                free = path == "/health" or method == "options"
+                if operation.get("security") != ([] if free else [{name: []} for name in keys]) or not keys:
+                    found.append(f"{api.address}: {method.upper()} {path} has security {operation.get('security')}")
+    return found
+
+
+# Monitoring
+
+
+def each_function_has_its_alarms(plan: Plan) -> list[str]:
+    """Errors, throttles and duration, told to a topic that exists."""
+    topics = {topic.value("name") for topic in plan.of("aws_sns_topic")}
+    found = []
+    for function in plan.of("aws_lambda_function"):
+        for metric in ("Errors", "Throttles", "Duration"):
+            alarms = [
+                alarm
+                for alarm in plan.of("aws_cloudwatch_metric_alarm")
+                if alarm.value("metric_name") == metric
+                and alarm.value("dimensions") == {"FunctionName": function.value("function_name")}
+                and alarm.value("actions_enabled") is not False
+                and any(action.split(":")[-1] in topics for action in alarm.value("alarm_actions") or ())
+            ]
+            if not alarms:
+                found.append(f"{function.address}: no alarm that tells of {metric}")
+    return found
+
+
+def alarms_watch_what_exists(plan: Plan) -> list[str]:
+    """A metric that is measured, of a resource of the plan."""
+    found = []
+    for alarm in plan.of("aws_cloudwatch_metric_alarm"):
+        queries = [query["metric"][0] for query in alarm.value("metric_query") or () if query["metric"]]
+        for metric in queries or [alarm.values]:
+            fault = _unmeasured(plan, metric["namespace"], metric["metric_name"], metric["dimensions"] or {})
+            found += [f"{alarm.address}: {fault}"] if fault else []
+    groups = {group.value("name") for group in plan.of("aws_cloudwatch_log_group")}
+    found += [
+        f"{one.address}: reads {one.value('log_group_name')}, which is no log group"
+        for one in plan.of("aws_cloudwatch_log_metric_filter")
+        if one.value("log_group_name") not in groups
+    ]
+    return found
+
+
+def dashboards_show_what_exists(plan: Plan) -> list[str]:
+    """Metrics as with alarms, and alarms of the plan."""
+    found = []
+    alarms = {alarm.value("alarm_name") for alarm in plan.of("aws_cloudwatch_metric_alarm")}
+    for dashboard in plan.of("aws_cloudwatch_dashboard"):
+        for widget in json.loads(dashboard.value("dashboard_body"))["widgets"]:
+            for namespace, name, *rest in widget["properties"].get("metrics", ()):
+                texts = [text for text in rest if isinstance(text, str)]
+                fault = _unmeasured(plan, namespace, name, dict(zip(texts[::2], texts[1::2], strict=True)))
+                found += [f"{dashboard.address}: {fault}"] if fault else []
+            found += [
+                f"{dashboard.address}: no alarm {arn}"
+                for arn in widget["properties"].get("alarms", ())
+                if arn.split(":alarm:")[-1] not in alarms
+            ]
+    return found
+
+
+def deployments_stop_on_alarms_that_exist(plan: Plan) -> list[str]:
+    """Every function that CodeDeploy moves has alarms of the plan that roll it back, of its alias."""
+    alarms = {alarm.value("alarm_name"): alarm for alarm in plan.of("aws_cloudwatch_metric_alarm")}
+    found = []
+    groups = plan.of("aws_codedeploy_deployment_group")
+    for group in groups:
+        names = group.value("alarm_configuration", "alarms") or []
+        found += [f"{group.address}: no alarm {name}" for name in names if name not in alarms]
+        resources = [(alarms[name].value("dimensions") or {}).get("Resource", "") for name in names if name in alarms]
+        if not any(tuple(one.split(":")) in _aliases(plan) for one in resources):
+            found.append(f"{group.address}: no alarm of the alias stops it")
+    if plan.of("aws_codedeploy_app"):
+        moved = {group.key for group in groups}
+        functions = plan.of("aws_lambda_function")
+        found += [f"{one.address}: no deployment group" for one in functions if one.key not in moved]
+    return found
+
+
+RULES: tuple[Rule, ...] = (
+    nothing_names_the_whole_world,
+    network_rules_stay_in_the_vpc,
+    network_rules_are_read,
+    functions_reach_the_cache,
+    only_valkey_reaches_the_cache,
+    acls_alone_keep_strangers_out,
+    endpoints_are_reached_by_https_only,
+    there_is_no_way_out,
+    each_function_has_a_role_of_its_own,
+    no_star_without_a_reason,
+    each_function_connects_as_its_own_user,
+    permissions_name_the_alias_and_the_caller,
+    everything_is_encrypted,
+    keys_are_for_the_log_groups,
+    logs_end,
+    nothing_is_public,
+    no_secret_is_written_down,
+    each_route_calls_the_alias_of_its_function,
+    the_api_may_call_each_route,
+    each_route_is_throttled,
+    each_route_needs_a_key,
+    each_function_has_its_alarms,
+    alarms_watch_what_exists,
+    dashboards_show_what_exists,
+    deployments_stop_on_alarms_that_exist,
+)
+"""What holds for every environment."""
+
+
+def nothing_that_no_emulator_has(plan: Plan) -> list[str]:
+    """For the emulated environment alone."""
+    return [f"{one.address}: not emulated" for one in plan.resources if one.type.startswith(NOT_EMULATED)]
+
+
+def differences_are_values(one: Plan, other: Plan) -> list[str]:
+    """Two environments have the same blocks, however many instances each block makes."""
+    blocks, others = ({resource.block for resource in plan.resources} for plan in (one, other))
+    return [f"{block}: not in both" for block in sorted((blocks ^ others) - set(ONLY_SOMEWHERE))]
+
+
+# What the rules read
+
+
+def policy_statements(plan: Plan) -> list[tuple[Resource, Mapping[str, Any]]]:
+    """Every statement of every policy that the plan shows."""
+    return [
+        (resource, statement)
+        for resource in plan.resources
+        for _, text in _texts(resource.values)
+        if '"Statement"' in text
+        for statement in _statements(text)
+    ]
+
+
+def unknown_policies(plan: Plan) -> set[str]:
+    """The blocks whose policy is known after apply."""
+    return {
+        resource.block
+        for resource in plan.resources
+        for name in POLICIES.get(resource.type, ())
+        if resource.is_unknown(name)
+    }
+
+
+def stars(plan: Plan) -> list[tuple[Resource, str, tuple[str, str]]]:
+    """Every star in what a policy allows: where, in which statement, and in which part which value."""
+    return [
+        (resource, str(statement.get("Sid")), (part, value))
+        for resource, statement in policy_statements(plan)
+        if statement["Effect"] == "Allow"
+        for part in ("Action", "Resource", "Principal")
+        for value in _part(statement, part)
+        if "*" in value
+    ]
+
+
+def allowed_by(sid: str, part: str, value: str) -> tuple[str, str, str] | None:
+    """The entry of STARS that lets a star pass."""
+    return next((entry for entry in STARS if entry[:2] == (sid, part) and fnmatchcase(value, _exactly(entry[2]))), None)
+
+
+def _exactly(pattern: str) -> str:
+    """A star alone means itself; else it means anything."""
+    return "[*]" if pattern == "*" else pattern
+
+
+def _part(statement: Mapping[str, Any], part: str, wanted: str | None = None) -> list[str]:
+    value = statement.get(part, [])
+    values = [text for kind in value.values() for text in _many(kind)] if isinstance(value, dict) else _many(value)
+    return [text for text in values if wanted in (None, text)]
+
+
+def _statements(text: str | None) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = _many(json.loads(text)["Statement"]) if text else []
+    return found
+
+
+def _many(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _texts(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(values, str):
+        yield path, values
+    elif isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from _texts(value, (*path, name))
+    elif isinstance(values, list):
+        for value in values:
+            yield from _texts(value, path)
+
+
+def _function_hosts(plan: Plan) -> list[packets.Host]:
+    """Where functions run; they are many and their places few."""
+    found = [
+        host for function in plan.of("aws_lambda_function") for host in packets.hosts(plan, function, "vpc_config")
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _cache_hosts(plan: Plan) -> list[packets.Host]:
+    return [host for cache in plan.of("aws_elasticache_serverless_cache") for host in packets.hosts(plan, cache)]
+
+
+def _strangers(plan: Plan) -> Iterator[ipaddress.IPv4Address]:
+    """An address of each sixteenth of the VPC where no subnet is, and one that is not the VPC's."""
+    taken = [ipaddress.IPv4Network(subnet.value("cidr_block")) for subnet in plan.of("aws_subnet")]
+    for vpc in plan.of("aws_vpc"):
+        block = ipaddress.IPv4Network(vpc.value("cidr_block"))
+        yield from (
+            part[4] for part in block.subnets(prefixlen_diff=4) if not any(part.overlaps(other) for other in taken)
+        )
+    yield ipaddress.IPv4Address("203.0.113.7")
+
+
+def _aliases(plan: Plan) -> set[tuple[str, ...]]:
+    return {(alias.value("function_name"), alias.value("name")) for alias in plan.of("aws_lambda_alias")}
+
+
+def _function_role(plan: Plan, function: Resource) -> str:
+    """The name of the role of a function, which a policy's `role` is."""
+    blocks = plan.origins(function.block, function.expression("role"))
+    return next(
+        (role.value("name") for role in plan.of("aws_iam_role") if role.block in blocks and role.key == function.key),
+        "",
+    )
+
+
+def _cache_role(key: str) -> str:
+    if key == RECONCILE:
+        return "reconcile"
+    return "read" if contract.only_reads(key) else "write"
+
+
+def _writes_to_a_group(plan: Plan, resource: Resource, *path: str) -> bool:
+    return any(linked.type == "aws_cloudwatch_log_group" for linked in plan.linked(resource, *path))
+
+
+def _written_operations(api: Resource) -> dict[tuple[str, str], Mapping[str, Any]]:
+    paths = json.loads(api.value("body"))["paths"]
+    return {
+        (path, method): operation
+        for path, item in paths.items()
+        for method, operation in item.items()
+        if method in contract.METHODS and method != "options"
+    }
+
+
+def _without_limits(resource: Resource, block: str, *names: str) -> list[str]:
+    return [f"{resource.address}: no {name}" for name in names if (resource.value(block, name) or 0) <= 0]
+
+
+def _unmeasured(plan: Plan, namespace: str, metric: str, dimensions: Mapping[str, str]) -> str | None:
+    """What is wrong with a metric; nothing if somebody measures it."""
+    if namespace not in METRICS:
+        made = {
+            (one.value("metric_transformation", "namespace"), one.value("metric_transformation", "name"))
+            for one in plan.of("aws_cloudwatch_log_metric_filter")
+        }
+        if (namespace, metric) not in made or dimensions:
+            return f"nobody writes {namespace} {metric} {dict(dimensions)}"
+        return None
+    if metric not in METRICS[namespace].split():
+        return f"{namespace} has no {metric}"
+    if set(dimensions) not in DIMENSIONS[namespace]:
+        return f"{namespace} {metric} is not kept by {sorted(dimensions)}"
+    for name, value in dimensions.items():
+        if value not in _dimension_values(plan, name):
+            return f"{namespace} {metric}: no {name} {value}"
+    return None
+
+
+def _dimension_values(plan: Plan, name: str) -> set[str]:
+    values = {
+        "FunctionName": [one.value("function_name") for one in plan.of("aws_lambda_function")],
+        "Resource": [":".join(alias) for alias in _aliases(plan)],
+        "ApiName": [one.value("name") for one in plan.of("aws_api_gateway_rest_api")],
+        "Stage": [one.value("stage_name") for one in plan.of("aws_api_gateway_stage")],
+        "clusterId": [one.value("name") for one in plan.of("aws_elasticache_serverless_cache")],
+        "QueueName": [one.value("name") for one in plan.of("aws_sqs_queue")],
+    }
+    return set(values[name])

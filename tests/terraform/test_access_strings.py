@@ -1,0 +1,467 @@
+"""What each user of the cache may do in Valkey: all that its functions do, and nothing that they can do without.
+
+The access strings of the Terraform module run here as they are, with a password in IAM's place.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import valkey
+import yaml
+from valkey.exceptions import ResponseError
+
+from functions.reconcile import handler as reconcile_handler
+from shared import projections, reconcile, store
+from shared.problems import KeyReused, UserExists
+from tests.conftest import Answer, Context
+from tests.support import contract, invariants
+from tests.support.invariants import BOARD, EVENTBRIDGE, PENDING, PLAYERS, TOTALS
+from tests.support.wires import Invoker, invoker
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODULE = ROOT / "terraform" / "modules" / "cache"
+PASSWORD = "a-password-of-sixteen-or-more"
+
+Grants = Mapping[str, list[str]]
+"""A role's key patterns, as `keys`, and `commands`."""
+
+ACCESS: dict[str, Grants] = yaml.safe_load((MODULE / "access.yaml").read_text(encoding="utf-8"))
+
+RECEIPTS, UNKEYED = "{user:ada}:receipts:a", "{user:ada}:submission:x"
+FOREIGN_KEYS = {
+    "read": [
+        *("session:s", "{session:s}:opened", RECEIPTS, UNKEYED, "stats:game"),
+        *("{leaderboard:global}:sweep", "{leaderboard:global}:pending"),
+    ],
+    "write": ["stats:game"],
+    "reconcile": ["session:s", "{session:s}:opened", UNKEYED],
+}
+"""Keys of ours that are none of a role's business."""
+
+NOBODYS_KEYS = [
+    *("", "other", "user", "users:ada", "x:user:ada", "leaderboard", "leaderboard:global2", "leaderboard:other"),
+    *("{leaderboard:global}", "{leaderboard:global}:other", "{leaderboard:global}:players2", "{x}:players"),
+    *("{leaderboard:other}:players", "{user:ada}", "{user:ada}:other", "{user:ada:submission:x", "stats:other"),
+    *("{user:ada:receipts:a", "{user:ada}:receipt:a", "submission:x"),
+    *("sessions", "{session:s}", "{session:s}:opened2", "submission", "submissions:x"),
+]
+
+FORBIDDEN = [
+    *("FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG GET *", "CONFIG SET maxmemory 1", "ACL LIST", "ACL WHOAMI"),
+    *("ACL SETUSER x on", "SCRIPT FLUSH", "SCRIPT LOAD x", "FUNCTION FLUSH", "DEBUG SLEEP 0", "SHUTDOWN", "SAVE"),
+    *("MONITOR", "SWAPDB 0 1", "CLIENT LIST", "CLIENT KILL ID 1", "CLUSTER RESET", "REPLICAOF NO ONE", "INFO"),
+    *("RANDOMKEY", "DBSIZE", "SUBSCRIBE x", "PUBLISH x y", "SPUBLISH x y", "WAIT 0 0", "MULTI", "SELECT 0"),
+    *("DUMP user:ada", "RESTORE user:ada 0 x", "RENAME user:ada user:eve", "COPY user:ada user:eve"),
+    *("HGETALL user:ada", "TYPE user:ada", "PERSIST user:ada", f"SORT {BOARD}"),
+    *(f"ZINCRBY {BOARD} 1 ada", f"ZREMRANGEBYRANK {BOARD} 0 -1", f"ZRANGESTORE {BOARD} {BOARD} 0 -1"),
+]
+"""What nobody may do, not with keys of our own either."""
+
+
+def access_string(grants: Grants) -> str:
+    """As the module joins it."""
+    keys, commands = ([sign + grant for grant in grants[kind]] for sign, kind in (("~", "keys"), ("+", "commands")))
+    return " ".join(["on", *keys, "-@all", *commands])
+
+
+def without(grants: Grants, taken: str) -> Grants:
+    """All but one of them."""
+    return {kind: [grant for grant in granted if grant != taken] for kind, granted in grants.items()}
+
+
+def role_of(function: str) -> str:
+    """Whom a function connects as."""
+    if function == "reconcile":
+        return "reconcile"
+    return "read" if contract.only_reads(function) else "write"
+
+
+def user_of(role: str) -> str:
+    """The user's name."""
+    return f"leaderboard-test-{role}"
+
+
+def permit(raw: valkey.Valkey, role: str, grants: Grants) -> None:
+    """Makes the role's user, or makes it anew: on its open connections too it may do this from now on."""
+    rules = access_string(grants).split(" ")
+    raw.execute_command("ACL", "SETUSER", user_of(role), "reset", *rules, f">{PASSWORD}")
+
+
+@pytest.fixture
+def users(raw: valkey.Valkey) -> Iterator[valkey.Valkey]:
+    """A client who may do everything, on a server that has the three users."""
+    for role, grants in ACCESS.items():
+        permit(raw, role, grants)
+    raw.execute_command("ACL", "LOG", "RESET")
+    yield raw
+    raw.execute_command("ACL", "DELUSER", *map(user_of, ACCESS))
+
+
+@pytest.fixture
+def calls(users: valkey.Valkey) -> Iterator[dict[str, Invoker]]:
+    """Handlers by the role that their connection has."""
+    port = users.connection_pool.connection_kwargs["port"]
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for role in ACCESS:
+            settings = {"valkey_user": user_of(role), "valkey_password": PASSWORD, "score_max": 1_000_000}
+            found[role] = stack.enter_context(invoker(port, **settings))
+            found[role].run(store.store)  # while the settings are this role's
+        yield found
+
+
+class Story:
+    """A game in which every function does everything that it can do in Valkey, each as its own user."""
+
+    def __init__(self, raw: valkey.Valkey, calls: Mapping[str, Invoker]):
+        self.raw = raw
+        self.operations: set[str] = set()
+        """What was asked for and granted, by the contract's operationIds."""
+        self._calls = calls
+
+    def ask(self, status: int, method: str, path: str, body: Any = None, key: str = "", **more: Any) -> Answer:
+        """A request's answer, which has this status."""
+        operation, _ = contract.find(method, path)
+        assert operation
+        headers = {"Idempotency-Key": key} if key else None
+        call = self._calls[role_of(operation.function)]
+        answer = call(operation.function, method, path, json_body=body, headers=headers, **more)
+        assert answer.status == status, f"{method} {path}: {answer.body!r}"
+        if status < 400:
+            self.operations.add(operation.id)
+        return answer
+
+    def reconcile(self, event: Mapping[str, Any]) -> invariants.Report:
+        """What the function reports."""
+        work = functools.partial(reconcile_handler.handler, {**event}, Context())
+        report: invariants.Report = self._calls["reconcile"].run(work)
+        return report
+
+    def twice(self, status: int, method: str, path: str, body: Mapping[str, Any], key: str) -> Any:
+        """A keyed request, its replay, and its key's refusal for another payload."""
+        first = self.ask(status, method, path, body, key)
+        again = self.ask(status, method, path, body, key)
+        assert again.headers.get("Idempotency-Replayed") == "true"
+        self.ask(KeyReused.status, method, path, {**body, **OTHERWISE[path.rpartition("/")[2]]}, key)
+        return first.json()
+
+    def tell(self) -> None:
+        """From the beginning: nobody plays, no script is known."""
+        self.raw.flushall()
+        self.raw.script_flush()
+        self.players()
+        self.sessions()
+        self.looks()
+        self.profiles_that_were_lost()
+        self.repairs()
+        self.comparison()
+
+    def fails(self) -> bool:
+        """Whether it does not come to its end as it should."""
+        try:
+            self.tell()
+        except (AssertionError, ResponseError):
+            return True
+        return False
+
+    def players(self) -> None:
+        """POST /users and PUT /users/{userId}/score."""
+        ada = {"userId": "ada", "username": "Ada", "email": "ada@example.com"}
+        self.ask(201, "POST", "/users", ada)
+        self.ask(UserExists.status, "POST", "/users", ada)
+        self.ask(UserExists.status, "POST", "/users", ada, "taken")
+        self.ask(400, "POST", "/users", {**ada, "userId": "eve", "score": 1_000_001}, "too-high")
+        self.twice(201, "POST", "/users", {"username": "Bob", "email": "bob@example.com", "score": 50}, "bob")
+        for operator in ("set", "best", "increment", "decrement"):
+            self.ask(200, "PUT", "/users/ada/score", {"score": 40, "operator": operator})
+        self.twice(200, "PUT", "/users/ada/score", {"score": 20, "operator": "increment"}, "game")
+        self.ask(200, "PUT", "/users/ada/score", {"score": 60}, "next-game")
+        self.ask(400, "PUT", "/users/ada/score", {"score": 900_000_000_000})
+        self.ask(400, "PUT", "/users/ada/score", {"score": 1, "operator": "decrement", "gameData": 1})
+        self.ask(404, "PUT", "/users/nobody/score", {"score": 1})
+        self.ask(404, "PUT", "/users/nobody/score", {"score": 1}, "nobody")
+        assert self.raw.zcard(PENDING) == 0
+
+    def sessions(self) -> None:
+        """POST /sessions, GET and DELETE /sessions/{sessionId}."""
+        first = self.ask(201, "POST", "/sessions", {"userId": "ada"}).json()["session"]["sessionId"]
+        second = self.twice(201, "POST", "/sessions", {"userId": "ada"}, "session")["session"]["sessionId"]
+        self.ask(404, "POST", "/sessions", {"userId": "nobody"})
+        self.ask(404, "POST", "/sessions", {"userId": "nobody"}, "no-session")
+        for session in (first, second):
+            self.ask(200, "GET", f"/sessions/{session}")
+            self.ask(204, "DELETE", f"/sessions/{session}")
+            self.ask(404, "GET", f"/sessions/{session}")
+            self.ask(404, "DELETE", f"/sessions/{session}")
+        assert not self.raw.keys("session:*")
+
+    def looks(self) -> None:
+        """Every other GET."""
+        assert self.ask(200, "GET", "/leaderboard").json()["totalPlayers"] == 2
+        self.ask(200, "GET", "/leaderboard?offset=100")
+        for path in ("", "/rank", "/nearby"):
+            self.ask(200, "GET", f"/users/ada{path}")
+            self.ask(404, "GET", f"/users/nobody{path}")
+        assert self.ask(200, "GET", "/stats").json()["stats"]["totalPlayers"] == 2
+        self.ask(200, "GET", "/health")
+        self.ask(200, "HEAD", "/health")
+
+    def profiles_that_were_lost(self) -> None:
+        """A submission for a profile that is older than the board, and for one that is gone before its projection."""
+        self.get_ahead("ada")
+        self.ask(200, "PUT", "/users/ada/score", {"score": 70})
+        self.ask(201, "POST", "/users", {"userId": "eve", "username": "Eve", "email": "eve@example.com"})
+        self.get_ahead("eve")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(projections, "settle", self._losing("user:eve", projections.settle))
+            self.ask(503, "PUT", "/users/eve/score", {"score": 70})
+        assert self.raw.zscore(BOARD, "eve") is None
+
+    def repairs(self) -> None:
+        """Reconcile with something to mend in every phase, then a rebuild, each to the end."""
+        seconds, _ = self.raw.time()
+        self.raw.zadd(PENDING, {"ada:crashed": (seconds - 100) * 1000, "ghost:crashed": (seconds - 100) * 1000})
+        self.raw.zadd(BOARD, {"ada": 5, "member": 6})
+        self.raw.hset(PLAYERS, "row", "1700000000000000 1 1 0 Row")
+        self.raw.hset(TOTALS, "totalGames", 1000)
+        self.raw.hset("{user:ada}:receipts:a", mapping={"born": 1, "ends": 2})
+        self.get_ahead("ada")
+        report = self.reconcile(EVENTBRIDGE)
+        assert report["forgotten"] == 1
+        assert (report["found"], report["cleared"], report["unreadable"]) == (2, 2, 0)
+        assert report["finished"]
+        assert report["mended"]
+        self.check()
+        self.raw.zadd(BOARD, {"ada": 5, "member": 6})
+        report = self.reconcile({"rebuild": {"cursor": None}})
+        while not report["finished"]:
+            report = self.reconcile({"rebuild": {"cursor": report["cursor"]}})
+        assert (report["mended"], report["unreadable"]) == (2, 0)
+        assert self.reconcile({"rebuild": {"cursor": report["cursor"]}})["swept"] == 0
+        self.check()
+
+    def comparison(self) -> None:
+        """A check that meets somebody without a profile, and looks again at them."""
+        self.raw.zadd(BOARD, {"member": 6})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reconcile, "PAUSE_SECONDS", 0)
+            report = self.reconcile({"check": {"cursor": None}})
+        assert report["finished"]
+        assert [one["user_id"] for one in report["differences"]] == ["member"]
+        self.raw.zrem(BOARD, "member")
+
+    def check(self) -> None:
+        """All is well."""
+        assert set(invariants.check(self.raw).board.values()) == {50, 70}
+
+    def get_ahead(self, user_id: str) -> None:
+        """The board has seen a later revision of a player than the profile is, and the clock stood still since."""
+        later = (int(time.time()) + 60) * 1_000_000
+        _, rest = str(self.raw.hget(PLAYERS, user_id)).split(" ", 1)
+        self.raw.hset(PLAYERS, user_id, f"{later} {rest}")
+
+    def _losing(self, key: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def lose(*arguments: Any) -> Any:
+            self.raw.delete(key)
+            return work(*arguments)
+
+        return lose
+
+
+OTHERWISE = {"users": {"username": "Robert"}, "score": {"score": 21}, "sessions": {"sessionData": {"map": 1}}}
+"""What makes another payload, by the end of the path."""
+
+
+@pytest.fixture
+def story(users: valkey.Valkey, calls: dict[str, Invoker]) -> Story:
+    """Not yet told."""
+    return Story(users, calls)
+
+
+def refusals(raw: valkey.Valkey) -> list[tuple[str, str]]:
+    """What Valkey has refused to whom since it was last asked: the user and the command or the key."""
+    found = [(entry["username"], entry["object"]) for entry in raw.acl_log()]
+    raw.execute_command("ACL", "LOG", "RESET")
+    return found
+
+
+def test_every_role_of_a_function_has_an_access_string_and_no_other() -> None:
+    functions = [path.parent.name for path in (ROOT / "functions").glob("*/handler.py")]
+    assert {role_of(function) for function in functions} == set(ACCESS)
+
+
+def test_every_function_can_do_its_work_as_its_own_user(story: Story) -> None:
+    story.tell()
+    assert story.operations == set(contract.operations())
+    assert refusals(story.raw) == []
+    connected = {client["user"] for client in story.raw.client_list()}
+    assert set(map(user_of, ACCESS)) <= connected, "each of them was there under its own name"
+
+
+@pytest.mark.parametrize("role", ACCESS)
+def test_nothing_is_granted_that_is_not_needed(role: str, story: Story) -> None:
+    for kind, grants in ACCESS[role].items():
+        assert len(grants) == len(set(grants)), f"twice among the {kind}"
+        for grant in grants:
+            permit(story.raw, role, without(ACCESS[role], grant))
+            assert story.fails(), f"{role} does not need {grant}"
+            assert {user for user, _ in refusals(story.raw)} == {user_of(role)}, (
+                f"it failed without {grant}, and not by that"
+            )
+            permit(story.raw, role, ACCESS[role])
+
+
+def test_every_branch_of_a_roles_scripts_is_granted(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the story does not come to in a script would be refused one day."""
+    run: dict[str, set[str]] = {user_of(role): set() for role in ACCESS}
+    trip = store.Store._trip
+
+    def noting(own: store.Store, commands: Sequence[store.Command]) -> list[Any]:
+        digests = {str(command[1]) for command in commands if str(command[0]).startswith("EVALSHA")}
+        run[str(own._settings.valkey_user)] |= digests
+        return trip(own, commands)
+
+    monkeypatch.setattr(store.Store, "_trip", noting)
+    story.tell()
+    for role, grants in ACCESS.items():
+        assert run[user_of(role)]
+        for digest in run[user_of(role)]:
+            assert commands_of(store._sources[digest]) <= set(grants["commands"])
+    assert len(set.union(*run.values())) == len(list((ROOT / "shared" / "lua").glob("*.lua")))
+
+
+def commands_of(script: str) -> set[str]:
+    """What a script calls, whether it comes to it or not."""
+    found = re.findall(r"redis\.call\(\s*'([A-Z]+)'", script)
+    assert len(found) == script.count("redis.") - script.count("redis.error_reply("), "a call that this does not see"
+    return {name.lower() for name in found}
+
+
+def test_every_command_in_the_code_is_granted_to_somebody() -> None:
+    """A new one needs a grant, and a place in the story."""
+    granted = {command for grants in ACCESS.values() for command in grants["commands"]}
+    written: set[str] = set()
+    for path in (ROOT / "shared").glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        if "shared.store import" in source:
+            written.update(commands_in(ast.parse(source)))
+    assert len(written) > 10
+    assert written <= granted
+    for path in (ROOT / "shared" / "lua").glob("*.lua"):
+        assert commands_of(path.read_text(encoding="utf-8")) <= granted
+
+
+def commands_in(tree: ast.Module) -> Iterator[str]:
+    """What a module sends: a command is a tuple that begins with its name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Tuple) and node.elts and isinstance(node.elts[0], ast.Constant):
+            name = node.elts[0].value
+            if isinstance(name, str) and re.fullmatch("[A-Z]{3,}", name):
+                yield name.lower()
+
+
+def dry_run(raw: valkey.Valkey, role: str, *command: str) -> str:
+    """What Valkey would say to the role's user: 'OK', or why not."""
+    return str(raw.execute_command("ACL", "DRYRUN", user_of(role), *command))
+
+
+def members(raw: valkey.Valkey, category: str) -> set[str]:
+    """The commands of one of Valkey's categories."""
+    return set(raw.execute_command("ACL", "CAT", category))
+
+
+@pytest.mark.parametrize("role", ACCESS)
+def test_only_the_commands_listed_can_be_run(role: str, users: valkey.Valkey) -> None:
+    """Against a category that comes in by another name."""
+    user = users.acl_getuser(user_of(role))
+    assert sorted(user["commands"]) == sorted(f"+{command}" for command in ACCESS[role]["commands"])
+    assert (user["categories"], user["channels"], user["selectors"]) == (["-@all"], [], [])
+    assert set(user["keys"]) == {f"~{pattern}" for pattern in ACCESS[role]["keys"]}
+
+
+@pytest.mark.parametrize("role", ACCESS)
+def test_nobody_can_administrate(role: str, users: valkey.Valkey) -> None:
+    assert not set(ACCESS[role]["commands"]) & (members(users, "dangerous") | members(users, "admin"))
+    for command in FORBIDDEN:
+        answer = dry_run(users, role, *command.split(" "))
+        assert "has no permissions to run" in answer, f"{command}: {answer}"
+
+
+def test_the_read_user_cannot_write(users: valkey.Valkey) -> None:
+    writing = members(users, "write") | {"eval", "evalsha", "fcall"}
+    assert len(writing) > 50
+    assert not set(ACCESS["read"]["commands"]) & writing
+
+
+@pytest.mark.parametrize("role", ACCESS)
+def test_nobody_can_touch_a_key_that_is_not_theirs(role: str, users: valkey.Valkey) -> None:
+    assert dry_run(users, role, "HMGET", "user:ada", "score") == "OK"
+    for key in NOBODYS_KEYS + FOREIGN_KEYS[role]:
+        answer = dry_run(users, role, "HMGET", key, "score")
+        assert "no permissions to access" in answer, f"{key!r}: {answer}"
+        if role != "read":
+            assert "no permissions to access" in dry_run(users, role, "HSET", key, "score", "1"), key
+
+
+@pytest.mark.parametrize("role", ACCESS)
+def test_a_script_is_no_way_around_it(role: str, users: valkey.Valkey) -> None:
+    verb = "EVAL_RO" if role == "read" else "EVAL"
+    users.hset("other", "score", 1)
+    port = users.connection_pool.connection_kwargs["port"]
+    with valkey.Valkey(port=port, username=user_of(role), password=PASSWORD) as client:
+        assert client.execute_command(verb, "return redis.call('HMGET', KEYS[1], 'score')", 1, "user:ada") == [None]
+        for script, key in (
+            ("return redis.call('HMGET', 'other', 'score')", "user:ada"),
+            ("return redis.call('HMGET', KEYS[1], 'score')", "other"),
+            ("return redis.call('FLUSHALL')", "user:ada"),
+            ("return redis.call('KEYS', '*')", "user:ada"),
+            ("return redis.call('HINCRBY', KEYS[1], 'score', 1)", "user:ada"),
+        ):
+            with pytest.raises(ResponseError, match=r"(?i)can't access|can't run|no permissions|not allowed|ACL"):
+                client.execute_command(verb, script, 1, key)
+    assert users.hget("other", "score") == "1"
+    assert not users.exists("user:ada")
+
+
+def test_the_read_user_cannot_write_by_a_script_either(users: valkey.Valkey) -> None:
+    port = users.connection_pool.connection_kwargs["port"]
+    with valkey.Valkey(port=port, username=user_of("read"), password=PASSWORD) as client:
+        for verb in ("EVAL", "EVAL_RO"):
+            with pytest.raises(ResponseError):
+                client.execute_command(verb, "return redis.call('HSET', KEYS[1], 'score', 1)", 1, "user:ada")
+    assert not users.exists("user:ada")
+
+
+def test_the_users_are_gone_when_a_test_is_over(raw: valkey.Valkey) -> None:
+    assert raw.acl_users() == ["default"]
+
+
+def test_terraform_joins_the_very_strings_that_are_tested_here(tmp_path: Path) -> None:
+    """access.tf has no resource: alone with its file it needs no provider, and no init."""
+    terraform = shutil.which("terraform")
+    if not terraform:
+        pytest.skip("terraform is not installed: nobody has seen that it joins the access strings as these tests do")
+    for name in ("access.tf", "access.yaml"):
+        shutil.copy(MODULE / name, tmp_path)
+    done = subprocess.run(
+        [terraform, "console"],
+        input="jsonencode(local.access_strings)\n",
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    joined = json.loads(json.loads(done.stdout))
+    assert joined == {role: access_string(grants) for role, grants in ACCESS.items()}

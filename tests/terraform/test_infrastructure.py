@@ -1,0 +1,308 @@
+"""`make plan`, `make apply` and `make destroy`: what they hand to terraform, and what they say before they do.
+
+terraform is a script here that writes down how it was called: what is tested is the line, not Terraform.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.aws import infrastructure
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+TERRAFORM = """#!/bin/sh
+if [ "$1" = version ]; then echo '{"terraform_version": "VERSION"}'; exit; fi
+echo "$TF_DATA_DIR|$*" >> "CALLS"
+case "$*" in *FAILS*) exit 1;; esac
+"""
+
+VARIABLES = """
+variable "architecture" {
+  type    = string
+  default = "arm64"
+}
+
+variable "runtime" {
+  type    = string
+  default = "python3.12"
+}
+"""
+
+PROTECTED = """resource "aws_elasticache_serverless_cache" "this" {
+  lifecycle {
+    prevent_destroy = true # the board
+  }
+}
+"""
+
+
+class Project:
+    """A tree with everything in place, and a terraform that does nothing."""
+
+    def __init__(self, folder: Path):
+        self.root, self.bin, self.home, self.calls_file = (folder / name for name in ("tree", "bin", "home", "calls"))
+        self.terraform = self.root / "terraform"
+        shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("node_modules"))
+        self.write("locks/layer.lock", "# nothing\n")
+        self.write("functions/rank/handler.py", "NAME = 'rank'\n")
+        self.write("shared/board.py", "NAME = 'board'\n")
+        self.write("terraform/variables.tf", VARIABLES)
+        self.write("terraform/backend.hcl", 'bucket = "states"\nregion = "eu-central-1"\n')
+        for name in ("dev", "local"):
+            self.write(f"terraform/environments/{name}.tfvars", "log_retention_days = 7\n")
+        self.write("terraform/environments/prod.tfvars", 'architecture = "x86_64"\nruntime      = "python3.13"\n')
+        self.home.mkdir()
+        self.bin.mkdir()
+        self.give_terraform("1.11.4")
+
+    def write(self, name: str, text: str) -> None:
+        """A file of the tree."""
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(text)
+
+    def give_terraform(self, version: str) -> None:
+        """A terraform on PATH that says that it has this version."""
+        script = self.bin / "terraform"
+        script.write_text(TERRAFORM.replace("VERSION", version).replace("CALLS", str(self.calls_file)))
+        script.chmod(0o755)
+
+    def build(self, architecture: str, python: str) -> None:
+        """`make build`."""
+        done = self._run("build", "--arch", architecture, "--python", python)
+        assert done.returncode == 0, done.stderr
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`python -m scripts.aws.infrastructure`, with AWS keys unless they are empty."""
+        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", **environment}
+        return self._run("infrastructure", *arguments, **{name: text for name, text in keys.items() if text})
+
+    def refused(self, *arguments: str, **environment: str) -> str:
+        """The one sentence that a run says which stops before terraform does anything."""
+        done = self.run(*arguments, **environment)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert self.calls() == []
+        assert done.stderr.endswith("\n")
+        assert len(done.stderr.splitlines()) == 1
+        return done.stderr.strip()
+
+    def calls(self) -> list[tuple[str, str]]:
+        """What terraform was called with, after its folder of working files."""
+        lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
+        return [(folder, line) for folder, _, line in (line.partition("|") for line in lines)]
+
+    def _run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        bare = {"PATH": str(self.bin), "HOME": str(self.home), "AWS_EC2_METADATA_DISABLED": "true"}
+        return subprocess.run(
+            [sys.executable, "-B", "-m", f"scripts.aws.{script}", *arguments],
+            cwd=self.root,
+            env={**bare, **environment},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zips that dev's values ask for, which are the same in every such tree."""
+    one = Project(tmp_path_factory.mktemp("built"))
+    one.build("arm64", "3.12")
+    return one.root / "build"
+
+
+@pytest.fixture
+def project(tmp_path: Path, built: Path) -> Project:
+    """A tree of the test's own, built."""
+    one = Project(tmp_path)
+    shutil.copytree(built, one.root / "build")
+    return one
+
+
+@pytest.mark.parametrize("action", ["plan", "apply", "destroy"])
+def test_it_is_a_thin_line_over_terraform(project: Project, action: str) -> None:
+    done = project.run(action, "dev", "-target=module.api", "-var", "a=b", TF_PLUGIN_DIR="/mirror")
+    assert (done.returncode, done.stderr) == (0, "")
+    data = str(project.terraform / ".terraform" / "dev")
+    here = f"-chdir={project.terraform}"
+    assert project.calls() == [
+        (
+            data,
+            f"{here} init -input=false -backend-config=backend.hcl -backend-config=key=dev.tfstate -plugin-dir=/mirror",
+        ),
+        (data, f"{here} {action} -var-file=environments/dev.tfvars -target=module.api -var a=b"),
+    ]
+
+
+def test_environments_share_neither_state_nor_working_files(project: Project) -> None:
+    project.build("x86_64", "3.13")
+    for name in ("dev", "prod"):
+        assert project.run("plan", name).returncode == 0
+    (dev, dev_init), (_, _), (prod, prod_init), (_, prod_plan) = project.calls()
+    assert dev != prod
+    assert re.findall(r"key=(\S+)", dev_init + prod_init.rjust(200)) == ["dev.tfstate", "prod.tfstate"]
+    assert "environments/prod.tfvars" in prod_plan
+
+
+def test_a_providers_mirror_is_passed_on(project: Project, tmp_path: Path) -> None:
+    assert project.run("plan", "dev", TF_PLUGIN_DIR=str(tmp_path)).returncode == 0
+    assert project.calls()[0][1].endswith(f" -plugin-dir={tmp_path}")
+
+
+def test_terraforms_exit_code_is_ours(project: Project) -> None:
+    assert project.run("plan", "dev", "-FAILS").returncode == 1
+    assert len(project.calls()) == 2
+
+
+def test_nothing_follows_an_init_that_fails(project: Project) -> None:
+    assert project.run("apply", "dev", TF_PLUGIN_DIR="/FAILS").returncode == 1
+    assert [line.split()[1] for _, line in project.calls()] == ["init"]
+
+
+def test_without_an_environment_it_says_which_there_are(project: Project) -> None:
+    assert project.refused("plan", "") == (
+        "ENV is missing: use ENV=dev or ENV=prod, or write a file of that name in terraform/environments."
+    )
+
+
+@pytest.mark.parametrize("name", ["qa", "../dev", "dev.tfvars"])
+def test_an_unknown_environment_is_named(project: Project, name: str) -> None:
+    assert project.refused("apply", name).startswith(f"ENV={name} is unknown: use ENV=dev or ENV=prod,")
+
+
+def test_the_emulators_environment_never_goes_to_aws(project: Project) -> None:
+    assert "ENV=local is the emulator's" in project.refused("apply", "local")
+
+
+def test_a_missing_terraform_is_named(project: Project) -> None:
+    (project.bin / "terraform").unlink()
+    assert project.refused("plan", "dev") == "terraform is not on PATH: install Terraform 1.11 or newer."
+
+
+@pytest.mark.parametrize("version", ["1.10.5", "0.15.0", "1.9.0-rc1"])
+def test_an_old_terraform_is_named(project: Project, version: str) -> None:
+    project.give_terraform(version)
+    assert project.refused("plan", "dev") == f"terraform {version} is too old: install Terraform 1.11 or newer."
+
+
+@pytest.mark.parametrize("version", ["1.11.0", "1.14.2", "2.0.0-beta1"])
+def test_a_newer_terraform_will_do(project: Project, version: str) -> None:
+    project.give_terraform(version)
+    assert project.run("plan", "dev").returncode == 0
+
+
+def test_a_missing_backend_file_is_named_with_the_way_to_it(project: Project) -> None:
+    (project.terraform / "backend.hcl").unlink()
+    said = project.refused("plan", "dev")
+    assert said.startswith("terraform/backend.hcl is missing: apply terraform/bootstrap once in the account, then run")
+    output = re.search(r"output -raw (\w+) > terraform/backend.hcl", said)
+    bootstrap = ROOT / "terraform" / "bootstrap" / "outputs.tf"
+    assert output
+    assert f'output "{output[1]}"' in bootstrap.read_text()
+
+
+def test_a_missing_build_is_named_with_the_way_to_it(project: Project) -> None:
+    said = "build/x86_64-python3.13 is missing: run make build ARCH=x86_64 PYTHON=3.13."
+    assert project.refused("plan", "prod") == said
+    shutil.rmtree(project.root / "build")
+    said = "build/arm64-python3.12 is missing: run make build ARCH=arm64 PYTHON=3.12."
+    assert project.refused("plan", "dev") == said
+
+
+@pytest.mark.parametrize("change", ["functions/rank/handler.py", "shared/board.py", "locks/layer.lock"])
+def test_a_build_of_other_sources_is_not_applied(project: Project, change: str) -> None:
+    project.write(change, "# changed\n")
+    said = "build/arm64-python3.12 is not what the sources say any more: run make build ARCH=arm64 PYTHON=3.12."
+    assert project.refused("apply", "dev") == said
+
+
+def test_a_damaged_build_is_not_applied(project: Project) -> None:
+    (project.root / "build" / "arm64-python3.12" / "layer.zip").write_bytes(b"half of i")
+    assert "make build ARCH=arm64 PYTHON=3.12" in project.refused("apply", "dev")
+
+
+def test_a_runtime_that_is_none_is_named_with_its_file(project: Project) -> None:
+    project.write("terraform/environments/dev.tfvars", 'runtime = "nodejs22.x"\n')
+    assert "terraform/environments/dev.tfvars cannot be built for: PYTHON=nodejs22.x" in project.refused("plan", "dev")
+
+
+def test_missing_credentials_are_named_with_the_way_to_them(project: Project) -> None:
+    said = project.refused("plan", "dev", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    assert said.startswith("No AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and")
+
+
+def test_a_profile_that_is_not_there_is_named(project: Project) -> None:
+    said = project.refused("plan", "dev", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_PROFILE="studio")
+    assert "studio" in said
+    assert "aws sso login" in said
+
+
+class TestProtection:
+    def test_destroy_says_which_line_keeps_the_cache(self, project: Project) -> None:
+        project.write("terraform/modules/cache/main.tf", PROTECTED)
+        (project.bin / "terraform").unlink()  # said before anybody looks for it
+        assert project.refused("destroy", "dev") == (
+            "The cache holds the leaderboard and is kept from being destroyed: if its data may go, remove "
+            "`prevent_destroy = true` (terraform/modules/cache/main.tf, line 3) and run this again."
+        )
+
+    def test_it_hinders_nothing_else(self, project: Project) -> None:
+        project.write("terraform/modules/cache/main.tf", PROTECTED)
+        assert project.run("apply", "dev").returncode == 0
+
+    @pytest.mark.parametrize("line", ["# prevent_destroy = true", "prevent_destroy = false"])
+    def test_a_line_that_is_taken_out_lets_it_go(self, project: Project, line: str) -> None:
+        project.write("terraform/modules/cache/main.tf", PROTECTED.replace("prevent_destroy = true # the board", line))
+        assert project.run("destroy", "dev").returncode == 0
+
+    def test_the_real_cache_is_protected_and_the_line_is_found(self) -> None:
+        with pytest.raises(infrastructure.CannotRunError, match=r"terraform/modules/cache/\w+\.tf, line \d+"):
+            infrastructure._check_nothing_is_protected()
+
+
+def test_the_oldest_terraform_is_the_one_that_the_root_asks_for() -> None:
+    asked = re.search(r'required_version\s*=\s*">= (\d+)\.(\d+)', (ROOT / "terraform" / "versions.tf").read_text())
+    assert asked
+    assert tuple(map(int, asked.groups())) == infrastructure.OLDEST
+
+
+def test_make_passes_the_environment_and_the_arguments() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not on this machine")
+    for action in ("plan", "apply", "destroy"):
+        line = ["make", "--no-print-directory", "-n", action, "ENV=dev", "ARGS=-no-color"]
+        shown = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True, env=_outside_make()).stdout
+        assert f'-m scripts.aws.infrastructure {action} "dev" -no-color' in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "interpreter", "line"),
+    [
+        ((), ".venv/bin/python", "-m scripts.aws.build"),
+        (("ARCH=x86_64", "PYTHON=3.12"), ".venv/bin/python", "-m scripts.aws.build --arch x86_64 --python 3.12"),
+        (("ARCH=local", "PYTHON=local"), ".venv/bin/python", "-m scripts.aws.build --arch local --python local"),
+        (("PYTHON=/usr/bin/python3.12",), "/usr/bin/python3.12;", "-m scripts.aws.build"),
+    ],
+)
+def test_python_names_a_version_for_make_build_or_else_an_interpreter(
+    arguments: tuple[str, ...], interpreter: str, line: str
+) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not on this machine")
+    command = ["make", "--no-print-directory", "-n", "build", *arguments]
+    shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, env=_outside_make()).stdout
+    assert f"for python in {interpreter}" in shown
+    assert shown.rstrip().endswith(line)
+
+
+def _outside_make() -> dict[str, str]:
+    """The environment less what a make that runs the tests tells the makes below it."""
+    return {name: text for name, text in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")}

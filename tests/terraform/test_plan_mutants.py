@@ -1,0 +1,711 @@
+"""Each rule of plan_rules.py is worth something: a tree that breaks it, and only then, is caught by that very rule.
+
+A mutant is a slip in the tree such as somebody makes, one or two edits of its text. Mutants of one batch share a copy
+and so a plan, for a plan takes seconds; each is looked for by words that no other of its batch could cause. With
+MUTANTS_ALONE=1 each is planned by itself (some minutes): then nothing else can have been it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.terraform import plan_rules
+from tests.terraform.plan_rules import RULES, Rule
+from tests.terraform.plans import EMULATED, Plan, Tree
+from tests.terraform.test_plans import NETWORK
+
+ALONE = bool(os.environ.get("MUTANTS_ALONE"))
+
+WITHOUT_A_FIREWALL = {"waf": None}
+"""No slip is in it, and Terraform takes longer for the nested schema of a web ACL than for all the rest of a plan."""
+
+Edits = tuple[tuple[str, str, str], ...]
+"""File, seen from terraform/; text; what stands there instead. To an empty text something is added, at the end."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One slip: what it is, which rule has to see it, in which words, and where it is made."""
+
+    slip: str
+    rule: Rule
+    says: str
+    edits: Edits
+    batch: str = "first"
+    environment: str = "staging"
+
+
+NETWORK_ACLS = "modules/network/nacl.tf"
+SECURITY_GROUPS = "modules/network/security_groups.tf"
+VALKEY_OUT = '{ acl = "function", direction = "egress", ports = local.valkey, number = 100, what = "valkey", peers = '
+
+VALKEY_IN = '{ acl = "cache", direction = "ingress", ports = local.valkey,'
+
+IPV6_RULE = """
+resource "aws_network_acl_rule" "six" {
+  network_acl_id  = aws_network_acl.cache.id
+  rule_number     = 900
+  rule_action     = "allow"
+  protocol        = "-1"
+  ipv6_cidr_block = "::/0"
+}
+"""
+HALF_THE_WORLD = """
+resource "aws_vpc_security_group_ingress_rule" "half" {
+  security_group_id = aws_security_group.valkey.id
+  cidr_ipv4         = "0.0.0.0/1"
+  ip_protocol       = "tcp"
+  from_port         = 6379
+  to_port           = 6379
+}
+"""
+RULE_IN_PLACE = """
+resource "aws_security_group" "debug" {
+  name   = "debug"
+  vpc_id = aws_vpc.this.id
+
+  ingress {
+    protocol    = "tcp"
+    from_port   = 22
+    to_port     = 22
+    cidr_blocks = [var.cidr_block]
+  }
+}
+"""
+RULE_OF_THE_OLD_KIND = """
+resource "aws_security_group_rule" "old" {
+  security_group_id = aws_security_group.valkey.id
+  type              = "ingress"
+  protocol          = "tcp"
+  from_port         = 22
+  to_port           = 22
+  cidr_blocks       = [var.cidr_block]
+}
+"""
+GATEWAY = """
+resource "aws_internet_gateway" "this" {
+  vpc_id = aws_vpc.this.id
+}
+"""
+BUCKET = """
+resource "aws_s3_bucket" "exports" {
+  bucket = "${var.name}-exports"
+}
+"""
+FUNCTION_URL = """
+resource "aws_lambda_function_url" "this" {
+  function_name      = aws_lambda_function.this["rank"].function_name
+  authorization_type = "NONE"
+}
+"""
+ATTACHED = """
+resource "aws_iam_role_policy_attachment" "read" {
+  role       = aws_iam_role.function["rank"].name
+  policy_arn = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+}
+"""
+
+MUTANTS = (
+    # Network
+    Mutant(
+        "an endpoint's clients get out to everywhere",
+        plan_rules.nothing_names_the_whole_world,
+        r"egress_rule\.interface_endpoint\[0\]: 0\.0\.0\.0/0",
+        (
+            (
+                SECURITY_GROUPS,
+                "referenced_security_group_id = aws_security_group.endpoint[0].id",
+                'cidr_ipv4 = "0.0.0.0/0"',
+            ),
+        ),
+        batch="second",
+    ),
+    Mutant(
+        "a rule for all of IPv6, under another name",
+        plan_rules.nothing_names_the_whole_world,
+        r"aws_network_acl_rule\.six: ::/0",
+        ((NETWORK_ACLS, "", IPV6_RULE),),
+    ),
+    Mutant(
+        "half the world",
+        plan_rules.network_rules_stay_in_the_vpc,
+        r"ingress_rule\.half: 0\.0\.0\.0/1",
+        ((SECURITY_GROUPS, "", HALF_THE_WORLD),),
+    ),
+    Mutant(
+        "a rule of the old kind",
+        plan_rules.network_rules_stay_in_the_vpc,
+        r"aws_security_group_rule\.old: ",
+        ((SECURITY_GROUPS, "", RULE_OF_THE_OLD_KIND),),
+    ),
+    Mutant(
+        "a rule written within its group",
+        plan_rules.network_rules_are_read,
+        r"aws_security_group\.debug: ingress",
+        ((SECURITY_GROUPS, "", RULE_IN_PLACE),),
+    ),
+    Mutant(
+        "the read port is forgotten in the ACLs",
+        plan_rules.functions_reach_the_cache,
+        r'cache\["eu-central-1a"\] \S+:6380 from port 49152: the ACL',
+        ((NETWORK_ACLS, "= [6379, 6380]", "= [6379, 6379]"),),
+    ),
+    Mutant(
+        "answers go to the ports of Linux alone",
+        plan_rules.functions_reach_the_cache,
+        r'cache\["eu-central-1a"\] \S+:6379 from port 1024: the ACL of \S*cache\S+ \S+ drops the answer',
+        ((NETWORK_ACLS, "= [1024, 65535]", "= [32768, 65535]"),),
+    ),
+    Mutant(
+        "the ACLs know the first zone only",
+        plan_rules.functions_reach_the_cache,
+        r'cache\["eu-central-1c"\] \S+:6379 from port 49152: the ACL of \S*function\S+ \S+ does not let it out',
+        (
+            (
+                NETWORK_ACLS,
+                f"{VALKEY_OUT}local.cache_subnets",
+                f"{VALKEY_OUT}{{ (local.zones[0]) = local.cache_subnets[local.zones[0]] }}",
+            ),
+        ),
+    ),
+    Mutant(
+        "the functions are not in Valkey's group",
+        plan_rules.functions_reach_the_cache,
+        r"no security group of \S*function\S+ \S+ lets it out",
+        (
+            (
+                "modules/network/outputs.tf",
+                "concat([aws_security_group.valkey.id], aws_security_group.endpoint_client[*].id)",
+                "aws_security_group.endpoint_client[*].id",
+            ),
+        ),
+        batch="third",
+    ),
+    Mutant(
+        "a port for the debugger, in groups and ACLs",
+        plan_rules.only_valkey_reaches_the_cache,
+        r"function\S+ \S+ -> \S+cache\S+ \S+:22: passes",
+        (
+            (SECURITY_GROUPS, "read = 6380 }", "read = 6380, debug = 22 }"),
+            (NETWORK_ACLS, "= [6379, 6380]", "= [22, 6380]"),
+        ),
+        batch="second",
+    ),
+    Mutant(
+        "the cache may begin a conversation",
+        plan_rules.only_valkey_reaches_the_cache,
+        r"cache\S+ \S+ -> \S+function\S+ \S+:6379: passes",
+        (
+            (NETWORK_ACLS, VALKEY_OUT, VALKEY_OUT.replace("local.valkey", "local.ephemeral")),
+            (NETWORK_ACLS, VALKEY_IN, VALKEY_IN.replace("local.valkey", "local.ephemeral")),
+        ),
+        batch="fourth",
+    ),
+    Mutant(
+        "the whole VPC may speak to the group",
+        plan_rules.only_valkey_reaches_the_cache,
+        r"another group's \S+function\S+ \S+ -> \S+cache\S+ \S+:6379: passes",
+        (
+            (
+                SECURITY_GROUPS,
+                "  referenced_security_group_id = aws_security_group.valkey.id\n"
+                '  description                  = "Valkey ${each.key} port from members',
+                '  cidr_ipv4   = var.cidr_block\n  description = "Valkey ${each.key} port from members',
+            ),
+        ),
+        batch="second",
+    ),
+    Mutant(
+        "the ACLs let the whole VPC in",
+        plan_rules.acls_alone_keep_strangers_out,
+        r"another subnet \S+ -> \S+cache\S+ \S+:6379: passes",
+        ((NETWORK_ACLS, "= each.value.cidr_block", "= var.cidr_block"),),
+        batch="fourth",
+    ),
+    Mutant(
+        "the ACLs leave all ports to the groups",
+        plan_rules.acls_alone_keep_strangers_out,
+        r"cache\S+ \S+:3389: the ACLs let it pass",
+        ((NETWORK_ACLS, "= [6379, 6380]", "= [0, 65535]"),),
+        batch="third",
+    ),
+    Mutant(
+        "an endpoint's answers are forgotten",
+        plan_rules.endpoints_are_reached_by_https_only,
+        r":443 from port 49152: the ACL of \S+ \S+ drops the answer",
+        (
+            (
+                NETWORK_ACLS,
+                'direction = "egress", ports = local.ephemeral, number = 300, what = "endpoint-reply", '
+                "peers = local.endpoint_subnets",
+                'direction = "egress", ports = local.ephemeral, number = 300, what = "endpoint-reply", peers = {}',
+            ),
+        ),
+    ),
+    Mutant(
+        "an internet gateway",
+        plan_rules.there_is_no_way_out,
+        r"aws_internet_gateway\.this: leads out",
+        (("modules/network/main.tf", "", GATEWAY),),
+    ),
+    Mutant(
+        "public addresses",
+        plan_rules.there_is_no_way_out,
+        r"aws_subnet\.\S+: gives public addresses",
+        (("modules/network/main.tf", "map_public_ip_on_launch = false", "map_public_ip_on_launch = true"),),
+    ),
+    Mutant(
+        "the cache's subnets have no route table",
+        plan_rules.there_is_no_way_out,
+        r"aws_subnet\.cache\S+: no route table of ours",
+        (("modules/network/main.tf", "  for_each = aws_subnet.cache\n", "  for_each = {}\n"),),
+        batch="second",
+    ),
+    # Permissions
+    Mutant(
+        "all functions take one role",
+        plan_rules.each_function_has_a_role_of_its_own,
+        r'function\.this\["stats"\]: not a role of its own',
+        (("modules/functions/main.tf", "aws_iam_role.function[each.key].arn", 'aws_iam_role.function["rank"].arn'),),
+    ),
+    Mutant(
+        "a managed policy besides",
+        plan_rules.each_function_has_a_role_of_its_own,
+        r"aws_iam_role_policy_attachment\.read: ",
+        (("modules/functions/roles.tf", "", ATTACHED),),
+    ),
+    Mutant(
+        "everybody may take a function's role",
+        plan_rules.each_function_has_a_role_of_its_own,
+        r"aws_iam_role\.function\S+: trusts",
+        (("modules/functions/roles.tf", '["lambda.amazonaws.com"]', '["lambda.amazonaws.com", "ec2.amazonaws.com"]'),),
+        batch="second",
+    ),
+    Mutant(
+        "all actions on the logs",
+        plan_rules.no_star_without_a_reason,
+        r"\('Action', 'logs:\*'\) in WriteOwnLogs",
+        (("modules/functions/roles.tf", '["logs:CreateLogStream", "logs:PutLogEvents"]', '["logs:*"]'),),
+    ),
+    Mutant(
+        "everybody's logs",
+        plan_rules.no_star_without_a_reason,
+        r"\('Resource', 'arn:aws:logs:\S+:log-group:\*'\) in WriteOwnLogs",
+        (
+            (
+                "modules/functions/roles.tf",
+                '["${local.log_group_arns[each.key]}:*"]',
+                '["arn:aws:logs:${local.region}:${local.account}:log-group:*"]',
+            ),
+        ),
+        batch="second",
+    ),
+    Mutant(
+        "an endpoint for every account",
+        plan_rules.no_star_without_a_reason,
+        r"aws_vpc_endpoint\.interface\S+: allows everybody",
+        (
+            (
+                "modules/network/endpoints.tf",
+                'Condition = { StringEquals = { "aws:PrincipalAccount" = local.account_id } }',
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "a policy that no plan shows",
+        plan_rules.no_star_without_a_reason,
+        r"aws_sqs_queue_policy\.reconcile_failures: a policy that the plan does not show",
+        (
+            (
+                "modules/functions/reconcile.tf",
+                "resources = [local.failures_queue_arn]",
+                "resources = [aws_sqs_queue.reconcile_failures.arn]",
+            ),
+        ),
+    ),
+    Mutant(
+        "who reads may connect as who writes",
+        plan_rules.each_function_connects_as_its_own_user,
+        r'function\.this\["rank"\]: may connect as .*staging-write',
+        (
+            (
+                "modules/functions/roles.tf",
+                "statement.value.users[each.value].arn",
+                'statement.value.users["write"].arn',
+            ),
+        ),
+    ),
+    Mutant(
+        "who reads connects as who writes",
+        plan_rules.each_function_connects_as_its_own_user,
+        r'function\.this\["rank"\]: connects as leaderboard-staging-write',
+        (("modules/functions/main.tf", "var.cache.users[each.value].name", 'var.cache.users["write"].name'),),
+    ),
+    Mutant(
+        "CodeDeploy may connect",
+        plan_rules.each_function_connects_as_its_own_user,
+        r"delivery\S+: may connect, and is no function's",
+        (("modules/delivery/main.tf", '"lambda:UpdateAlias"]', '"lambda:UpdateAlias", "elasticache:Connect"]'),),
+    ),
+    Mutant(
+        "a permission on no alias",
+        plan_rules.permissions_name_the_alias_and_the_caller,
+        r"aws_lambda_permission\.reconcile: on \S+:None, which is no alias",
+        (("modules/functions/reconcile.tf", "qualifier     = local.alias[local.reconcile].name", ""),),
+    ),
+    Mutant(
+        "any API may call",
+        plan_rules.permissions_name_the_alias_and_the_caller,
+        r"aws_lambda_permission\.this\S.*: from anywhere",
+        (("modules/api/main.tf", "  source_arn    = ", "  source_account = null # "),),
+    ),
+    # Data
+    Mutant(
+        "logs without a key",
+        plan_rules.everything_is_encrypted,
+        r"aws_cloudwatch_log_group\.function\S+: kms_key_id",
+        (("modules/functions/logs.tf", "kms_key_id        = var.kms_key_arn", ""),),
+    ),
+    Mutant(
+        "a cache with AWS's own key",
+        plan_rules.everything_is_encrypted,
+        r"aws_elasticache_serverless_cache\.this: kms_key_id",
+        (("modules/cache/main.tf", "kms_key_id         = aws_kms_key.this.arn", ""),),
+    ),
+    Mutant(
+        "a topic with AWS's own key",
+        plan_rules.everything_is_encrypted,
+        r"aws_sns_topic\.alarms: kms_master_key_id",
+        (
+            (
+                "modules/monitoring/notifications.tf",
+                "kms_master_key_id = var.kms_key_arn",
+                'kms_master_key_id = "alias/aws/sns"',
+            ),
+        ),
+    ),
+    Mutant(
+        "a key that never rotates",
+        plan_rules.everything_is_encrypted,
+        r"aws_kms_key\.operations: does not rotate",
+        (("encryption.tf", "enable_key_rotation     = true", "enable_key_rotation     = false"),),
+    ),
+    Mutant(
+        "a key that does not know API Gateway's own log",
+        plan_rules.keys_are_for_the_log_groups,
+        r"aws_cloudwatch_log_group\.execution: its key's policy does not know API-Gateway-Execution-Logs_abc123/v1",
+        (("encryption.tf", "log-group:API-Gateway-Execution-Logs_*/", "log-group:API-Gateway-Logs_*/"),),
+    ),
+    Mutant(
+        "logs that are kept for ever",
+        plan_rules.logs_end,
+        r"aws_cloudwatch_log_group\.function\S+: kept for ever",
+        (("modules/functions/logs.tf", "retention_in_days = var.log_retention_days", ""),),
+    ),
+    Mutant(
+        "a function that logs somewhere else",
+        plan_rules.logs_end,
+        r"aws_lambda_function\.this\S+: logs to a group that Lambda makes",
+        (
+            (
+                "modules/functions/main.tf",
+                "aws_cloudwatch_log_group.function[each.key].name",
+                '"/leaderboard/${each.key}"',
+            ),
+        ),
+    ),
+    Mutant(
+        "a bucket as AWS makes it",
+        plan_rules.nothing_is_public,
+        r"aws_s3_bucket\.exports: may be public",
+        (("modules/functions/main.tf", "", BUCKET),),
+    ),
+    Mutant(
+        "a function on the internet",
+        plan_rules.nothing_is_public,
+        r"aws_lambda_function_url\.this: ",
+        (("modules/functions/main.tf", "", FUNCTION_URL),),
+    ),
+    Mutant(
+        "a password among the settings",
+        plan_rules.no_secret_is_written_down,
+        r"function\.this\S+: VALKEY_PASSWORD looks like a secret",
+        (("main.tf", "merge(local.settings,", 'merge({ VALKEY_PASSWORD = "hunter2" }, local.settings,'),),
+    ),
+    Mutant(
+        "an API key that everybody knows",
+        plan_rules.no_secret_is_written_down,
+        r"aws_api_gateway_api_key\.this\S+: a value is given",
+        (
+            (
+                "modules/api/keys.tf",
+                '  description = "A key of the tier ${each.value}"',
+                '  description = "A key of the tier ${each.value}"\n  value       = "the-one-key-of-every-client"',
+            ),
+        ),
+    ),
+    Mutant(
+        "a user whom nobody vouches for",
+        plan_rules.no_secret_is_written_down,
+        r"aws_elasticache_user\.this\S+: lets in by something else than IAM",
+        (("modules/cache/users.tf", 'type = "iam"', 'type = "no-password-required"'),),
+    ),
+    Mutant(
+        "bodies and keys in the log",
+        plan_rules.no_secret_is_written_down,
+        r"aws_api_gateway_method_settings\.this\S+: logs bodies",
+        (("modules/api/stage.tf", "data_trace_enabled     = false", "data_trace_enabled     = true"),),
+    ),
+    # The API
+    Mutant(
+        "routes that pass the alias by",
+        plan_rules.each_route_calls_the_alias_of_its_function,
+        r"GET /stats calls \S+",
+        (
+            (
+                "modules/api/body.tf",
+                "= var.functions[operation.function].invoke_arn",
+                '= replace(var.functions[operation.function].invoke_arn, ":live", "")',
+            ),
+        ),
+    ),
+    Mutant(
+        "a method that is left out",
+        plan_rules.each_route_calls_the_alias_of_its_function,
+        r"no DELETE /sessions/\{sessionId\}",
+        (
+            (
+                "modules/api/body.tf",
+                '["get", "head", "put", "post", "delete", "patch"]',
+                '["get", "head", "put", "post", "patch"]',
+            ),
+        ),
+    ),
+    Mutant(
+        "every route to one function",
+        plan_rules.each_route_calls_the_alias_of_its_function,
+        r"GET /stats calls \S+rank:live",
+        (
+            (
+                "modules/api/body.tf",
+                "= var.functions[operation.function].invoke_arn",
+                '= var.functions["rank"].invoke_arn',
+            ),
+        ),
+        batch="second",
+    ),
+    Mutant(
+        "a route that nobody may call",
+        plan_rules.the_api_may_call_each_route,
+        r"none for GET /stats",
+        (
+            (
+                "modules/api/main.tf",
+                "  for_each = local.operations\n",
+                '  for_each = { for key, one in local.operations : key => one if key != "GET /stats" }\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "no throttle but for one route",
+        plan_rules.each_route_is_throttled,
+        r"none for all methods",
+        (("modules/api/stage.tf", '{ "*/*" = {', '{ "~1health/GET" = {'),),
+    ),
+    Mutant(
+        "a throttle of no route",
+        plan_rules.each_route_is_throttled,
+        r"there is no such route",
+        (
+            (
+                "modules/api/stage.tf",
+                '"${replace(split(" ", key)[1], "/", "~1")}/',
+                '"${trimprefix(split(" ", key)[1], "/")}/',
+            ),
+        ),
+    ),
+    Mutant(
+        "a tier without limits",
+        plan_rules.each_route_is_throttled,
+        r"aws_api_gateway_usage_plan\.this\S+: no rate_limit",
+        (("modules/api/keys.tf", "rate_limit  = each.value.rate_per_second", "rate_limit  = 0"),),
+    ),
+    Mutant(
+        "a route that is free",
+        plan_rules.each_route_needs_a_key,
+        r"GET /stats has security \[\]",
+        (("modules/api/body.tf", "security   = operation.security", "security   = []"),),
+    ),
+    Mutant(
+        "a preflight request that needs a key",
+        plan_rules.each_route_needs_a_key,
+        r"OPTIONS /stats has security \[\{",
+        (
+            (
+                "modules/api/body.tf",
+                "security   = []\n      parameters = [for found in",
+                "security   = var.contract.security\n      parameters = [for found in",
+            ),
+        ),
+    ),
+    # Monitoring
+    Mutant(
+        "alarms that tell nobody",
+        plan_rules.each_function_has_its_alarms,
+        r'function\.this\["rank"\]: no alarm that tells of Duration',
+        (("modules/monitoring/alarms.tf", "notify            = true", "notify            = false"),),
+    ),
+    Mutant(
+        "no alarm for throttled calls",
+        plan_rules.each_function_has_its_alarms,
+        r'function\.this\["rank"\]: no alarm that tells of Throttles',
+        (("modules/monitoring/alarms.tf", '= "Throttles"', '= "Invocations"'),),
+        batch="second",
+    ),
+    Mutant(
+        "the dimension that other caches have",
+        plan_rules.alarms_watch_what_exists,
+        r"alarm\.this\S+: AWS/ElastiCache \S+ is not kept by \['CacheClusterId'\]",
+        (("modules/monitoring/alarms.tf", "{ clusterId = lower(", "{ CacheClusterId = lower("),),
+    ),
+    Mutant(
+        "a metric that nodes have",
+        plan_rules.alarms_watch_what_exists,
+        r"alarm\.this\S+: AWS/ElastiCache has no EngineCPUUtilization",
+        (("modules/monitoring/alarms.tf", '= "ElastiCacheProcessingUnits"', '= "EngineCPUUtilization"'),),
+    ),
+    Mutant(
+        "a queue of another name",
+        plan_rules.alarms_watch_what_exists,
+        r"alarm\.this\S+: AWS/SQS \S+: no QueueName \S+-dlq",
+        (("main.tf", "module.functions.reconcile_failures_queue.name", '"${local.name}-dlq"'),),
+    ),
+    Mutant(
+        "a metric that nobody writes",
+        plan_rules.alarms_watch_what_exists,
+        r"alarm\.this\S+: nobody writes leaderboard-staging reconcile-mended",
+        (("modules/monitoring/alarms.tf", "    namespace = var.name\n", '    namespace = "Leaderboard"\n'),),
+    ),
+    Mutant(
+        "a chart of a metric that does not exist",
+        plan_rules.dashboards_show_what_exists,
+        r"AWS/ElastiCache has no ReadLatency",
+        (("modules/monitoring/dashboard.tf", '"SuccessfulReadRequestLatency"', '"ReadLatency"'),),
+    ),
+    Mutant(
+        "alarms of another name on the dashboard",
+        plan_rules.dashboards_show_what_exists,
+        r"no alarm arn:",
+        (("modules/monitoring/dashboard.tf", '"${local.alarm_arn}-${name}"', '"${local.alarm_arn}/${name}"'),),
+    ),
+    Mutant(
+        "deployments that stop on nothing",
+        plan_rules.deployments_stop_on_alarms_that_exist,
+        r"deployment_group\.this\S+: no alarm rank-errors",
+        (("modules/delivery/main.tf", "= var.rollback_alarm_names[each.key]", '= ["${each.key}-errors"]'),),
+    ),
+    # Environments
+    Mutant(
+        "a cache for the emulator",
+        plan_rules.nothing_that_no_emulator_has,
+        r"aws_elasticache_serverless_cache\.this: not emulated",
+        (("main.tf", "count  = local.emulated ? 0 : 1", "count  = 1"),),
+        batch="emulated",
+        environment=EMULATED,
+    ),
+    Mutant(
+        "CodeDeploy in production alone",
+        plan_rules.differences_are_values,
+        r"module\.delivery\.aws_codedeploy_app\.this: not in both",
+        (("main.tf", 'var.alias_mover == "codedeploy"', 'var.environment == "prod"'),),
+        batch="third",
+    ),
+)
+
+
+SWAPPED = Mutant(
+    "the rules are in each other's ACL",
+    plan_rules.acl_rules_are_where_their_keys_say,
+    "",
+    (
+        (
+            NETWORK_ACLS,
+            "{ function = aws_network_acl.function.id, cache = aws_network_acl.cache.id }",
+            "{ function = aws_network_acl.cache.id, cache = aws_network_acl.function.id }",
+        ),
+    ),
+    batch="applied-swapped",
+)
+"""For an applied network: a plan does not know the ids."""
+
+
+def name(mutant: Mutant) -> str:
+    """As a test's id."""
+    return mutant.slip.replace(" ", "-")
+
+
+def batch(mutant: Mutant) -> str:
+    """The name of the plan that it is in."""
+    return f"alone-{name(mutant)}" if ALONE else f"batch-{mutant.batch}"
+
+
+def edit(folder: Path, mutants: tuple[Mutant, ...]) -> None:
+    """Makes the slips in a copy of the tree. What is to be replaced has to be there."""
+    for mutant in mutants:
+        for file, old, new in mutant.edits:
+            text = (folder / file).read_text(encoding="utf-8")
+            assert old in text, f"{mutant.slip}: {file} has no {old!r} any more"
+            (folder / file).write_text(text.replace(old, new) if old else text + new, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def broken(tree: Tree) -> Tree:
+    """The tree with every batch begun, and production as it is."""
+    for begun in dict.fromkeys(map(batch, MUTANTS)):
+        mutants = tuple(mutant for mutant in MUTANTS if batch(mutant) == begun)
+        tree.start(
+            begun, mutants[0].environment, lambda folder, mutants=mutants: edit(folder, mutants), WITHOUT_A_FIREWALL
+        )
+    tree.start("prod", "prod")
+    tree.start_applying(
+        SWAPPED.batch, "network", {**NETWORK, "name": "swapped"}, lambda folder: edit(folder, (SWAPPED,))
+    )
+    return tree
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
+def test_it_is_caught_by_the_rule_that_it_breaks(broken: Tree, mutant: Mutant) -> None:
+    found = check(mutant.rule, broken.plan(batch(mutant)), broken)
+    assert [offence for offence in found if re.search(mutant.says, offence)], found
+
+
+def check(rule: Rule, plan: Plan, tree: Tree) -> list[str]:
+    """What a rule says of a plan."""
+    return rule(plan, tree.plan("prod")) if rule is plan_rules.differences_are_values else rule(plan)
+
+
+def test_rules_in_the_wrong_acl_are_caught(broken: Tree) -> None:
+    network = broken.plan(SWAPPED.batch)
+    found = plan_rules.acl_rules_are_where_their_keys_say(network)
+    assert len(found) == len(network.of("aws_network_acl_rule")) > 0
+
+
+def test_every_rule_has_a_mutant() -> None:
+    caught = {mutant.rule for mutant in MUTANTS}
+    assert caught == {*RULES, plan_rules.nothing_that_no_emulator_has, plan_rules.differences_are_values}
+
+
+def test_whatever_rule_is_not_read_has_a_mutant_that_writes_it() -> None:
+    written = "".join(new for mutant in MUTANTS for _, _, new in mutant.edits)
+    assert set(re.findall(r'^resource "(aws_\w+_rule)"', written, re.MULTILINE)) >= plan_rules.UNREAD_NETWORK_RULES
+
+
+def test_no_two_of_a_batch_are_looked_for_by_the_same_words() -> None:
+    words = [(batch(mutant), mutant.rule, mutant.says) for mutant in MUTANTS]
+    assert len(words) == len(set(words))

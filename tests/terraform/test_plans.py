@@ -1,0 +1,243 @@
+"""What `terraform plan` would make, in every environment, held to the rules of plan_rules.py.
+
+The provider is the real one; for who and where it is it asks an emulator of AWS, which is told nothing else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+import pytest
+
+from shared import reconcile
+from tests.support.terraforms import ROOT
+from tests.terraform import packets, plan_rules
+from tests.terraform.plan_rules import RULES, Rule
+from tests.terraform.plans import EMULATED, ENVIRONMENTS, Plan, Tree
+
+NETWORK = {
+    "name": "leaderboard-test",
+    "interface_endpoints": ["elasticache"],
+    "flow_log_retention_days": 7,
+    "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000000",
+}
+"""What the network takes when it is applied by itself."""
+
+APPLIED = "applied"
+
+KINDS = ("function", "cache")
+
+NO_EXCEPTIONS = {"WAYS_OUT", "UNREAD_NETWORK_RULES", "METRICS", "DIMENSIONS"}
+"""Tables of plan_rules that let nothing pass: what nobody makes, and what AWS measures."""
+
+ON_AWS = [name for name in ENVIRONMENTS if name != EMULATED]
+
+MakePlan = Callable[[str], Plan]
+
+
+@pytest.fixture(scope="module")
+def planned(tree: Tree) -> MakePlan:
+    """The plan of an environment; all are begun with the first, and the network is applied."""
+    for name in ENVIRONMENTS:
+        tree.start(name, name)
+    tree.start_applying(APPLIED, "network", NETWORK)
+    return tree.plan
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_it_keeps_the_rule(planned: MakePlan, environment: str, rule: Rule) -> None:
+    assert rule(planned(environment)) == []
+
+
+def test_nothing_is_emulated_that_no_emulator_has(planned: MakePlan) -> None:
+    assert plan_rules.nothing_that_no_emulator_has(planned(EMULATED)) == []
+
+
+def test_staging_has_what_production_has(planned: MakePlan) -> None:
+    assert plan_rules.differences_are_values(planned("staging"), planned("prod")) == []
+
+
+def test_no_configuration_asks_which_environment_it_is() -> None:
+    for path in (ROOT / "terraform").rglob("*.tf"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"var\.environment\s*[!=]=|[!=]=\s*var\.environment", text), path.name
+
+
+def test_a_rule_of_an_acl_is_where_its_key_says(planned: MakePlan) -> None:
+    network = planned(APPLIED)
+    assert plan_rules.acl_rules_are_where_their_keys_say(network) == []
+    assert len(network.of("aws_network_acl_rule")) >= 12
+
+
+class TestTheWalker:
+    """A rule that finds nothing to look at keeps itself."""
+
+    @pytest.mark.parametrize("environment", ON_AWS)
+    def test_it_meets_every_pair_of_subnets(self, planned: MakePlan, environment: str) -> None:
+        plan = planned(environment)
+        subnets = {kind: [one for one in plan.of("aws_subnet") if f".{kind}[" in one.address] for kind in KINDS}
+        functions = {host.subnet.name for host in plan_rules._function_hosts(plan)}
+        caches = {host.subnet.name for host in plan_rules._cache_hosts(plan)}
+        assert functions == {one.address for one in subnets["function"]}
+        assert caches == {one.address for one in subnets["cache"]}
+        assert min(len(functions), len(caches)) >= 2
+        assert all(host.subnet.acl for host in (*plan_rules._function_hosts(plan), *plan_rules._cache_hosts(plan)))
+
+    @pytest.mark.parametrize("environment", ENVIRONMENTS)
+    def test_it_meets_every_function(self, planned: MakePlan, environment: str) -> None:
+        functions = {one.key for one in planned(environment).of("aws_lambda_function")}
+        assert functions == {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+
+    @pytest.mark.parametrize("environment", ENVIRONMENTS)
+    def test_it_reads_every_policy_but_the_listed(self, planned: MakePlan, environment: str) -> None:
+        plan = planned(environment)
+        read = {resource.address for resource, _ in plan_rules.policy_statements(plan)}
+        unread = plan_rules.unknown_policies(plan)
+        assert unread == set(plan_rules.UNKNOWN_POLICIES)
+        for resource in plan.of(*plan_rules.POLICIES):
+            assert resource.address in read or resource.block in unread
+
+    def test_no_exception_outlives_its_use(self, planned: MakePlan) -> None:
+        plans = {name: planned(name) for name in ENVIRONMENTS}
+        resources = [resource for plan in plans.values() for resource in plan.resources]
+        types = {resource.type for resource in resources}
+        blocks = {name: {resource.block for resource in plan.resources} for name, plan in plans.items()}
+        used = {
+            "OPEN": set().union(*blocks.values()),
+            "STARS": {
+                plan_rules.allowed_by(sid, *star) for plan in plans.values() for _, sid, star in plan_rules.stars(plan)
+            },
+            "POLICIES": types | {"aws_iam_policy"},  # read wherever one comes
+            "UNKNOWN_POLICIES": set().union(*map(plan_rules.unknown_policies, plans.values())),
+            "ENCRYPTED": types,
+            "NO_KEYS": {name for resource in resources for name in (*resource.values, *resource.unknown)},
+            "ONLY_SOMEWHERE": blocks["staging"] ^ blocks["prod"],
+        }
+        tables = {name: table for name, table in vars(plan_rules).items() if isinstance(table, dict | set)}
+        assert {name for name in tables if name.isupper()} == set(used) | NO_EXCEPTIONS, "a table that nobody watches"
+        for name, uses in used.items():
+            assert set(tables[name]) <= uses, name
+        for prefix in plan_rules.NOT_EMULATED:
+            assert any(one.startswith(prefix) for one in types), prefix
+
+
+class TestTheReadme:
+    """terraform/README.md says how many there are of what costs: as many as the plans have."""
+
+    def test_it_counts_what_production_has(self, planned: MakePlan) -> None:
+        counts = counted(planned("prod"))
+        units = "|".join(sorted(counts, key=len, reverse=True))
+        said = re.findall(rf"(\d[\d,.]*) ({units})\b", COST)
+        assert {unit for _, unit in said} == set(counts)
+        for number, unit in said:
+            assert float(number.replace(",", "")) == counts[unit], f"{number} {unit}"
+
+    def test_dev_is_production_less_three_rows(self, planned: MakePlan) -> None:
+        idle = dict(
+            re.findall(r"^\| \**([^|*]+)\** \| [^|]*\| \**([\d.]+)\** \|", COST.split("**A busy")[0], re.MULTILINE)
+        )
+        left = ("WAF", "interface endpoint", "warm functions")
+        (said,) = re.findall(r"`dev` has no WAF, no endpoint and no warm functions: idle it is \$([\d.]+)\.", COST)
+        assert float(said) == round(float(idle["total"]) - sum(float(idle[row]) for row in left), 2)
+        counts, dev = counted(planned("prod")), counted(planned("dev"))
+        assert {unit: dev[unit] for unit in ("ACL", "rules", "service", "warm")} == dict.fromkeys(
+            ("ACL", "rules", "service", "warm"), 0
+        )
+        for unit in ("keys", "alarms", "reconcile metrics", "dashboard", "GB each", "runs"):
+            assert dev[unit] == counts[unit], unit
+
+    def test_it_counts_the_zones(self, planned: MakePlan) -> None:
+        said = dict(re.findall(r"^\| `(\w+)` \| (\w+) zones", README, re.MULTILINE))
+        assert set(said) == {"dev", "staging"}
+        said["prod"], *_ = re.findall(r"a private network in (\w+) availability zones", README)
+        for environment, number in said.items():
+            assert NUMBERS[number] == counted(planned(environment))["zones"], environment
+
+    def test_it_names_the_alarms_that_there_are(self, planned: MakePlan) -> None:
+        names = {one.key for one in planned("prod").of("aws_cloudwatch_metric_alarm")}
+        section = README.split("## What remains to be seen live")[1].split("\n## ")[0]
+        said = re.findall(r"alarms? ((?:`[\w*-]+`(?: and )?)+)", section)
+        assert len(said) >= 3
+        for name in re.findall(r"`([\w*-]+)`", " ".join(said)):
+            pattern = f"*{name}" if name.startswith("-") else name
+            assert any(fnmatchcase(str(one), pattern) for one in names), name
+
+
+README = (ROOT / "terraform" / "README.md").read_text(encoding="utf-8")
+COST = README.split("## Cost")[1].split("\n## ")[0]
+NUMBERS = {"two": 2, "three": 3}
+
+
+def counted(plan: Plan) -> dict[str, float]:
+    """How many there are of what the tables of costs count, by the word for it there."""
+    filters = [one.value("pattern") for one in plan.of("aws_cloudwatch_log_metric_filter")]
+    endpoints = [one for one in plan.of("aws_vpc_endpoint") if one.value("vpc_endpoint_type") == "Interface"]
+    (rule,), (api,) = plan.of("aws_cloudwatch_event_rule"), plan.of("aws_api_gateway_rest_api")
+    (memory,) = {one.value("memory_size") for one in plan.of("aws_lambda_function")}
+    (interval,) = re.findall(r"rate\((\d+) minutes?\)", rule.value("schedule_expression"))
+    return {
+        "ACL": len(plan.of("aws_wafv2_web_acl")),
+        "rules": sum(len(one.values["rule"]) for one in plan.of("aws_wafv2_web_acl")),
+        "keys": len(plan.of("aws_kms_key")),
+        "alarms": len(plan.of("aws_cloudwatch_metric_alarm")),
+        "log metrics": len(filters),
+        "reconcile metrics": sum("reconciled" in pattern for pattern in filters),
+        "dashboard": len(plan.of("aws_cloudwatch_dashboard")),
+        "warm": sum(
+            one.value("provisioned_concurrent_executions")
+            for one in plan.of("aws_lambda_provisioned_concurrency_config")
+        ),
+        "GB each": memory / 1024,
+        "service": len(endpoints),
+        "zones": sum(".function[" in one.address for one in plan.of("aws_subnet")),
+        "methods": len(plan_rules._written_operations(api)),
+        "runs": 730 * 60 / int(interval),
+        "traces": 730 * 60 / int(interval),
+        "times": 730 * 60 / int(interval),
+        "players": reconcile.SWEEP_PLAYERS,
+    }
+
+
+class TestPackets:
+    """The simulation itself, on a network of two subnets."""
+
+    def test_an_answer_needs_a_rule_of_the_acl_and_none_of_the_group(self) -> None:
+        there, back = packets.Entry(True, 6379, 6379, "10.0.1.0/24"), packets.Entry(False, 1024, 65535, "10.0.1.0/24")
+        assert refusal((there, back)) is None
+        assert "drops the answer" in str(refusal((there,)))
+
+    def test_the_first_rule_decides(self) -> None:
+        there, back = packets.Entry(True, 6379, 6379, "10.0.1.0/24"), packets.Entry(False, 1024, 65535, "10.0.1.0/24")
+        closed = packets.Entry(True, 0, 65535, "10.0.0.0/8", allow=False)
+        assert "does not let it out" in str(refusal((closed, there, back)))
+        assert refusal((there, closed, back)) is None
+
+    def test_the_answer_goes_to_the_port_that_the_client_picked(self) -> None:
+        there, back = packets.Entry(True, 6379, 6379, "10.0.1.0/24"), packets.Entry(False, 32768, 60999, "10.0.1.0/24")
+        assert refusal((there, back), client_port=40000) is None
+        assert "drops the answer" in str(refusal((there, back), client_port=1024))
+
+    def test_within_a_subnet_the_groups_alone_decide(self) -> None:
+        subnet = packets.Subnet("a", ipaddress.IPv4Network("10.0.0.0/24"), ())
+        one, other = (packets.Host(subnet, subnet.block[number], MEMBERS) for number in (4, 5))
+        stranger = packets.Host(subnet, subnet.block[6], ())
+        assert packets.refusal(one, other, 6379, 40000) is None
+        assert "lets it out" in str(packets.refusal(stranger, other, 6379, 40000))
+        assert "lets it in" in str(packets.refusal(packets.Host(subnet, subnet.block[6], OUT_ONLY), other, 6379, 40000))
+
+
+MEMBERS = (("members", (packets.Entry(True, 6379, 6379, "members"), packets.Entry(False, 6379, 6379, "members"))),)
+OUT_ONLY = (("others", (packets.Entry(True, 6379, 6379, "members"),)),)
+
+
+def refusal(acl: tuple[packets.Entry, ...], client_port: int = 40000) -> str | None:
+    """Who stops a connection to port 6379 of a subnet that lets in and out whatever comes."""
+    anything = (packets.Entry(True, 0, 65535, "0.0.0.0/0"), packets.Entry(False, 0, 65535, "0.0.0.0/0"))
+    here = packets.Subnet("here", ipaddress.IPv4Network("10.0.0.0/24"), acl)
+    there = packets.Subnet("there", ipaddress.IPv4Network("10.0.1.0/24"), anything)
+    source, target = (packets.Host(subnet, subnet.block[4], MEMBERS) for subnet in (here, there))
+    return packets.refusal(source, target, 6379, client_port)

@@ -1,0 +1,75 @@
+"""The benchmark runs and has a row for every handler. What it measures is no test's business."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support import contract, processes
+
+ROWS_OF_SESSIONS = {"sessions.create": "create session", "sessions.get": "get session"}
+
+
+def bench(*arguments: str, players: int = 300) -> str:
+    """What `make bench` prints, on a small board."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.bench", "--players", str(players), "--iterations", "50", *arguments],
+        cwd=processes.ROOT,
+        env=processes.environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def result() -> dict[str, Any]:
+    """The figures."""
+    parsed: dict[str, Any] = json.loads(bench("--json"))
+    return parsed
+
+
+def test_every_handler_is_clocked(result: dict[str, Any]) -> None:
+    names = {row["name"].replace(" ", "_") for row in result["rows"]}
+    for operation in contract.operations().values():
+        if operation.method not in ("DELETE", "HEAD"):
+            name = ROWS_OF_SESSIONS.get(operation.id, operation.id).replace(" ", "_")
+            assert any(row.startswith(name) for row in names), operation.id
+
+
+def test_a_row_compares_the_same_round_trips(result: dict[str, Any]) -> None:
+    for row in result["rows"]:
+        assert row["trips"] == (2 if row["name"] in ("create user", "update score") else 1), row
+        assert row["ratio"] == pytest.approx(row["handler_microseconds"] / row["bare_microseconds"], rel=0.01)
+        assert row["bare_microseconds"] > 0
+
+
+def test_people_get_a_table() -> None:
+    printed = bench("--only", "leaderboard").splitlines()
+    assert [line.split()[:2] for line in printed[-2:]] == [["leaderboard", "10"], ["leaderboard", "100"]]
+    assert "ratio" in printed[-3]
+
+
+def test_memory_is_told_by_part_and_the_parts_make_the_whole() -> None:
+    facts = json.loads(bench("--memory", "--json", players=3000))
+    parts = facts["bytes"]
+    assert parts["all"] == pytest.approx(sum(parts[name] for name in ("profiles", "board", "rows", "totals")), abs=25)
+    assert 200 < parts["profiles"] < 800
+    assert 60 < parts["board"] < 200
+    assert 60 < parts["rows"] < 250
+    assert 40 < parts["further_receipt"] < parts["first_receipt"] < 400
+    names = [work["name"] for work in facts["work"]]
+    assert [name.split(",")[0].split(":")[0] for name in names] == [
+        "make rebuild",
+        "make rebuild",
+        "CHECK=1 make rebuild",
+        "a sweep of the schedule",
+    ]
+    assert all(work["seconds"] > 0 for work in facts["work"])

@@ -1,0 +1,448 @@
+"""The zips that Lambda gets: the same bytes everywhere, nothing unneeded inside, and enough to answer with."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import marshal
+import os
+import platform
+import re
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.aws import build, reproducible_zip
+from scripts.local import embedded_valkey
+from tests.conftest import event
+from tests.support import contract
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WHEELS = ROOT / "build" / "wheels"
+
+OURS = ("functions", "scripts", "shared")
+FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/handler.py"))
+
+PRODUCTION = ("--arch", "arm64", "--python", "3.13")
+OWN = ("--arch", "local", "--python", "local")
+OTHER_PYTHON = "3.12" if platform.python_version().startswith("3.13.") else "3.13"
+
+UNCHECKED_HASH = 1
+"""The flags of bytecode that is used as it is (PEP 552)."""
+
+MACHINES = {"arm64": 183, "x86_64": 62}
+"""What an ELF file calls the architectures."""
+
+
+class Build:
+    """What `make build` printed and made."""
+
+    def __init__(self, printed: str):
+        facts = json.loads(printed)
+        self.folder = Path(facts["folder"])
+        self.architecture, self.python, self.compiled_by = facts["architecture"], facts["python"], facts["compiled_by"]
+        self.zips: dict[str, dict[str, Any]] = {row["name"]: row for row in facts["zips"]}
+
+    def files(self, name: str) -> dict[str, bytes]:
+        """Contents of one of its zips."""
+        with zipfile.ZipFile(self.folder / name) as archive:
+            return {entry: archive.read(entry) for entry in archive.namelist()}
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each zip."""
+        return {name: row["sha256"] for name, row in self.zips.items()}
+
+
+def run(
+    *arguments: str, root: Path = ROOT, umask: int = -1, **environment: str | None
+) -> subprocess.CompletedProcess[str]:
+    """`python -m scripts.aws.build` in a tree, with more or less (None) in its environment."""
+    given = {**os.environ, **environment}
+    return subprocess.run(
+        [sys.executable, "-B", "-m", "scripts.aws.build", "--wheels", str(WHEELS), *arguments],
+        cwd=root,
+        env={name: value for name, value in given.items() if value is not None},
+        umask=umask,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+
+
+def made(*arguments: str, **options: Any) -> Build:
+    """A build that should succeed; a machine that can fetch no wheels skips the test."""
+    done = run("--json", *arguments, **options)
+    if "cannot reach the package index" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return Build(done.stdout)
+
+
+def clone(folder: Path) -> Path:
+    """A copy of what a build is made of."""
+    for name in OURS:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+    shutil.copytree(ROOT / "locks", folder / "locks")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """The build for AWS."""
+    return made(*PRODUCTION, "--output", str(tmp_path_factory.mktemp("production")))
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """The build for this machine."""
+    return made(*OWN, "--output", str(tmp_path_factory.mktemp("own")))
+
+
+@pytest.fixture(params=["production", "own"])
+def either(request: pytest.FixtureRequest) -> Build:
+    """The build for AWS, and the one for this machine."""
+    found: Build = request.getfixturevalue(request.param)
+    return found
+
+
+def contents(which: Build) -> Iterator[tuple[str, str, bytes]]:
+    """Zip, name and content of every file of a build."""
+    for name in which.zips:
+        for entry, content in which.files(name).items():
+            yield name, entry, content
+
+
+class TestBytes:
+    @pytest.mark.parametrize("target", [PRODUCTION, OWN], ids=["production", "own"])
+    def test_two_clones_built_under_different_circumstances_are_the_same_bytes(
+        self, target: tuple[str, ...], tmp_path: Path
+    ) -> None:
+        here, there = clone(tmp_path / "here"), clone(tmp_path / "quite" / "another" / "place")
+        for path in there.rglob("*.py"):
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+            path.chmod(0o700)
+        plain = {"PYTHONHASHSEED": "1", "LC_ALL": "C", "TZ": "UTC", "PYTHONOPTIMIZE": None}
+        odd = {"PYTHONHASHSEED": "2", "LC_ALL": "C.UTF-8", "TZ": "Asia/Tokyo", "PYTHONDONTWRITEBYTECODE": "1"}
+        one = made(*target, "--output", str(here / "build"), root=here, umask=0o022, **plain)
+        two = made(*target, "--output", str(tmp_path / "out"), root=there, umask=0o077, **odd)
+        assert one.hashes() == two.hashes()
+        assert set(one.hashes()) == {"layer.zip", *(f"functions/{name}.zip" for name in FUNCTIONS)}
+
+    def test_a_zip_holds_sorted_names_one_time_and_one_mode(self, own: Build) -> None:
+        for name in own.zips:
+            with zipfile.ZipFile(own.folder / name) as archive:
+                entries = archive.infolist()
+            assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
+            assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
+            assert {entry.external_attr >> 16 for entry in entries} == {stat.S_IFREG | 0o644}
+            assert {entry.create_system for entry in entries} == {3}
+
+    def test_no_file_tells_where_it_was_made(self, either: Build) -> None:
+        places = {os.fsencode(place) for place in (ROOT, either.folder.parent, Path.home() / ".pyenv")}
+        for name, entry, content in contents(either):
+            if not entry.endswith(".so"):  # those tell where their makers built them
+                assert not [place for place in places if place in content], f"{entry} in {name}"
+
+    def test_the_two_targets_differ_in_compiled_files_only(self, production: Build, own: Build) -> None:
+        def plain(which: Build) -> dict[tuple[str, str], bytes]:
+            return {
+                (name, entry): content
+                for name, entry, content in contents(which)
+                if not entry.endswith((".so", ".pyc")) and not entry.startswith("python/async_timeout/")
+            }  # async-timeout is Python 3.11.2's and older
+
+        assert plain(production) == plain(own)
+
+    def test_shared_objects_are_the_targets(self, either: Build) -> None:
+        if either.architecture not in MACHINES:
+            pytest.skip(f"Lambda has no machine like this one, {platform.machine()}")
+        objects = {entry: content for _, entry, content in contents(either) if entry.endswith(".so")}
+        assert {entry.split("/")[1] for entry in objects} == {"libvalkey", "orjson", "wrapt"}
+        for entry, content in objects.items():
+            assert content[:4] == b"\x7fELF", entry
+            assert struct.unpack_from("<H", content, 18) == (MACHINES[either.architecture],), entry
+            assert f".cpython-{either.python.replace('.', '')}-" in entry
+
+
+class TestBytecode:
+    def test_every_source_has_bytecode_of_the_target_that_nobody_checks(self, either: Build) -> None:
+        if either.compiled_by is None:
+            pytest.skip(f"no Python {either.python} is on this machine: the build for AWS holds sources only")
+        tag = f"cpython-{either.python.replace('.', '')}"
+        for name in either.zips:
+            files = either.files(name)
+            for entry in [entry for entry in files if entry.endswith(".py")]:
+                path = Path(entry)
+                bytecode = files[f"{path.parent}/__pycache__/{path.stem}.{tag}.pyc"]
+                assert struct.unpack_from("<I", bytecode, 4) == (UNCHECKED_HASH,), entry
+                if either.python == ".".join(platform.python_version_tuple()[:2]):
+                    assert bytecode[:4] == importlib.util.MAGIC_NUMBER
+                    assert bytecode[8:16] == importlib.util.source_hash(files[entry]), entry
+                    prefix = "/opt" if name == "layer.zip" else "/var/task"
+                    code = marshal.loads(bytecode[16:])  # noqa: S302 - we made it
+                    assert code.co_filename == f"{prefix}/{entry}"
+            assert sum(entry.endswith(".pyc") for entry in files) == sum(entry.endswith(".py") for entry in files)
+
+    def test_without_an_interpreter_of_the_target_it_says_so_and_ships_sources(self, tmp_path: Path) -> None:
+        nowhere = {"PATH": str(tmp_path), "PYENV_ROOT": str(tmp_path)}
+        target = ("--arch", "arm64", "--python", OTHER_PYTHON)
+        which = made(*target, "--output", str(tmp_path / "out"), **nowhere)
+        assert which.compiled_by is None
+        assert not [entry for _, entry, _ in contents(which) if entry.endswith(".pyc")]
+        said = run(*target, "--output", str(tmp_path / "out"), **nowhere)
+        assert said.returncode == 0
+        assert re.fullmatch(rf"No Python {OTHER_PYTHON} is on this machine .* to ship bytecode\.\n", said.stderr)
+
+
+class TestContents:
+    def test_sizes_are_under_their_targets(self, either: Build) -> None:
+        assert either.zips["layer.zip"]["zipped_bytes"] <= 3 * 1024 * 1024
+        for name in FUNCTIONS:
+            assert either.zips[f"functions/{name}.zip"]["zipped_bytes"] <= 30 * 1024
+
+    def test_the_layer_carries_our_package_and_the_pinned_ones_that_lambda_lacks(self, either: Build) -> None:
+        top = {entry.split("/")[1] for entry in either.files("layer.zip")}
+        packages = {"aws_xray_sdk", "libvalkey", "marshmallow", "orjson", "shared", "valkey", "wrapt"}
+        assert top - {"async_timeout"} == packages
+
+    def test_what_the_runtime_brings_is_pinned_for_here_and_not_shipped(self) -> None:
+        pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "locks" / "layer.lock").read_text(), re.MULTILINE))
+        assert pinned >= build.IN_THE_RUNTIME
+
+    def test_nothing_unneeded_is_inside(self, either: Build) -> None:
+        unneeded = {"test", "tests", "testing", "bin", "include", "docs", "examples"}
+        for _, entry, _ in contents(either):
+            path = Path(entry)
+            assert path.suffix in (".py", ".pyc", ".so", ".lua", ".json"), entry
+            assert not unneeded & set(path.parts), entry
+            assert not [part for part in path.parts if part.endswith((".dist-info", ".data", "-stubs"))], entry
+            assert not path.name.startswith(("test_", "conftest")), entry
+
+    def test_our_package_is_whole(self, either: Build) -> None:
+        files = either.files("layer.zip")
+        ours = [path for path in ROOT.glob("shared/**/*") if path.suffix in (".py", ".lua")]
+        assert len(ours) > 20
+        for path in ours:
+            assert files[f"python/{path.relative_to(ROOT).as_posix()}"] == path.read_bytes()
+
+    @pytest.mark.parametrize("function", FUNCTIONS)
+    def test_a_function_carries_its_own_folder_only(self, own: Build, function: str) -> None:
+        folders = {entry.removesuffix(Path(entry).name) for entry in own.files(f"functions/{function}.zip")}
+        assert folders == {f"functions/{function}/", f"functions/{function}/__pycache__/"}
+
+
+RUNTIME = """
+import importlib, json, sys, time
+
+*folders, name = sys.argv[1:]
+sys.path += folders
+sources = []
+sys.addaudithook(lambda name, of: sources.append(of[0]) if name == "open" and str(of[0]).endswith(".py") else None)
+known = set(sys.modules)
+module = importlib.import_module(f"functions.{name}.handler")
+
+class Context:
+    aws_request_id, function_name, memory_limit_in_mb = "1", name, "512"
+    def get_remaining_time_in_millis(self):
+        return 60_000
+
+answers = [module.handler(event, Context()) for event in json.load(sys.stdin)]
+files = [getattr(sys.modules[one], "__file__", None) for one in set(sys.modules) - known]
+print(json.dumps({"answers": answers, "files": sorted(filter(None, files)), "sources_read": sources}))
+"""
+"""Lambda's side: the layer and the function on the path and, as in no test beside this one, nothing else."""
+
+Invoke = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def unzipped(own: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zips as Lambda unpacks them: opt/, and a task/ for each function."""
+    folder = tmp_path_factory.mktemp("lambda")
+    for name in own.zips:
+        with zipfile.ZipFile(own.folder / name) as archive:
+            archive.extractall(folder / ("opt" if name == "layer.zip" else f"task/{Path(name).stem}"))
+    return folder
+
+
+@pytest.fixture
+def invoke(unzipped: Path, server: embedded_valkey.Server, empty: None) -> Invoke:
+    """`invoke("rank", event(…), …)`: what a function of the zips answers, in a process that has nothing else."""
+    return lambda function, *events: _invoke(unzipped, server, function, *events)
+
+
+def _invoke(unzipped: Path, server: embedded_valkey.Server, function: str, *events: Any) -> list[dict[str, Any]]:
+    task = unzipped / "task" / function
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", RUNTIME, str(task), str(unzipped / "opt" / "python"), function],
+        input=json.dumps(events),
+        env={"VALKEY_HOST": server.host, "VALKEY_PORT": str(server.port)},
+        cwd=unzipped,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    standard = Path(os.__file__).resolve().parent
+    strangers = [
+        file
+        for file in seen["files"]
+        if not Path(file).resolve().is_relative_to(unzipped.resolve())
+        and ("site-packages" in file or not Path(file).resolve().is_relative_to(standard))
+    ]
+    assert not strangers
+    assert [path for path in seen["sources_read"] if path.startswith(str(unzipped))] == []  # the bytecode does
+    for given, answer in zip(events, seen["answers"], strict=True):
+        if "httpMethod" in given:
+            body = answer["body"].encode()
+            contract.check(given["httpMethod"], given["path"], answer["statusCode"], answer["headers"], body)
+    answers: list[dict[str, Any]] = seen["answers"]
+    return answers
+
+
+ADA = {"userId": "ada", "username": "Ada Lovelace", "email": "ada@example.com"}
+
+
+def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
+    story = {
+        "create_user": [event("POST", "/users", json_body=ADA)],
+        "update_score": [event("PUT", "/users/ada/score", json_body={"score": 300})],
+        "get_user": [event("GET", "/users/ada")],
+        "rank": [event("GET", "/users/ada/rank")],
+        "nearby": [event("GET", "/users/ada/nearby")],
+        "leaderboard": [event("GET", "/leaderboard")],
+        "sessions": [
+            event("POST", "/sessions", json_body={"userId": "ada"}),
+            event("GET", "/sessions/00000000-0000-4000-8000-000000000000"),
+        ],
+        "stats": [event("GET", "/stats")],
+        "health": [event("GET", "/health")],
+        "reconcile": [{"source": "aws.events", "detail-type": "Scheduled Event"}],
+    }
+    assert set(story) == set(FUNCTIONS)
+    answers = {function: invoke(function, *events) for function, events in story.items()}
+    statuses = {function: [one.get("statusCode") for one in given] for function, given in answers.items()}
+    assert statuses == {
+        **{name: [200] for name in FUNCTIONS},
+        "create_user": [201],
+        "sessions": [201, 404],
+        "reconcile": [None],
+    }
+    assert '"rank":1' in answers["rank"][0]["body"].replace(" ", "")
+    assert "ada" in answers["leaderboard"][0]["body"]
+    assert answers["reconcile"][0]["finished"] is True
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A project of next to nothing, built in a moment and without a wheel."""
+    tree = tmp_path / "tree"
+    for name in ("build.py", "reproducible_zip.py", "bootstrap.py"):
+        (tree / "scripts").mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "scripts" / name, tree / "scripts")
+    for name in ("functions/rank/handler.py", "functions/stats/handler.py", "shared/board.py"):
+        (tree / name).parent.mkdir(parents=True)
+        (tree / name).write_text(f"NAME = {name!r}\n")
+    (tree / "locks" / "layer.lock").write_text("# nothing\n")
+    return tree
+
+
+class TestMaking:
+    def test_an_unchanged_tree_is_not_built_again_and_a_changed_one_is(self, tree: Path) -> None:
+        before = made(*OWN, root=tree)
+        assert before.folder.parent == tree / "build"
+        zip_ = before.folder / "functions" / "rank.zip"
+        inode = zip_.stat().st_ino
+        assert made(*OWN, root=tree).hashes() == before.hashes()
+        assert zip_.stat().st_ino == inode
+        (tree / "functions" / "rank" / "handler.py").write_text("NAME = 'changed'\n")
+        after = made(*OWN, root=tree).hashes()
+        assert {name for name in after if after[name] != before.hashes()[name]} == {"functions/rank.zip"}
+
+    def test_a_damaged_build_is_made_again(self, tree: Path) -> None:
+        before = made(*OWN, root=tree)
+        (before.folder / "layer.zip").write_bytes(b"half of i")
+        (before.folder / "functions" / "gone.zip").write_bytes(b"of a function that is no more")
+        assert made(*OWN, root=tree).hashes() == before.hashes()
+        assert not (before.folder / "functions" / "gone.zip").exists()
+
+    def test_an_interrupted_build_leaves_the_old_one_or_none(self, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write = reproducible_zip.write
+
+        def interrupted(path: Path, files: Mapping[str, bytes]) -> None:
+            write(path, files)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(reproducible_zip, "write", interrupted)
+        monkeypatch.setattr(build, "ROOT", tree)
+        monkeypatch.setattr(build, "_builders", list)
+        output = tree / "build"
+        arguments = [*OWN, "--output", str(output)]
+        assert build.main(arguments) == 130
+        assert [path.name for path in output.iterdir()] == [".lock"]
+        (old := output / build.target("local", "local").name).mkdir()
+        (old / "layer.zip").write_bytes(b"old")
+        (output / f"{build.UNFINISHED}killed").mkdir()
+        assert build.main(arguments) == 130
+        assert (old / "layer.zip").read_bytes() == b"old"
+        assert not list(output.glob(f"{build.UNFINISHED}*"))
+
+    def test_a_source_that_is_no_python_is_named(self, tree: Path) -> None:
+        (tree / "shared" / "board.py").write_text("def broken(:\n")
+        done = run(*OWN, root=tree)
+        assert done.returncode == 2
+        assert "/opt/python/shared/board.py" in done.stderr
+        assert not list((tree / "build").glob("*/*.zip"))
+
+    def test_a_wheel_that_is_not_the_pinned_one_is_not_used(self, own: Build, tmp_path: Path) -> None:
+        shutil.copytree(WHEELS / own.folder.name, folder := tmp_path / "wheels" / own.folder.name)
+        wheel = next(folder.glob("marshmallow-*.whl"))
+        wheel.write_bytes(wheel.read_bytes() + b"more")
+        said = _without_network(tmp_path)
+        assert re.fullmatch(r"Downloading marshmallow .*\npip cannot reach the package index .*\n", said), said
+
+    def test_without_network_and_wheels_it_says_so(self, tmp_path: Path) -> None:
+        said = _without_network(tmp_path).splitlines()
+        assert len(said) == 2
+        assert re.fullmatch(
+            r"pip cannot reach the package index .*: check the network .* try again; .*pip.log", said[1]
+        )
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--arch", "arm"), "ARCH=arm is not an architecture of Lambda: use arm64, x86_64 or local"),
+            (("--python", "python3.13"), "PYTHON=python3.13 is no Python that this runs on: use 3.11 or newer"),
+            (("--python", "3.9"), "PYTHON=3.9 is no Python that this runs on: use 3.11 or newer"),
+        ],
+    )
+    def test_a_target_that_lambda_has_not_is_refused(
+        self, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert build.main(arguments) == 2
+        assert said in capsys.readouterr().err
+
+    def test_a_requirement_is_the_targets_and_not_that_of_the_machine_that_builds(self) -> None:
+        assert not build.target("arm64", "3.11").meets("python_full_version < '3.11.3'")
+        assert build.target("arm64", "3.12").meets("platform_machine == 'aarch64' and python_version < '3.13'")
+
+
+def _without_network(folder: Path) -> str:
+    """What a build says, with the wheels in the folder, where no index can be reached."""
+    unreachable = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1"}
+    arguments = (*OWN, "--output", str(folder / "out"), "--wheels", str(folder / "wheels"))
+    done = run(*arguments, PIP_FIND_LINKS=None, PIP_EXTRA_INDEX_URL=None, **unreachable)
+    assert done.returncode == 2
+    assert not [path for path in (folder / "out").iterdir() if path.name != ".lock"]
+    return done.stderr

@@ -1,0 +1,970 @@
+"""The model: every interleaving of the write path in a few small worlds, and the loss that each guard prevents.
+
+    python -m tests.write_path.model                    every world, in the size that the tests explore
+    python -m tests.write_path.model --size large       with more attempts and runners: some minutes
+    python -m tests.write_path.model --without fence    take a guard away, and read how a score is lost
+
+One player is enough: players share nothing but the totals. A state is what the player's slot and the board's slot
+hold, and where each process stands: an attempt to submit, a runner of reconcile or of a sweep. A step is a script or a
+command of one process; between two steps of one anything may happen elsewhere. Steps have the names that the scripts
+and docstrings in `shared/` carry as marks; a test compares them with `STEPS`. What network, clock and failover do are
+steps as well: `MISHAPS`. `GUARDS` are what the proof rests on, each with the world that breaks without it.
+
+A crash needs no step: it is a process that takes none any more, and what must hold must hold in every state. (A
+runner that crashes is started again by its schedule; that is a step.) Time goes in moments of 30 s: an attempt may be
+one moment old (FENCE_SECONDS), an intent is due after two (DUE_SECONDS); the revisions of moment 3 begin at 30.
+
+Receipts of keys end only in the worlds that say so, where a life is two moments long. A key that comes again when its
+receipt has lived may count again; before that it may not.
+
+Left out: the sorted set beside the rows (one script moves both, so the sweep's last phase finds nothing), how much a
+run does at most, how many receipts there may be, user names. Sessions have a model of their own (`session_model`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import gc
+import itertools
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+STEPS = {
+    "intent": "an attempt puts its intent into the outbox",
+    "submit": "the script in the player's slot applies the submission and keeps a receipt",
+    "replay": "the script finds a receipt of the key: the same payload gets its facts again",
+    "stale": "the script refuses an attempt that comes too late",
+    "refuse": "the script refuses: no such player, taken, the key was used otherwise, out of bounds",
+    "clear": "a refused attempt takes its intent out again",
+    "expire": "the receipt of an attempt without a key ends",
+    "forget": "a runner drops a generation of receipts that has ended",
+    "project": "the script in the board's slot brings row and totals to a state, and clears the intent",
+    "remove": "the same script takes away the row of a player without a profile",
+    "pick": "reconcile finds an intent that is due",
+    "read": "a player's profile is read",
+    "row": "there was none, so the row that stands for them is read",
+    "renew": "a profile that is older than its row gets a newer revision",
+    "begin": "a runner joins the sweep that is running, or begins one",
+    "scan": "a runner sees whom the slice of the sweep holds",
+    "move": "a runner moves the sweep on to its next position",
+    "finish": "a runner ends the sweep: its totals become the totals",
+}
+
+MISHAPS = {
+    "tick": "30 s pass",
+    "lose": "a reply does not come: the attempt tries again, once, with the same id and time",
+    "restart": "a runner crashes or runs out of time, and is free for something else",
+    "snapshot": "a replica has got this far",
+    "failover": "the replica takes over: the slot falls back to what it had",
+    "full": "the board's slot refuses the intent, though the player's takes the submission",
+    "unreadable": "a sweep cannot read the player, and goes on without",
+    "evict": "memory pressure takes what has a TTL",
+}
+
+RETRIES, FROZEN, LATE = "retries and refusals", "a frozen container", "a first try that arrives late"
+CREATION, RECONCILE = "creation races", "two runs of reconcile"
+SWEEPS, COUNTING = "sweeps beside writers", "wrong totals"
+MEETING = "a sweep and reconcile"
+FULL, UNREADABLE = "a full memory", "an unreadable player"
+PROFILE, NEWCOMER, BOARD = "lost tail of the profile", "lost tail with a creation", "lost tail of the board"
+CLOCK = "lost tail and a late clock"
+AHEAD = "a client's clock that is ahead"
+EXPIRY, NEWBORN = "receipts that end", "a creation whose receipt ends"
+FORGETTING, PRESSURE = "a sweep that drops receipts", "evictions"
+
+
+class Guard(NamedTuple):
+    """What a guard is, and the world that breaks without it."""
+
+    world: str
+    meaning: str
+
+
+GUARDS = {
+    "intent": Guard(RETRIES, "an intent is in the outbox before its submission is made"),
+    "own intent": Guard(RETRIES, "an intent belongs to one attempt, not to a key"),
+    "own clear": Guard(RETRIES, "a refused attempt clears its own intent, not all of the player's"),
+    "receipt": Guard(RETRIES, "a receipt is written with the submission"),
+    "digest": Guard(RETRIES, "a key that comes with another payload is refused"),
+    "fence": Guard(FROZEN, "a late attempt is refused"),
+    "due": Guard(FROZEN, "reconcile leaves young intents alone"),
+    "stale keeps": Guard(FROZEN, "an attempt refused as stale at its second try leaves its intent to reconcile"),
+    "doubt": Guard(LATE, "an attempt refused at its second try answers 503, for the first may be still to come"),
+    "doubt keeps": Guard(LATE, "and leaves its intent to reconcile"),
+    "revision": Guard(RECONCILE, "an older state does not overwrite a newer one"),
+    "row's revision": Guard(CREATION, "a row without a profile is removed only at the revision that was read"),
+    "read again": Guard(CREATION, "a missing profile is read again after its row: it may have been made between"),
+    "once a sweep": Guard(SWEEPS, "a sweep counts a player once: the row tells the sweep that did"),
+    "position": Guard(SWEEPS, "a sweep is moved on only from where the runner's slice was"),
+    "last sweep": Guard(UNREADABLE, "the totals hold a row only if the last sweep, or a later one, has counted it"),
+    "sweep number": Guard(BOARD, "no sweep has the number of another, not even after a failover"),
+    "time": Guard(PROFILE, "a revision is not behind the time"),
+    "renew": Guard(PROFILE, "a profile older than its row gets a newer revision"),
+    "check": Guard(CLOCK, "an attempt whose projection met a newer row settles the player before it answers"),
+    "renewed": Guard(CLOCK, "who comes second to renew a profile projects what it is now, not what it was"),
+    "no TTL": Guard(PRESSURE, "what has no TTL is not evicted: receipts of keys have none"),
+    "two generations": Guard(EXPIRY, "a generation is kept for a life after the last receipt it took"),
+    "both read": Guard(EXPIRY, "a key is looked for in both generations"),
+    "forget late": Guard(FORGETTING, "a runner drops a generation only when it has ended"),
+    "derived id": Guard(NEWBORN, "the id of what a key makes follows from the key"),
+}
+
+MISSING_FROM_THE_CODE: tuple[str, ...] = ()
+"""Guards that the model needs and `shared/` has not: each is a hole, and its way is printed with `--without`."""
+
+FENCE, DUE, LIFETIME = 1, 2, 2
+"""In moments: how late an attempt may come, when an intent is due, how long a receipt lives at least."""
+
+
+class Submission(NamedTuple):
+    """What a client asks for. The same key and name: a retry. The same key with another name: another payload."""
+
+    name: str
+    key: str = ""
+    amount: int = 1
+    creates: bool = False
+
+
+A, A_AGAIN, A_OTHER = Submission("a", "K1", 1), Submission("a", "K1", 1), Submission("other", "K1", 100)
+B, UNKEYED, DOWN = Submission("b", "K2", 10), Submission("unkeyed", "", 1000), Submission("down", "K3", -1)
+CREATE, RIVAL = Submission("create", "K4", 5, creates=True), Submission("rival", "K5", 7, creates=True)
+CREATE_AGAIN = Submission("create", "K4", 5, creates=True)
+SUBMISSIONS = {each.name: each for each in (A, A_OTHER, B, UNKEYED, DOWN, CREATE, RIVAL)}
+
+
+class World(NamedTuple):
+    """What there is in a world, and what may happen in it."""
+
+    attempts: tuple[Submission, ...]
+    retries: tuple[bool, ...]  # which of them try a second time when a reply is lost
+    runners: tuple[str, ...] = ()  # reconcile; sweep: joins one or begins one; rebuild: always begins one
+    exists: bool = True  # the player, at the start
+    late: bool = False  # a first try that got no reply may yet arrive, after the second
+    moments: int = 2  # the clock stops at this one
+    sweeps: int = 0  # how many may begin
+    wrong_totals: bool = False  # at the start
+    full: bool = False  # the board's slot may refuse an intent
+    unreadable: bool = False  # a sweep may fail to read the player
+    loses: str = ""  # whose slot loses its last writes, once: player or board
+    clock_stands: bool = False  # the server that takes over has a clock that is behind
+    ends: bool = False  # receipts of keys end
+    ahead: int = 0  # by so many moments the first attempt's clock is
+    crash: bool = False  # every attempt ends with its submission
+    pressure: bool = False  # there are evictions
+    without: frozenset[str] = frozenset()
+
+    def has(self, guard: str) -> bool:
+        """Whether the guard is there."""
+        return guard not in self.without
+
+
+ENDS = ("acknowledged", "unseen", "refused", "over")
+"""The steps of an attempt that has ended."""
+
+Applied = tuple[str, ...]
+"""The names of the submissions that a player's score is made of, in order."""
+
+Intent = str | int
+"""An attempt's number; a key, where attempts with one key share it; '' for none."""
+
+Outbox = frozenset[tuple[Intent, int]]
+"""Intents, each with its attempt's time."""
+
+
+class Player(NamedTuple):
+    """A player's state at a revision. `absent`: there is no profile, and the revision is that of the row."""
+
+    revision: int
+    applied: Applied
+    absent: bool = False
+
+
+class Receipt(NamedTuple):
+    """Kept under a key, or under an attempt's number where it has none."""
+
+    key: str | int
+    name: str
+    moment: int
+
+
+class Generation(NamedTuple):
+    """Receipts of keys that end together: it takes them for a life from its birth, and ends a life after its last."""
+
+    born: int = -99
+    ends: int = -99
+    receipts: tuple[Receipt, ...] = ()
+
+
+class PlayerSlot(NamedTuple):
+    """What is in the player's slot: the profile, receipts of attempts without a key, two generations of those of keys,
+    the younger first. To judge it by: when each key counted, and whether one has made a second player."""
+
+    profile: Player | None
+    receipts: tuple[Receipt, ...]
+    generations: tuple[Generation, Generation] = (Generation(), Generation())
+    counted: tuple[tuple[str, int], ...] = ()
+    second: bool = False
+
+
+class Row(NamedTuple):
+    """What was last projected, and the sweep that last counted it. The sorted set holds the same."""
+
+    revision: int
+    applied: Applied
+    sweep: int
+
+
+class Totals(NamedTuple):
+    """Sums over the rows; `high` only grows, until a sweep has counted anew."""
+
+    games: int
+    score: int
+    high: int
+
+
+class Sweep(NamedTuple):
+    """The sweep that is running."""
+
+    number: int
+    position: str
+    totals: Totals
+
+
+class BoardSlot(NamedTuple):
+    """What is in the board's slot."""
+
+    row: Row | None
+    totals: Totals
+    swept: int  # the last sweep that ended
+    begun: int  # the last sweep that began
+    sweep: Sweep | None
+    outbox: Outbox
+
+
+class Task(NamedTuple):
+    """How far a process is in settling a player: the next step, what it has read, the newer revision that it met."""
+
+    step: str
+    held: Player | None = None
+    met: int = 0
+
+
+class Attempt(NamedTuple):
+    """Where an attempt stands: ready, intended, clearing, submitted, settling; or at its end: acknowledged, unseen (no
+    longer there when that was said), refused, over (503, or what it did is lost)."""
+
+    step: str
+    sent: int = -1
+    tried: bool = False  # once, without a reply
+    late: int = 0  # how many commands of the first try are still on their way
+    task: Task | None = None
+    lost: bool = False  # a failover has taken what this attempt did
+
+
+class Runner(NamedTuple):
+    """Where a runner stands: its kind, what it is at (an intent, or a sweep's number and position), and the task."""
+
+    kind: str
+    intent: Intent = ""
+    number: int = 0
+    position: str = ""
+    task: Task | None = None
+
+
+class State(NamedTuple):
+    """Everything. `damage`: 0 none, 2 some, 1 a sweep is running that began after it and will have healed it."""
+
+    moment: int
+    player: PlayerSlot
+    board: BoardSlot
+    attempts: tuple[Attempt, ...]
+    runners: tuple[Runner, ...]
+    sweeps: int  # how many have begun
+    damage: int
+    tail: PlayerSlot | BoardSlot | None  # what the replica has
+    lost: bool = False  # the failover has been
+
+
+NOTHING = Totals(0, 0, 0)
+READ, MOVE, SCAN = Task("read"), Task("move"), Task("scan")
+Step = tuple[str, State]
+"""What happens, and the state after it."""
+
+To = Callable[..., State]
+"""`with_attempt` for the attempt whose step it is."""
+
+
+@functools.cache
+def counted(applied: Applied) -> Totals:
+    """What one player adds to the totals."""
+    score = high = games = 0
+    for name in applied:
+        score += SUBMISSIONS[name].amount
+        high = max(high, score)
+        games += not SUBMISSIONS[name].creates
+    return Totals(games, score, high)
+
+
+# --- The scripts
+
+
+def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
+    """submit.lua: the outcome of an attempt, and the player's slot after it."""
+    asked, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.moment
+    profile = slot.profile
+    kept = next((receipt.name for receipt in found(world, slot, asked.key or number, moment)), None)
+    if kept and kept != asked.name and world.has("digest"):
+        return "refuse", slot
+    if kept and profile:
+        return "replay", slot
+    if abs(moment - attempt.sent) > FENCE and world.has("fence"):
+        return "stale", slot
+    if asked.creates and profile and not world.has("derived id") and SUBMISSIONS[profile.applied[0]].key == asked.key:
+        return "refuse", slot._replace(second=True)
+    if asked.creates == bool(profile):
+        return "refuse", slot  # taken, or missing
+    applied = (profile.applied if profile else ()) + (asked.name,)
+    if counted(applied).score < 0:
+        return "refuse", slot
+    slot = slot._replace(profile=Player(revision(world, profile.revision if profile else 0, moment), applied))
+    if not world.has("receipt"):
+        return "submit", slot
+    receipt = Receipt(asked.key or number, asked.name, moment)
+    if not asked.key:
+        return "submit", slot._replace(receipts=tuple(sorted((*slot.receipts, receipt), key=repr)))
+    if world.ends:
+        slot = slot._replace(counted=(*slot.counted, (asked.key, moment)))
+    return "submit", slot._replace(generations=with_receipt(world, slot.generations, receipt))
+
+
+def found(world: World, slot: PlayerSlot, key: str | int, moment: int) -> Iterator[Receipt]:
+    """The receipts that the script finds for a key, or for an attempt without one."""
+    read = slot.generations if world.has("both read") else slot.generations[:1]
+    living = (generation.receipts for generation in read if generation.ends > moment or not world.ends)
+    for receipts in (slot.receipts, *living):
+        yield from (receipt for receipt in receipts if receipt.key == key)
+
+
+def with_receipt(
+    world: World, generations: tuple[Generation, Generation], receipt: Receipt
+) -> tuple[Generation, Generation]:
+    """The generations with one receipt more."""
+    young, old = generations
+    moment = receipt.moment if world.ends else 0
+    if not world.ends:
+        receipt = receipt._replace(moment=0)
+    if moment - young.born >= LIFETIME and (moment >= old.ends or not world.has("two generations")):
+        young, old = Generation(born=moment), young
+        if not world.has("two generations"):
+            old = Generation()
+    receipts = tuple(sorted((*young.receipts, receipt), key=repr))
+    return Generation(young.born, max(young.ends, moment + LIFETIME), receipts), old
+
+
+def revision(world: World, previous: int, moment: int) -> int:
+    """The revision after a previous one."""
+    return max(previous + 1, moment * 10) if world.has("time") else previous + 1
+
+
+def project(world: World, board: BoardSlot, held: Player, intent: Intent) -> tuple[BoardSlot, int]:
+    """project.lua: the board's slot after it, and the revision that the row has now."""
+    row, totals, swept, begun, sweep, outbox = board
+    if intent != "":
+        outbox = cleared(outbox, intent)
+    seen = row.revision if row else 0
+    if held.absent:
+        wanted = held.revision == seen or not world.has("row's revision")
+    else:
+        wanted = held.revision >= seen or not world.has("revision")
+    if wanted:
+        in_totals = row and (row.sweep >= swept or not world.has("last sweep"))
+        totals = moved(totals, row.applied if row and in_totals else (), held.applied)
+        if sweep:
+            in_sweep = row and row.sweep == sweep.number and world.has("once a sweep")
+            sweep = sweep._replace(totals=moved(sweep.totals, row.applied if row and in_sweep else (), held.applied))
+        number = sweep.number if sweep else swept
+        row = None if held.absent else Row(held.revision, held.applied, number)
+    return BoardSlot(row, totals, swept, begun, sweep, outbox), row.revision if row else 0
+
+
+def moved(totals: Totals, before: Applied, after: Applied) -> Totals:
+    """Totals that held a player's state before, and hold another after."""
+    old, new = counted(before), counted(after)
+    return Totals(
+        totals.games - old.games + new.games, totals.score - old.score + new.score, max(totals.high, new.high)
+    )
+
+
+def cleared(outbox: Outbox, intent: Intent) -> Outbox:
+    """The outbox without an intent."""
+    return frozenset(entry for entry in outbox if entry[0] != intent)
+
+
+def another(world: World, board: BoardSlot, moment: int) -> BoardSlot:
+    """sweep.lua, a new one."""
+    number = max(board.begun + 1, moment * 10) if world.has("sweep number") else board.begun + 1
+    return board._replace(begun=number, sweep=Sweep(number, "profiles", NOTHING))
+
+
+def moved_on(world: World, board: BoardSlot, number: int, position: str) -> tuple[str, BoardSlot]:
+    """sweep.lua, moved on from a position or ended."""
+    sweep = board.sweep
+    if not sweep or (world.has("position") and (sweep.number, sweep.position) != (number, position)):
+        return "move", board
+    if position == "profiles":
+        return "move", board._replace(sweep=sweep._replace(position="rows"))
+    return "finish", board._replace(totals=sweep.totals, swept=sweep.number, sweep=None)
+
+
+def settle(
+    world: World, moment: int, player: PlayerSlot, board: BoardSlot, task: Task, intent: Intent
+) -> tuple[str, PlayerSlot, BoardSlot, Task | None]:
+    """One step of projections.settle: read the profile, project it, and if it is older than its row, renew it."""
+    step, held, met = task
+    profile = player.profile
+    if step == "row":
+        gone = Player(board.row.revision if board.row else 0, (), absent=True)
+        return "row", player, board, Task("read again" if world.has("read again") else "project", gone, met)
+    if step in ("read", "read again"):
+        if profile is None:
+            return "read", player, board, Task("row", None, met) if step == "read" else Task("project", held, met)
+        return "read", player, board, Task("renew" if profile.revision < met else "project", profile, met)
+    assert held is not None
+    if step == "renew":
+        if profile and profile.revision == held.revision:
+            profile = Player(max(met + 1, revision(world, profile.revision, moment)), profile.applied)
+            return "renew", player._replace(profile=profile), board, Task("project", profile, met)
+        return "renew", player, board, Task("project", profile if profile and world.has("renewed") else held, met)
+    board, seen = project(world, board, held, intent)
+    again = not met and not held.absent and seen > held.revision and world.has("renew")
+    return "remove" if held.absent else "project", player, board, Task("read", None, seen) if again else None
+
+
+# --- The processes
+
+
+def with_attempt(
+    state: State,
+    number: int,
+    new: Attempt,
+    player: PlayerSlot | None = None,
+    board: BoardSlot | None = None,
+    damage: int | None = None,
+) -> State:
+    """The state after an attempt's step, which may have changed a slot."""
+    if new.step in ENDS:
+        new = Attempt(new.step, new.sent, late=new.late) if new.late else Attempt(new.step)
+    attempts = (*state.attempts[:number], new, *state.attempts[number + 1 :])
+    return state._replace(
+        player=state.player if player is None else player,
+        board=state.board if board is None else board,
+        attempts=attempts,
+        damage=state.damage if damage is None else damage,
+    )
+
+
+def intent_of(world: World, number: int) -> Intent:
+    """The name of an attempt's intent."""
+    key = world.attempts[number].key
+    return key if key and not world.has("own intent") else number
+
+
+def attempt_steps(world: World, state: State, number: int) -> Iterator[Step]:
+    """What an attempt may do next: players._submit, with the second try of store.exchange."""
+    attempt, asked = state.attempts[number], world.attempts[number]
+    to = functools.partial(with_attempt, state, number)
+    for name, following in late_steps(world, state, number, to):
+        yield f"{asked.name} ({number}): {name}, late", following
+    if attempt.step in NEXT:
+        for name, following in NEXT[attempt.step](world, state, number, to):
+            yield f"{asked.name} ({number}): {name}", following
+
+
+def late_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
+    """What is left of the first try arrives, though nobody waits for a reply any more."""
+    attempt = state.attempts[number]
+    if attempt.late == 2:
+        yield "intent", to(attempt._replace(late=1), board=intended(world, state, number, attempt.sent))
+    elif attempt.late == 1:
+        outcome, player = submit(world, state, number)
+        yield outcome, to(attempt._replace(late=0), player)
+
+
+def ready_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
+    """The first command of the first trip."""
+    attempt = state.attempts[number]
+    sent = attempt.sent if attempt.tried else state.moment + (0 if number else world.ahead)
+    new = attempt._replace(step="intended", sent=sent)
+    yield "intent", to(new, board=intended(world, state, number, sent))
+    if world.full:
+        yield "full", to(new, damage=2)
+    if world.late and world.retries[number] and not attempt.tried:
+        yield "lose", to(Attempt("ready", sent, tried=True, late=2))
+
+
+def intended_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
+    """The second command of the first trip, and its reply."""
+    attempt, board = state.attempts[number], state.board
+    outcome, player = submit(world, state, number)
+    keeps = True
+    if outcome in ("submit", "replay"):
+        new = attempt._replace(step="submitted", task=Task("project", player.profile))
+        if world.crash:
+            new = Attempt("over")
+    elif outcome == "stale" and attempt.tried:
+        new, keeps = attempt._replace(step="over"), world.has("stale keeps")
+    elif attempt.tried and (world.has("doubt") or world.has("doubt keeps")):
+        new = attempt._replace(step="over" if world.has("doubt") else "refused")
+        keeps = world.has("doubt keeps")
+    else:
+        new = attempt._replace(step="clearing")
+    if not keeps:
+        board = board._replace(outbox=cleared(board.outbox, intent_of(world, number)))
+    yield outcome, to(new, player, board)
+    if world.retries[number] and not attempt.tried:
+        yield f"{outcome}, lose", to(Attempt("ready", attempt.sent, tried=True), player)
+        if world.late:
+            yield "lose", to(Attempt("ready", attempt.sent, tried=True, late=1))
+
+
+def clearing_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
+    """The second trip of an attempt that was refused; where it fails, the refusal stands."""
+    new, board = state.attempts[number]._replace(step="refused"), state.board
+    outbox = cleared(board.outbox, intent_of(world, number)) if world.has("own clear") else frozenset()
+    yield "clear", to(new, board=board._replace(outbox=outbox))
+    yield "lose", to(new)
+
+
+def submitted_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
+    """The second trip of an attempt that was accepted."""
+    attempt = state.attempts[number]
+    assert attempt.task
+    assert attempt.task.held
+    board, seen = project(world, state.board, attempt.task.held, intent_of(world, number))
+    if seen > attempt.task.held.revision and world.has("check"):
+        yield "project", to(attempt._replace(step="settling", task=READ), board=board)
+    else:
+        yield "project", to(attempt._replace(step=answer(world, attempt, number, board)), board=board)
+    if world.retries[number]:
+        yield "project, lose", to(attempt, board=board)
+
+
+def settling_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
+    """The trips that follow where the projection met a newer row."""
+    attempt = state.attempts[number]
+    assert attempt.task
+    name, player, board, task = settle(world, state.moment, state.player, state.board, attempt.task, "")
+    step = attempt.step if task else answer(world, attempt, number, board)
+    yield name, to(attempt._replace(step=step, task=task), player, board)
+    if name == "renew" and world.retries[number]:
+        yield "renew, lose", to(attempt, player)
+
+
+NEXT: dict[str, Callable[[World, State, int, To], Iterator[Step]]] = {
+    "ready": ready_steps,
+    "intended": intended_steps,
+    "clearing": clearing_steps,
+    "submitted": submitted_steps,
+    "settling": settling_steps,
+}
+
+
+def intended(world: World, state: State, number: int, sent: int) -> BoardSlot:
+    """The board's slot with an attempt's intent."""
+    if not world.has("intent"):
+        return state.board
+    intent = intent_of(world, number)
+    return state.board._replace(outbox=cleared(state.board.outbox, intent) | {(intent, sent)})
+
+
+def answer(world: World, attempt: Attempt, number: int, board: BoardSlot) -> str:
+    """How an attempt ends that has projected its submission."""
+    if attempt.lost:
+        return "over"
+    return "acknowledged" if board.row and world.attempts[number].name in board.row.applied else "unseen"
+
+
+def with_runner(
+    state: State, index: int, new: Runner, player: PlayerSlot | None = None, board: BoardSlot | None = None
+) -> State:
+    """The state after a runner's step, which may have changed a slot."""
+    runners = in_order((*state.runners[:index], new, *state.runners[index + 1 :]))
+    return state._replace(
+        player=state.player if player is None else player,
+        board=state.board if board is None else board,
+        runners=runners,
+    )
+
+
+def in_order(runners: tuple[Runner, ...]) -> tuple[Runner, ...]:
+    """Runners in one of their orders: which of them is which makes no difference."""
+    return tuple(sorted(runners, key=hash)) if len(runners) > 1 else runners
+
+
+def runner_steps(world: World, state: State, index: int) -> Iterator[Step]:
+    """What a runner may do next: reconcile.run and reconcile.rebuild."""
+    kind, task = state.runners[index].kind, state.runners[index].task
+    if task:
+        yield f"{kind}: restart", with_runner(state, index, Runner(kind))
+        choices = slice_steps if task.step in ("scan", "move") else settle_steps
+    else:
+        choices = pick_steps if kind == "reconcile" else begin_steps
+    for name, following in choices(world, state, index):
+        yield f"{kind}: {name}", following
+
+
+def pick_steps(world: World, state: State, index: int) -> Iterator[Step]:
+    """A runner of reconcile looks for work."""
+    for intent, sent in state.board.outbox:
+        if state.moment - sent >= DUE or not world.has("due"):
+            yield f"pick {intent}", with_runner(state, index, Runner("reconcile", intent, task=READ))
+
+
+def begin_steps(world: World, state: State, index: int) -> Iterator[Step]:
+    """A runner of a sweep looks for work."""
+    kind, sweep = state.runners[index].kind, state.board.sweep
+    if sweep and kind == "sweep":
+        yield "begin", with_runner(state, index, Runner(kind, "", sweep.number, sweep.position, SCAN))
+    elif state.sweeps < world.sweeps:
+        board = another(world, state.board, state.moment)
+        after = with_runner(state, index, Runner(kind, "", board.begun, "profiles", SCAN), board=board)
+        heals_all = state.damage and not aftermath(state)
+        yield f"begin {board.begun}", after._replace(sweeps=state.sweeps + 1, damage=1 if heals_all else state.damage)
+
+
+def slice_steps(world: World, state: State, index: int) -> Iterator[Step]:
+    """A runner is at one end of a slice of the sweep."""
+    runner, board = state.runners[index], state.board
+    assert runner.task
+    if runner.task == SCAN:
+        row = board.row
+        seen = state.player.profile if runner.position == "profiles" else row and row.sweep != runner.number
+        yield f"scan {runner.position}", with_runner(state, index, runner._replace(task=READ if seen else MOVE))
+        for kept in forgotten_receipts(world, state) if runner.position == "profiles" else ():
+            yield "forget", with_runner(state, index, runner, state.player._replace(generations=kept))
+    else:
+        name, board = moved_on(world, board, runner.number, runner.position)
+        after = with_runner(state, index, Runner(runner.kind), board=board)
+        yield name, after._replace(damage=0) if name == "finish" and state.damage == 1 else after
+
+
+def forgotten_receipts(world: World, state: State) -> Iterator[tuple[Generation, Generation]]:
+    """forget.lua: the generations without those that have ended, if there are such."""
+    if world.ends:
+        kept = tuple(
+            generation if generation.ends > state.moment and world.has("forget late") else Generation()
+            for generation in state.player.generations
+        )
+        if kept != state.player.generations:
+            yield kept  # type: ignore[misc]
+
+
+def settle_steps(world: World, state: State, index: int) -> Iterator[Step]:
+    """A runner is settling the player."""
+    runner = state.runners[index]
+    assert runner.task
+    name, player, board, task = settle(world, state.moment, state.player, state.board, runner.task, runner.intent)
+    ended = not task and runner.kind == "reconcile"
+    new = Runner(runner.kind) if ended else runner._replace(task=task or MOVE)
+    yield name, with_runner(state, index, new, player, board)
+    if name == "renew":
+        yield "renew, lose", with_runner(state, index, runner, player)
+    if world.unreadable and runner.task == READ and runner.kind != "reconcile":
+        yield "unreadable", with_runner(state, index, runner._replace(task=MOVE))._replace(damage=2)
+
+
+def aftermath(state: State) -> bool:
+    """Whether a process is still on its way that a failover has made dangerous: it holds a state of the profile that is
+    no more, or its intent is lost. What such a process does after a sweep began is for the next sweep."""
+    profile = state.player.profile
+    applied = profile.applied if profile else ()
+    for process in state.attempts + state.runners:
+        held = process.task.held if process.task else None
+        if held and held.applied != applied[: len(held.applied)]:
+            return True
+    intents = {intent for intent, _ in state.board.outbox}
+    return any(
+        number not in intents and (attempt.step in ("intended", "submitted") or attempt.late == 1)
+        for number, attempt in enumerate(state.attempts)
+    )
+
+
+def mishaps(world: World, state: State) -> Iterator[Step]:
+    """What may happen to all of them."""
+    if state.moment < world.moments:
+        yield "tick", state._replace(moment=state.moment + 1)
+    for receipt in state.player.receipts:
+        if state.moment - receipt.moment >= LIFETIME:
+            rest = tuple(each for each in state.player.receipts if each != receipt)
+            yield f"{receipt.name} ({receipt.key}): expire", state._replace(player=state.player._replace(receipts=rest))
+    if world.pressure:
+        generations = state.player.generations if world.has("no TTL") else (Generation(), Generation())
+        yield "evict", state._replace(player=state.player._replace(receipts=(), generations=generations))
+    if world.loses and not state.lost:
+        if state.tail is None:
+            yield "snapshot", state._replace(tail=state.player if world.loses == "player" else state.board)
+        else:
+            yield "failover", failed_over(world, state, state.tail)
+
+
+def failed_over(world: World, state: State, tail: PlayerSlot | BoardSlot) -> State:
+    """The state after a slot has fallen back. It takes a while, so the time has moved on, if the new clock is right."""
+    player, board, attempts = state.player, state.board, state.attempts
+    if isinstance(tail, PlayerSlot):
+        player = tail
+        kept = tail.profile.applied if tail.profile else ()
+        attempts = tuple(
+            attempt if asked.name in kept else forgotten(attempt, ("submitted", "settling"))
+            for asked, attempt in zip(world.attempts, attempts, strict=True)
+        )
+    else:
+        board = tail
+        attempts = tuple(forgotten(attempt, ("settling",)) for attempt in attempts)
+    moment = state.moment if world.clock_stands else state.moment + 1
+    return State(moment, player, board, attempts, state.runners, state.sweeps, 2, None, lost=True)
+
+
+def forgotten(attempt: Attempt, steps: tuple[str, ...]) -> Attempt:
+    """An attempt whose work a failover has taken, if it was in one of these steps or had been acknowledged."""
+    if attempt.step == "acknowledged":
+        return attempt._replace(step="over")
+    return attempt._replace(lost=True) if attempt.step in steps else attempt
+
+
+def steps(world: World, state: State) -> Iterator[Step]:
+    """Everything that may happen next."""
+    for number, attempt in enumerate(state.attempts):
+        if attempt.step not in ENDS or attempt.late:
+            yield from attempt_steps(world, state, number)
+    for index in range(len(state.runners)):
+        yield from runner_steps(world, state, index)
+    yield from mishaps(world, state)
+
+
+# --- What must hold
+
+
+def complaint(world: World, state: State) -> str:
+    """What is wrong with a state, '' if nothing is."""
+    profile, row = state.player.profile, state.board.row
+    applied = profile.applied if profile else ()
+    if state.player.second:
+        return "a key has made a second player"
+    for (key, before), (again, then) in itertools.combinations(state.player.counted, 2):
+        if key == again and then - before < LIFETIME:
+            return "a key was counted twice within a receipt's life"
+    if len(set(applied)) < len(applied) and not world.ends:
+        return "a submission was counted twice"
+    keys = [SUBMISSIONS[name].key for name in applied if SUBMISSIONS[name].key]
+    if len(set(keys)) < len(keys) and not world.ends:
+        return "two submissions with one key were counted"
+    names = [asked.name for asked in world.attempts]
+    for name, attempt in zip(names, state.attempts, strict=True):
+        if attempt.step == "acknowledged" and name not in applied:
+            return f"{name} was acknowledged and is not in the profile"
+        if attempt.step == "unseen":
+            return f"{name} was acknowledged and not on the board"
+        if attempt.step == "acknowledged" and not (row and name in row.applied) and not world.clock_stands:
+            return f"{name} was acknowledged and is no longer on the board"
+        if attempt.step == "refused" and name in applied and names.count(name) == 1:
+            return f"{name} was refused and counted"
+    if not state.board.outbox and not state.damage and not agree(state.player, state.board):
+        return "the outbox is empty, and the board is not what the profile says"
+    if not world.wrong_totals and state.board.totals[:2] not in (counted(row.applied if row else ())[:2], (0, 0)):
+        return "the totals hold something else than a player, wholly or not at all"
+    return ""
+
+
+def agree(player: PlayerSlot, board: BoardSlot) -> bool:
+    """Whether row, membership and totals are what the profile says."""
+    profile, row = player.profile, board.row
+    if profile is None or row is None:
+        return profile is None and row is None and board.totals[:2] == (0, 0)
+    same = (profile.revision, profile.applied) == (row.revision, row.applied)
+    return same and board.totals == counted(profile.applied)
+
+
+def heals(world: World, player: PlayerSlot, board: BoardSlot) -> bool:
+    """Whether all is well after the runs of reconcile that come when everybody else has ended or crashed."""
+    moment = world.moments + DUE
+    for intent, _ in sorted(board.outbox, key=repr):
+        player, board = settled(world, moment, player, board, intent)
+    board = another(world, board, moment)
+    number = board.begun
+    if player.profile:
+        player, board = settled(world, moment, player, board, "")
+    _, board = moved_on(world, board, number, "profiles")
+    if board.row and board.row.sweep != number:
+        player, board = settled(world, moment, player, board, "")
+    _, board = moved_on(world, board, number, "rows")
+    return agree(player, board) and not board.outbox and not board.sweep
+
+
+def settled(
+    world: World, moment: int, player: PlayerSlot, board: BoardSlot, intent: Intent
+) -> tuple[PlayerSlot, BoardSlot]:
+    """Both slots after the player has been settled by one process without others beside it."""
+    task: Task | None = READ
+    while task:
+        _, player, board, task = settle(world, moment, player, board, task, intent)
+    return player, board
+
+
+# --- The worlds
+
+WORLDS = {
+    RETRIES: World((A, A_OTHER, B), (True, False, False), ("reconcile",)),
+    FROZEN: World((UNKEYED, B), (True, False), ("reconcile",), moments=3),
+    LATE: World((CREATE, A), (False, True), ("reconcile",), exists=False, late=True),
+    CREATION: World((CREATE, RIVAL, A), (True, False, False), ("reconcile",), exists=False),
+    RECONCILE: World((A, DOWN), (True, False), ("reconcile", "reconcile")),
+    SWEEPS: World((A, B), (False, False), ("sweep", "rebuild"), moments=0, sweeps=2),
+    COUNTING: World((CREATE, A), (False, False), ("sweep", "rebuild"), False, moments=0, sweeps=2, wrong_totals=True),
+    MEETING: World((A, B), (False, False), ("sweep", "reconcile"), sweeps=1),
+    FULL: World((A, B), (True, False), ("sweep",), moments=0, sweeps=2, full=True),
+    UNREADABLE: World((A, B), (False, False), ("sweep",), moments=0, sweeps=2, unreadable=True),
+    PROFILE: World((A, B), (False, True), ("sweep",), moments=0, sweeps=1, loses="player"),
+    NEWCOMER: World((CREATE, A), (False, False), ("sweep", "sweep"), False, moments=0, sweeps=1, loses="player"),
+    CLOCK: World((A, B, UNKEYED), (False, False, True), moments=0, loses="player", clock_stands=True),
+    BOARD: World((A,), (False,), ("sweep", "sweep"), moments=0, sweeps=2, loses="board"),
+    AHEAD: World((A, B), (False, False), ("reconcile",), moments=4, ahead=2),
+    EXPIRY: World((B, A, A_AGAIN, DOWN), (False, False, False, False), ends=True, crash=True),
+    FORGETTING: World((A, A_AGAIN), (False, False), ("sweep",), moments=2, sweeps=1, ends=True),
+    PRESSURE: World((A, A_AGAIN, UNKEYED), (True, False, False), moments=0, pressure=True),
+    NEWBORN: World((CREATE, CREATE_AGAIN), (True, False), ("reconcile",), exists=False, moments=3, ends=True),
+}
+
+LARGER: dict[str, dict[str, Any]] = {
+    RETRIES: {"attempts": (A, A_AGAIN, A_OTHER, DOWN), "retries": (True, False, False, False)},
+    FROZEN: {"retries": (True, True)},
+    LATE: {"retries": (True, True)},
+    CREATION: {"retries": (True, True, False)},
+    RECONCILE: {"attempts": (A, B, DOWN), "retries": (True, False, False)},
+    SWEEPS: {"attempts": (A, B, DOWN), "retries": (False, False, False)},
+    COUNTING: {"attempts": (CREATE, A, B), "retries": (False, False, False)},
+    MEETING: {"sweeps": 2},
+    FULL: {"runners": ("sweep", "rebuild")},
+    UNREADABLE: {"runners": ("sweep", "rebuild")},
+    PROFILE: {"runners": ("sweep", "sweep")},
+    NEWCOMER: {"retries": (True, True)},
+    CLOCK: {"runners": ("sweep",), "sweeps": 1},
+    BOARD: {"attempts": (A, B), "retries": (False, False)},
+    AHEAD: {"retries": (True, False)},
+    EXPIRY: {"moments": 4},
+    FORGETTING: {"moments": 3},
+    PRESSURE: {"runners": ("reconcile",), "moments": 2},
+    NEWBORN: {"attempts": (CREATE, CREATE_AGAIN, A), "retries": (True, True, False)},
+}
+"""What the large size of each world changes."""
+
+
+def world(name: str, size: str = "small", without: str = "") -> World:
+    """A world, perhaps without a guard."""
+    changes = LARGER[name] if size == "large" else {}
+    return WORLDS[name]._replace(without=frozenset({without} - {""}), **changes)
+
+
+# --- The exploration
+
+
+class Explored(NamedTuple):
+    """How many states there are, what is wrong with the first bad one, the way to it, and what has ever happened."""
+
+    states: int
+    complaint: str
+    path: list[str]
+    taken: set[str]
+    seconds: float
+
+
+def start(world: World) -> State:
+    """The state that a world begins in."""
+    player = PlayerSlot(Player(1, ()) if world.exists else None, ())
+    totals = Totals(8, 8, 8) if world.wrong_totals else NOTHING
+    board = BoardSlot(Row(1, (), 0) if world.exists else None, totals, 0, 0, None, frozenset())
+    attempts = tuple(Attempt("ready") for _ in world.attempts)
+    runners = in_order(tuple(Runner(kind) for kind in world.runners))
+    return State(0, player, board, attempts, runners, 0, 2 if world.wrong_totals else 0, None)
+
+
+def explore(world: World, tell: Callable[[str], None] | None = None) -> Explored:
+    """Every state of the world that can be reached, up to the first bad one."""
+    healed = functools.cache(functools.partial(heals, world))
+
+    def wrong(state: State) -> str:
+        if found := complaint(world, state):
+            return found
+        if healed(state.player, state.board):
+            return ""
+        return "reconcile and a whole sweep leave the board other than the profile says"
+
+    return search(start(world), functools.partial(steps, world), wrong, tell)
+
+
+def search(
+    first: Any,
+    follow: Callable[[Any], Iterator[tuple[str, Any]]],
+    judge: Callable[[Any], str],
+    tell: Callable[[str], None] | None = None,
+) -> Explored:
+    """Every state that can be reached, breadth first, up to the first bad one: the way to that is a shortest one."""
+    began = told = time.monotonic()
+    came_from: dict[Any, tuple[Any, str] | None] = {first: None}
+    queue = deque([first])
+    taken: set[str] = set()
+    wrong, path = "", []
+    while queue:
+        state = queue.popleft()
+        wrong = judge(state)
+        if wrong:
+            while before := came_from[state]:
+                state, name = before
+                path.append(name)
+            break
+        for name, following in follow(state):
+            if following not in came_from:
+                came_from[following] = state, sys.intern(name)
+                queue.append(following)
+                taken.add(name)
+        if tell and time.monotonic() - told > 2:
+            told = time.monotonic()
+            tell(f"{len(came_from):,} states, {len(queue):,} to go on from")
+    return Explored(len(came_from), wrong, path[::-1], taken, time.monotonic() - began)
+
+
+def main() -> int:
+    """Explores the worlds: a line for each, and one at the end. The exit code is 1 if anything broke."""
+    parser = argparse.ArgumentParser(prog="python -m tests.write_path.model", description=__doc__.partition("\n")[0])
+    parser.add_argument("--size", choices=("small", "large"), default="small")
+    parser.add_argument("--without", choices=GUARDS, default="", metavar="GUARD", help=", ".join(GUARDS))
+    asked = parser.parse_args()
+    gc.disable()  # there are millions of tuples, and no cycles among them
+    names = [GUARDS[asked.without].world] if asked.without else list(WORLDS)
+    states = 0
+    broken = []
+    began = time.monotonic()
+    for name in names:
+        found = explore(
+            world(name, asked.size, asked.without),
+            lambda line, name=name: print(f"{name}: {line}", file=sys.stderr, flush=True),  # type: ignore[misc]
+        )
+        states += found.states
+        print(f"{name}: {found.states:,} states in {found.seconds:.1f} s{told(found)}", flush=True)
+        if found.complaint:
+            broken.append(name)
+    outcome = f"BROKEN in {', '.join(broken)}" if broken else "every invariant holds"
+    print(f"{len(names)} worlds, {states:,} states, {time.monotonic() - began:.0f} s: {outcome}")
+    return int(bool(broken))
+
+
+def told(found: Explored) -> str:
+    """What broke and how, one step a line; '' if nothing did."""
+    return f"\n  {found.complaint}:\n    " + "\n    ".join(found.path) if found.complaint else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,325 @@
+"""Any history of submissions, retries, lost replies, crashes, sweeps, lost tails, evictions and days ends as a plain
+dictionary says."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import valkey
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from shared import board, config, deadline, idempotency, players, sweeps
+from shared.problems import InvalidArguments, NotYetVisible, Unavailable, UserExists, UserNotFound
+from shared.store import Store
+from tests.support import invariants
+from tests.support.wires import Proxy, proxy_to
+from tests.write_path.test_lost_tail import Snapshot, put_back, taken
+
+EXAMPLES = int(os.environ.get("HISTORY_EXAMPLES", "0"))
+"""How many histories, each another at every run; without it 150, the same ones every time."""
+
+USERS = ("ada", "bob", "cleo")
+OPERATORS = st.sampled_from(["set", "best", "increment", "decrement"])
+FATES = st.sampled_from(["well"] * 4 + ["lost", "lost twice", "killed 0", "killed 1", "killed 2"])
+"""Of a request: its first reply, or its first two, do not arrive; its process ends after so many round trips."""
+
+
+LIFE, ALLOWANCE = 86_400, 600
+"""Of a receipt, and how long a history may take by the server's own clock; in seconds."""
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+class Dying(Store):
+    """A connection of a process that is killed when so many round trips are done."""
+
+    def __init__(self, own: config.Settings, left: int):
+        super().__init__(own)
+        self.left = left
+
+    def _trip(self, commands: Any) -> list[Any]:
+        if not self.left:
+            raise Killed
+        self.left -= 1
+        return super()._trip(commands)
+
+
+@dataclass
+class Player:
+    """What is true about a player."""
+
+    score: int = 0
+    best: int = 0
+    games: int = 0
+    done: dict[str, float] = field(default_factory=dict)
+    """The keys that were applied, and when."""
+
+
+@dataclass
+class Asked:
+    """A keyed submission that can be asked for again."""
+
+    key: str
+    user_id: str
+    operator: str
+    amount: int
+
+
+def applied(player: Player, asked: Asked, now: float) -> Player | None:
+    """The player after the submission, None if it is against the rules."""
+    before, amount = player.score, asked.amount
+    after = {"set": amount, "best": max(before, amount), "increment": before + amount, "decrement": before - amount}
+    score = after[asked.operator]
+    if not 0 <= score <= 10**12:
+        return None
+    return Player(score, max(player.best, score), player.games + 1, player.done | {asked.key: now})
+
+
+class Histories(RuleBasedStateMachine):
+    """One server, three names, and everything that can happen."""
+
+    raw: valkey.Valkey
+    binary: valkey.Valkey
+    proxy: Proxy
+    asked = 0
+
+    @initialize()
+    def begin(self) -> None:
+        """An empty server."""
+        deadline.start(math.inf)
+        self.raw.flushall()
+        self.proxy.cuts = 0
+        self.players: dict[str, Player] = {}
+        self.requests: list[Asked] = []
+        self.past: dict[str, tuple[Snapshot, Player | None, float]] = {}
+        self.now = 0.0
+        self.store = Store(config.settings())
+
+    def teardown(self) -> None:
+        """The end: everything agrees."""
+        if hasattr(self, "store"):
+            self.settle()
+            self.store.close()
+
+    def through(self, fate: str) -> Store:
+        """A connection of that fate."""
+        if fate.startswith("killed"):
+            return Dying(config.settings(), int(fate[-1]))
+        if fate == "well":
+            return self.store
+        self.proxy.cuts = 1 if fate == "lost" else 2
+        return Store(config.load({"VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": str(self.proxy.port)}))
+
+    def is_kept(self, user_id: str, key: idempotency.Key, text: str) -> bool:
+        """Whether a player has a receipt of the key, which must live for one life and may live for two."""
+        generations = [f"{{user:{user_id}}}:receipts:{generation}" for generation in "ab"]
+        seconds, _ = self.raw.time()
+        kept = any(
+            self.raw.hexists(generation, key.name) and int(self.raw.hget(generation, "ends") or 0) > seconds
+            for generation in generations
+        )
+        player = self.players.get(user_id)
+        age = math.inf if player is None or text not in player.done else self.now - player.done[text]
+        assert kept or age > LIFE - ALLOWANCE
+        assert not kept or age < 2 * LIFE + ALLOWANCE
+        return kept
+
+    def attempt(self, asked: Asked, fate: str) -> None:
+        """Asks, and says in the dictionary what must have come of it."""
+        Histories.asked += 1
+        player = self.players.get(asked.user_id)
+        key = idempotency.key("", asked.key, "submit", {"operator": asked.operator, "score": asked.amount})
+        is_done = self.is_kept(asked.user_id, key, asked.key)
+        after = player if is_done or player is None else applied(player, asked, self.now)
+        store = self.through(fate)
+        try:
+            done = players.submit(
+                store,
+                config.settings().rules,
+                key,
+                user_id=asked.user_id,
+                score=asked.amount,
+                operator=asked.operator,  # type: ignore[arg-type]
+            )
+        except (Killed, Unavailable, NotYetVisible):
+            assert fate != "well"
+        except UserNotFound:
+            assert player is None
+        except InvalidArguments:
+            assert after is None
+        else:
+            assert after is not None
+            assert done.replayed is is_done
+            assert done.user["score"] == after.score
+            assert done.receipt["rank"] >= 1
+            assert board.standing(self.store, asked.user_id)["score"] == after.score
+        finally:
+            self.proxy.cuts = 0
+            if store is not self.store:
+                store.close()
+        if after is not None and fate != "killed 0":
+            self.players[asked.user_id] = after
+
+    @rule(user_id=st.sampled_from(USERS), score=st.integers(0, 50), fate=FATES)
+    def create(self, user_id: str, score: int, fate: str) -> None:
+        """A player comes."""
+        Histories.asked += 1
+        store = self.through(fate)
+        try:
+            players.create(
+                store,
+                config.settings().rules,
+                None,
+                username=user_id.title(),
+                email="e@example.com",
+                user_id=user_id,
+                score=score,
+            )
+        except (Killed, Unavailable):
+            assert fate != "well"
+        except UserExists:
+            assert user_id in self.players
+        else:
+            assert user_id not in self.players
+            assert board.standing(self.store, user_id)["score"] == score
+        finally:
+            self.proxy.cuts = 0
+            if store is not self.store:
+                store.close()
+        if fate != "killed 0":
+            self.players.setdefault(user_id, Player(score, score))
+
+    @rule(which=st.integers(0, 2), fate=FATES)
+    def create_for_a_key(self, which: int, fate: str) -> None:
+        """A player comes whose id follows from the key, perhaps once more."""
+        Histories.asked += 1
+        text = f"new-{which}"
+        key = idempotency.key("", text, "create", {"score": which})
+        is_there, is_done = key.made_id in self.players, self.is_kept(key.made_id, key, text)
+        store = self.through(fate)
+        try:
+            done = players.create(
+                store, config.settings().rules, key, username=text, email="e@example.com", score=which
+            )
+        except (Killed, Unavailable, NotYetVisible):
+            assert fate != "well"
+        except UserExists:
+            assert is_there
+            assert not is_done
+        else:
+            assert done.user["userId"] == key.made_id
+            assert done.replayed is is_done
+            assert is_done is is_there
+        finally:
+            self.proxy.cuts = 0
+            if store is not self.store:
+                store.close()
+        if fate != "killed 0":
+            self.players.setdefault(key.made_id, Player(which, which, 0, {text: self.now}))
+
+    @rule(user_id=st.sampled_from(USERS), operator=OPERATORS, amount=st.integers(0, 60), fate=FATES)
+    def submit(self, user_id: str, operator: str, amount: int, fate: str) -> None:
+        """A game was played."""
+        self.requests.append(Asked(f"key-{len(self.requests)}", user_id, operator, amount))
+        self.attempt(self.requests[-1], fate)
+
+    @precondition(lambda self: self.requests)
+    @rule(which=st.integers(0, 5), fate=FATES)
+    def retry(self, which: int, fate: str) -> None:
+        """One of the last requests comes again."""
+        self.attempt(self.requests[-1 - which % len(self.requests)], fate)
+
+    @rule(lives=st.sampled_from([0.3, 0.3, 0.6, 2.5]))
+    def time_passes(self, lives: float) -> None:
+        """For the receipts of keys, by a part of their life or until none lives any more."""
+        self.now += lives * LIFE
+        invariants.receipts_grow_older(self.raw, "*", int(lives * LIFE))
+
+    @rule(user_id=st.sampled_from(USERS), fate=FATES)
+    def two_days_of_games(self, user_id: str, fate: str) -> None:
+        """So that both generations have receipts; then each game comes once more."""
+        for amount in range(4):
+            self.submit(user_id, "increment", amount, fate)
+            self.time_passes(0.6)
+        for which in range(4):
+            self.retry(which, fate)
+
+    @rule()
+    def evict(self) -> None:
+        """Memory pressure takes all that it can."""
+        for key in self.raw.scan_iter(count=1000):
+            if self.raw.ttl(key) != -1:
+                self.raw.delete(key)
+
+    @rule()
+    def reconcile(self) -> None:
+        """A minute passes, and the schedule fires."""
+        invariants.a_minute_passes(self.raw)
+        invariants.run_reconcile(self.raw)
+
+    @rule(anew=st.booleans(), slices=st.integers(1, 3))
+    def sweep(self, anew: bool, slices: int) -> None:
+        """A sweep goes on for a little, or a rebuild begins."""
+        sweep = sweeps.begin(self.store, anew=anew)
+        for _ in range(slices):
+            if sweep.position:
+                sweep = sweeps.advance(self.store, sweep, 1).sweep
+
+    @rule(slot=st.sampled_from([*USERS, "board"]))
+    def remember(self, slot: str) -> None:
+        """A replica has this state of a slot."""
+        self.past[slot] = (taken(self.binary, slot), copy.deepcopy(self.players.get(slot)), self.now)
+
+    @precondition(lambda self: self.past)
+    @rule(which=st.integers(0, 3))
+    def lose_a_tail(self, which: int) -> None:
+        """The replica takes over: the slot is as it was then."""
+        slot = sorted(self.past)[which % len(self.past)]
+        snapshot, player, then = self.past[slot]
+        put_back(self.binary, slot, snapshot)
+        invariants.receipts_grow_older(self.raw, slot, int(self.now - then))
+        if slot != "board":
+            self.players.pop(slot, None)
+            if player is not None:
+                self.players[slot] = copy.deepcopy(player)
+
+    @rule()
+    def settle(self) -> None:
+        """Everything is given its time: the dictionary tells what there is."""
+        world = invariants.settle(self.raw, damaged=True)
+        found = {
+            user_id: (int(profile["score"]), int(profile["bestScore"]), int(profile["gamesPlayed"]))
+            for user_id, profile in world.profiles.items()
+        }
+        assert found == {name: (player.score, player.best, player.games) for name, player in self.players.items()}
+
+
+def test_every_history_ends_as_the_dictionary_says(raw: valkey.Valkey, request: pytest.FixtureRequest) -> None:
+    options = raw.connection_pool.connection_kwargs
+    Histories.asked = 0
+    for script in (Path(board.__file__).parent / "lua").glob("*.lua"):
+        raw.script_load(script.read_text())  # else one that is unknown costs a killed process its trip
+    with valkey.Valkey(host=options["host"], port=options["port"]) as binary, proxy_to(options["port"]) as proxy:
+        Histories.raw, Histories.binary, Histories.proxy = raw, binary, proxy
+        run_state_machine_as_test(
+            Histories,
+            settings=settings(
+                max_examples=EXAMPLES or 150,
+                stateful_step_count=30,
+                derandomize=not EXAMPLES,
+                database=None,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    invariants.tell(request, f"histories: {EXAMPLES or 150}, with {Histories.asked} requests")
