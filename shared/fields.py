@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from marshmallow import RAISE, Schema, fields, missing
 from marshmallow.exceptions import ValidationError
 
 from shared.config import LARGEST_SCORE, settings
+from shared.problems import NO_INTEGER_WITHIN
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
@@ -56,6 +57,18 @@ class Arguments(Schema):
         """Derives the outer name from the inner one."""
         head, *tail = field_name.split("_")
         field_obj.data_key = head + "".join(word.capitalize() for word in tail)
+
+    def disallowed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What the deployment forbids of arguments, to be named beside what the contract forbids: messages by name."""
+        found = {}
+        for field in self.fields.values():
+            name = str(field.data_key)
+            if isinstance(field, Score) and name in given:
+                try:
+                    field.within(given[name], given)
+                except ValidationError as error:
+                    found[name] = error.messages
+        return found
 
 
 class _Field(fields.Field[Any]):
@@ -111,18 +124,28 @@ class Id(Text):
 
 
 class Score(_Field):
-    """A score within the deployment's own bounds; where it is points beside an operator, which then is other than set,
-    any that a double holds."""
+    """A score, or points beside an operator other than set: any that a double holds.
+
+    The deployment's own bounds are the submission's to apply, once it knows that no earlier request with the same key
+    was accepted under others; they are named here where a request is refused anyway.
+    """
 
     def __init__(self, *, has_operator: bool, **options: Any):
         super().__init__(**options)
         self.has_operator = has_operator
 
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+    def within(self, value: Any, given: Mapping[str, Any]) -> int:
+        """The value as an int, if the deployment allows it beside these arguments. Raises ValidationError."""
         lowest, highest = -LARGEST_SCORE, LARGEST_SCORE
-        if not self.has_operator or data.get("operator", settings().default_operator) == "set":
+        if not self.has_operator or given.get("operator", settings().default_operator) == "set":
             lowest, highest, *_ = settings().rules
         return _whole(value, lowest, highest)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        try:
+            return _whole(value, -LARGEST_SCORE, LARGEST_SCORE)
+        except ValidationError:
+            return self.within(value, data)
 
 
 class WholeText(_Field):
@@ -219,7 +242,7 @@ def _whole(value: Any, lowest: int, highest: int) -> int:
         value = int(value)
     if type(value) is int and lowest <= value <= highest:
         return value
-    raise ValidationError(f"must be an integer from {lowest} to {highest}")
+    raise ValidationError(NO_INTEGER_WITHIN.format(lowest, highest))
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

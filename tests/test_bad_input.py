@@ -72,6 +72,8 @@ class TestNamingWhatIsWrong:
         body = {"username": "", "email": "x", "score": -1, "nickname": "x"}
         refused(api.post("/users", json=body), "username", "email", "score", "nickname")
         refused(api.put("/users/ada/score", json={"score": 10**12 + 1, "x": 1}), "score", "x")
+        refused(api.put("/users/ada/score?limit=1", json={"score": 10**12 + 1}), "score", "limit")
+        refused(api.put("/users/ada/score", json={"score": -1, "operator": "best", "x": 1}), "x")
 
     def test_every_missing_member_is_named(self, api: Api) -> None:
         refused(api.post("/users", json={}), "username", "email")
