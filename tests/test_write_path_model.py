@@ -99,6 +99,14 @@ def test_every_step_of_the_model_is_taken_somewhere(explored: Explore) -> None:
     assert not (session_model.STEPS.keys() | session_model.MISHAPS.keys()) - words(worlds)
 
 
+def test_the_documentation_says_how_much_is_explored(explored: Explore) -> None:
+    states = sum(explored(name).states for name in model.WORLDS)
+    guards = len(model.GUARDS) + len(session_model.GUARDS)
+    text = " ".join((SHARED.parent / "docs" / "guarantees.md").read_text(encoding="utf-8").split())
+    assert f"{states:,} states in `make test`) holds in {len(model.WORLDS)} small worlds" in text
+    assert f"in {len(session_model.WORLDS)}. Each of their {guards} guards" in text
+
+
 def words(worlds: list[model.Explored]) -> set[str]:
     """Of the steps that were taken."""
     return {word for one in worlds for step in one.taken for word in re.findall(r"\w+", step)}

@@ -63,6 +63,8 @@ MISHAPS = {
     "full": "the board's slot refuses the intent, though the player's takes the submission",
     "unreadable": "a sweep cannot read the player, and goes on without",
     "evict": "memory pressure takes what has a TTL",
+    "astray": "the server's clock is ahead of everybody else's",
+    "righted": "and is put right",
 }
 
 RETRIES, FROZEN, LATE = "retries and refusals", "a frozen container", "a first try that arrives late"
@@ -75,6 +77,7 @@ CLOCK = "lost tail and a late clock"
 AHEAD = "a client's clock that is ahead"
 EXPIRY, NEWBORN = "receipts that end", "a creation whose receipt ends"
 FORGETTING, PRESSURE = "a sweep that drops receipts", "evictions"
+ASTRAY = "a server's clock that is ahead for a while"
 
 
 class Guard(NamedTuple):
@@ -110,6 +113,10 @@ GUARDS = {
     "two generations": Guard(EXPIRY, "a generation is kept for a life after the last receipt it took"),
     "both read": Guard(EXPIRY, "a key is looked for in both generations"),
     "forget late": Guard(FORGETTING, "a runner drops a generation only when it has ended"),
+    "due by both": Guard(ASTRAY, "an intent is due when it is old by the server's clock and by the runner's"),
+    "forget in time": Guard(
+        ASTRAY, "a runner drops none where its time and the server's are more than the fence apart"
+    ),
     "derived id": Guard(NEWBORN, "the id of what a key makes follows from the key"),
 }
 
@@ -153,6 +160,7 @@ class World(NamedTuple):
     clock_stands: bool = False  # the server that takes over has a clock that is behind
     ends: bool = False  # receipts of keys end
     ahead: int = 0  # by so many moments the first attempt's clock is
+    astray: int = 0  # by so many moments the server's clock may be for a while
     crash: bool = False  # every attempt ends with its submission
     pressure: bool = False  # there are evictions
     without: frozenset[str] = frozenset()
@@ -287,6 +295,12 @@ class State(NamedTuple):
     damage: int
     tail: PlayerSlot | BoardSlot | None  # what the replica has
     lost: bool = False  # the failover has been
+    astray: int = 0  # by so many moments the server's clock is ahead
+
+    @property
+    def server(self) -> int:
+        """The moment by the server's clock."""
+        return self.moment + self.astray
 
 
 NOTHING = Totals(0, 0, 0)
@@ -314,7 +328,7 @@ def counted(applied: Applied) -> Totals:
 
 def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     """submit.lua: the outcome of an attempt, and the player's slot after it."""
-    asked, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.moment
+    asked, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.server
     profile = slot.profile
     kept = next((receipt.name for receipt in found(world, slot, asked.key or number, moment)), None)
     if kept and kept != asked.name and world.has("digest"):
@@ -337,7 +351,7 @@ def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     if not asked.key:
         return "submit", slot._replace(receipts=tuple(sorted((*slot.receipts, receipt), key=repr)))
     if world.ends:
-        slot = slot._replace(counted=(*slot.counted, (asked.key, moment)))
+        slot = slot._replace(counted=(*slot.counted, (asked.key, state.moment)))
     return "submit", slot._replace(generations=with_receipt(world, slot.generations, receipt))
 
 
@@ -557,7 +571,7 @@ def settling_steps(world: World, state: State, number: int, to: To) -> Iterator[
     """The trips that follow where the projection met a newer row."""
     attempt = state.attempts[number]
     assert attempt.task
-    name, player, board, task = settle(world, state.moment, state.player, state.board, attempt.task, "")
+    name, player, board, task = settle(world, state.server, state.player, state.board, attempt.task, "")
     step = attempt.step if task else answer(world, attempt, number, board)
     yield name, to(attempt._replace(step=step, task=task), player, board)
     if name == "renew" and world.retries[number]:
@@ -620,7 +634,8 @@ def runner_steps(world: World, state: State, index: int) -> Iterator[Step]:
 def pick_steps(world: World, state: State, index: int) -> Iterator[Step]:
     """A runner of reconcile looks for work."""
     for intent, sent in state.board.outbox:
-        if state.moment - sent >= DUE or not world.has("due"):
+        now = min(state.server, state.moment) if world.has("due by both") else state.server
+        if now - sent >= DUE or not world.has("due"):
             yield f"pick {intent}", with_runner(state, index, Runner("reconcile", intent, task=READ))
 
 
@@ -630,7 +645,7 @@ def begin_steps(world: World, state: State, index: int) -> Iterator[Step]:
     if sweep and kind == "sweep":
         yield "begin", with_runner(state, index, Runner(kind, "", sweep.number, sweep.position, SCAN))
     elif state.sweeps < world.sweeps:
-        board = another(world, state.board, state.moment)
+        board = another(world, state.board, state.server)
         after = with_runner(state, index, Runner(kind, "", board.begun, "profiles", SCAN), board=board)
         heals_all = state.damage and not aftermath(state)
         yield f"begin {board.begun}", after._replace(sweeps=state.sweeps + 1, damage=1 if heals_all else state.damage)
@@ -654,9 +669,9 @@ def slice_steps(world: World, state: State, index: int) -> Iterator[Step]:
 
 def forgotten_receipts(world: World, state: State) -> Iterator[tuple[Generation, Generation]]:
     """forget.lua: the generations without those that have ended, if there are such."""
-    if world.ends:
+    if world.ends and (state.astray <= FENCE or not world.has("forget in time")):
         kept = tuple(
-            generation if generation.ends > state.moment and world.has("forget late") else Generation()
+            generation if generation.ends > state.server and world.has("forget late") else Generation()
             for generation in state.player.generations
         )
         if kept != state.player.generations:
@@ -667,7 +682,7 @@ def settle_steps(world: World, state: State, index: int) -> Iterator[Step]:
     """A runner is settling the player."""
     runner = state.runners[index]
     assert runner.task
-    name, player, board, task = settle(world, state.moment, state.player, state.board, runner.task, runner.intent)
+    name, player, board, task = settle(world, state.server, state.player, state.board, runner.task, runner.intent)
     ended = not task and runner.kind == "reconcile"
     new = Runner(runner.kind) if ended else runner._replace(task=task or MOVE)
     yield name, with_runner(state, index, new, player, board)
@@ -698,12 +713,14 @@ def mishaps(world: World, state: State) -> Iterator[Step]:
     if state.moment < world.moments:
         yield "tick", state._replace(moment=state.moment + 1)
     for receipt in state.player.receipts:
-        if state.moment - receipt.moment >= LIFETIME:
+        if state.server - receipt.moment >= LIFETIME:
             rest = tuple(each for each in state.player.receipts if each != receipt)
             yield f"{receipt.name} ({receipt.key}): expire", state._replace(player=state.player._replace(receipts=rest))
     if world.pressure:
         generations = state.player.generations if world.has("no TTL") else (Generation(), Generation())
         yield "evict", state._replace(player=state.player._replace(receipts=(), generations=generations))
+    if world.astray:
+        yield "righted" if state.astray else "astray", state._replace(astray=world.astray - state.astray)
     if world.loses and not state.lost:
         if state.tail is None:
             yield "snapshot", state._replace(tail=state.player if world.loses == "player" else state.board)
@@ -835,6 +852,7 @@ WORLDS = {
     EXPIRY: World((B, A, A_AGAIN, DOWN), (False, False, False, False), ends=True, crash=True),
     FORGETTING: World((A, A_AGAIN), (False, False), ("sweep",), moments=2, sweeps=1, ends=True),
     PRESSURE: World((A, A_AGAIN, UNKEYED), (True, False, False), moments=0, pressure=True),
+    ASTRAY: World((A,), (True,), ("sweep", "reconcile"), sweeps=1, ends=True, astray=3),
     NEWBORN: World((CREATE, CREATE_AGAIN), (True, False), ("reconcile",), exists=False, moments=3, ends=True),
 }
 
@@ -857,6 +875,7 @@ LARGER: dict[str, dict[str, Any]] = {
     EXPIRY: {"moments": 4},
     FORGETTING: {"moments": 3},
     PRESSURE: {"runners": ("reconcile",), "moments": 2},
+    ASTRAY: {"moments": 3},
     NEWBORN: {"attempts": (CREATE, CREATE_AGAIN, A), "retries": (True, True, False)},
 }
 """What the large size of each world changes."""
