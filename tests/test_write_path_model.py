@@ -80,6 +80,19 @@ def test_something_is_lost_without_the_guard(guard: str) -> None:
     print(model.told(found))
 
 
+@pytest.mark.parametrize("part", ["moment", "astray", "player", "board", "attempt 0", "tail", "lost"])
+def test_a_rule_that_looks_where_it_does_not_say_is_caught(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = model.happenings
+
+    def blinder(world: model.World) -> Iterator[model.Rule]:
+        for rule in rules(world):
+            yield rule._replace(sees=tuple(name for name in rule.sees if name != part))
+
+    monkeypatch.setattr(model, "happenings", blinder)
+    with pytest.raises((AssertionError, TypeError)):
+        model.explore(model.world(model.CLOCK))
+
+
 def test_the_code_has_every_guard_of_the_model() -> None:
     assert not model.MISSING_FROM_THE_CODE
 
