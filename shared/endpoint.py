@@ -184,14 +184,18 @@ def _arguments(schema: Arguments, event: Event) -> tuple[dict[str, Any], dict[st
     if has_body:
         for name, value in _body(event).items():
             give(name, value, "body")
+    loaded: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     try:
-        loaded: dict[str, Any] = schema.load(given)
+        loaded = schema.load(given)
     except ValidationError as error:
+        found = error.messages_dict
+    if errors or found:
+        found = schema.disallowed(given) | found
         default: problems.Location = "body" if has_body else "query"
         order = {name: position for position, name in enumerate(given)}
-        for name, details in sorted(error.messages_dict.items(), key=lambda item: order.get(item[0], len(order))):
+        for name, details in sorted(found.items(), key=lambda item: order.get(item[0], len(order))):
             errors.append({"name": _showable(name), "in": origins.get(name, default), "detail": details[0]})
-    if errors:
         raise problems.InvalidArguments(errors[:MOST_ERRORS])
     return given, loaded
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from marshmallow import RAISE, Schema, fields, missing
 from marshmallow.exceptions import ValidationError
 
 from shared.config import LARGEST_SCORE, settings
+from shared.problems import NO_INTEGER_WITHIN
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
@@ -29,16 +30,28 @@ _START = rf"{_END}\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f" + "\U0001d
 """What a name must not end or begin with: joiners, selectors and tags are part of a name only behind others."""
 
 USERNAME_PATTERN = rf"^[^{_START}](?:[^{_BAD}]*[^{_END}])?$"
+_SYMBOLS = "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299"
+_PICTURES = "\U0001f000-\U0001faff"
 _EMOJI = re.compile(
-    "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff][\ufe0e\ufe0f]"
-    "|[0-9#*]\ufe0f\u20e3|\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
+    "\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
+    "|[0-9#*]\ufe0f\u20e3"
+    f"|[{_SYMBOLS}{_PICTURES}][\ufe0e\ufe0f]"
+    f"|(?<=[\ufe0f{_PICTURES}])\u200d(?=[{_SYMBOLS}{_PICTURES}])"
+    f"|(?<=[{_SYMBOLS}])\u200d(?=[{_PICTURES}])"
 )
-_IGNORABLE = re.compile(
-    "[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U0001d159\U000e0000-\U000e0fff]|[\u200c\u200d]{2}"
-)
-"""What shows nothing of its own: part of a name only within an emoji; joiners in a row."""
+"""Parts of emoji that may hold what shows nothing of its own: a flag, a keycap, a picture with a selector, a joiner."""
 
-_JOINERS = str.maketrans("", "", "\u200c\u200d")
+_IGNORABLE = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U0001d159\U000e0000-\U000e0fff]")
+"""What shows nothing of its own: part of a name only within an emoji."""
+
+_NON_JOINER, _JOINERS = "\u200c", "\u200c\u200d"
+
+_NUKTA, _VIRAMA, _FREE = 7, 9, 200
+"""Combining classes: a nukta's, from which on a mark has a place of its own, a virama's, and the one from which on it
+has none again, so that it goes on top of others."""
+
+_PILE = re.compile(r"\A[cnf]|(?:c*[nf]){5}|f(?:[cn]*f){2}")
+"""Combining marks on nothing, or too many of them, in a name that is written as the `_kind` of each character."""
 
 _IN_A_DOMAIN = rf"[^\s@.{_BAD}](?:\.?[^\s@.{_BAD}])*"
 EMAIL_PATTERN = rf"^[^\s@{_BAD}]{{1,64}}@{_IN_A_DOMAIN}\.{_IN_A_DOMAIN}$"
@@ -56,6 +69,18 @@ class Arguments(Schema):
         """Derives the outer name from the inner one."""
         head, *tail = field_name.split("_")
         field_obj.data_key = head + "".join(word.capitalize() for word in tail)
+
+    def disallowed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What the deployment forbids of arguments, to be named beside what the contract forbids: messages by name."""
+        found = {}
+        for field in self.fields.values():
+            name = str(field.data_key)
+            if isinstance(field, Score) and name in given:
+                try:
+                    field.within(given[name], given)
+                except ValidationError as error:
+                    found[name] = error.messages
+        return found
 
 
 class _Field(fields.Field[Any]):
@@ -84,16 +109,15 @@ class Text(_Field):
 
 
 class Name(Text):
-    """A name in NFC, in which nothing hides and a letter has at most two combining marks, with joiners or not."""
+    """A name in NFC, in which nothing hides and no marks are piled up."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if isinstance(value, str) and len(value) <= self.longest:
             value = unicodedata.normalize("NFC", value)
         name = super()._deserialize(value, attr, data, **kwargs)
         plain = _EMOJI.sub("-", name)
-        shown = plain.translate(_JOINERS)
-        marks = "".join("m" if unicodedata.category(character)[0] == "M" else "-" for character in shown)
-        if _IGNORABLE.search(plain) or "mmm" in marks or marks.startswith("m"):
+        hides = _IGNORABLE.search(plain) or any(map(_hides, plain, plain[1:], plain[2:]))
+        if hides or _PILE.search("".join(map(_kind, plain))):
             raise ValidationError(self.rule)
         return name
 
@@ -111,18 +135,28 @@ class Id(Text):
 
 
 class Score(_Field):
-    """A score within the deployment's own bounds; where it is points beside an operator, which then is other than set,
-    any that a double holds."""
+    """A score, or points beside an operator other than set: any that a double holds.
+
+    The deployment's own bounds are the submission's to apply, once it knows that no earlier request with the same key
+    was accepted under others; they are named here where a request is refused anyway.
+    """
 
     def __init__(self, *, has_operator: bool, **options: Any):
         super().__init__(**options)
         self.has_operator = has_operator
 
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+    def within(self, value: Any, given: Mapping[str, Any]) -> int:
+        """The value as an int, if the deployment allows it beside these arguments. Raises ValidationError."""
         lowest, highest = -LARGEST_SCORE, LARGEST_SCORE
-        if not self.has_operator or data.get("operator", settings().default_operator) == "set":
+        if not self.has_operator or given.get("operator", settings().default_operator) == "set":
             lowest, highest, *_ = settings().rules
         return _whole(value, lowest, highest)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        try:
+            return _whole(value, -LARGEST_SCORE, LARGEST_SCORE)
+        except ValidationError:
+            return self.within(value, data)
 
 
 class WholeText(_Field):
@@ -202,8 +236,8 @@ def username() -> Name:
         USERNAME_PATTERN,
         32,
         128,
-        "must be 1 to 32 characters, none of them control or invisible, with no white space at either end and at most "
-        "two combining marks in a row",
+        "must be 1 to 32 characters, none of them control or invisible, with no white space at either end and no pile "
+        "of combining marks",
         required=True,
     )
 
@@ -219,7 +253,39 @@ def _whole(value: Any, lowest: int, highest: int) -> int:
         value = int(value)
     if type(value) is int and lowest <= value <= highest:
         return value
-    raise ValidationError(f"must be an integer from {lowest} to {highest}")
+    raise ValidationError(NO_INTEGER_WITHIN.format(lowest, highest))
+
+
+def _hides(before: str, character: str, after: str) -> bool:
+    """Whether this is a joiner that changes nothing between its neighbours, so that a name with it looks like another.
+
+    Beside a virama it says how the letters of an Indic script are joined, and in Arabic a non-joiner that they are not.
+    """
+    if character not in _JOINERS:
+        return False
+    script = _script(before)
+    if script != _script(after) or unicodedata.category(before)[0] not in "LM":
+        return True
+    if _VIRAMA in (unicodedata.combining(before), unicodedata.combining(after)):
+        return unicodedata.category(after)[0] not in "LM"
+    return script != "ARABIC" or character != _NON_JOINER or unicodedata.category(after)[0] != "L"
+
+
+def _script(character: str) -> str:
+    """The first word of the character's name, which for a letter or a mark is that of its script."""
+    return unicodedata.name(character, "").partition(" ")[0]
+
+
+def _kind(character: str) -> str:
+    """`c` for a combining mark that takes up space, `f` for one that goes on top of those before it, `n` for any other
+    mark, which has its fixed place; nothing for a joiner, `-` for all else."""
+    category = unicodedata.category(character)
+    if category[0] != "M":
+        return "" if character in _JOINERS else "-"
+    if category == "Mc":
+        return "c"
+    place = unicodedata.combining(character)
+    return "f" if category == "Me" or 0 < place < _NUKTA or place >= _FREE else "n"
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

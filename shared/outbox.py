@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 from shared.board import PENDING
@@ -41,8 +42,9 @@ def clear(store: Store, entry: str) -> None:
 
 
 def due(store: Store, skipped: int, count: int) -> list[Due]:
-    """The oldest intents that are due by the server's clock, after so many skipped ones. (model: pick)"""
-    now = _now(store)
+    """The oldest intents that are due by the server's clock and by our own, after so many skipped ones: a server whose
+    clock was ahead for a moment would give up those whose submissions are still to come. (model: pick)"""
+    now = min(_now(store), time.time_ns() // 1_000_000)
     return _between(store, now, "-inf", now - DUE_SECONDS * 1000, skipped, count)
 
 

@@ -12,6 +12,7 @@ from shared import board, clock, idempotency, outbox, profiles, projections
 from shared.config import Operator, Rules
 from shared.idempotency import Key
 from shared.problems import (
+    NO_INTEGER_WITHIN,
     InvalidArguments,
     KeyReused,
     NotYetVisible,
@@ -39,6 +40,7 @@ REFUSALS: dict[str, type[UserNotFound | UserExists | KeyReused | StaleAttempt]] 
     "stale": StaleAttempt,
 }
 BROKEN_RULES = {
+    "outside": NO_INTEGER_WITHIN,
     "below": "would become lower than {}, the lowest score allowed",
     "above": "would become higher than {}, the highest score allowed",
     "step": "would change by more than {}, the largest change allowed",

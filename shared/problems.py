@@ -9,6 +9,9 @@ Location = Literal["path", "query", "body", "header"]
 FieldError = TypedDict("FieldError", {"name": str, "in": Location, "detail": str})
 """One offending argument: its name, where it came from, and what it must be. Never its value."""
 
+NO_INTEGER_WITHIN = "must be an integer from {} to {}"
+"""What a number must be that is none, or out of its range."""
+
 
 class Problem(Exception):
     """A refusal with a stable `code`. `error` is the short sentence, `detail` the one that says what to do."""

@@ -188,7 +188,9 @@ def _zips(folder: Path) -> list[str]:
 
 def _digest(wanted: Target) -> str:
     """A hash of all that a build is made of, its interpreter apart."""
-    sources = {path: path.read_bytes() for path in (ROOT / "locks" / "layer.lock", *_builders(), *_sources(ROOT / "shared"))}
+    sources = {
+        path: path.read_bytes() for path in (ROOT / "locks" / "layer.lock", *_builders(), *_sources(ROOT / "shared"))
+    }
     sources |= {path: path.read_bytes() for path in _sources(ROOT / "functions") if path.parent != ROOT / "functions"}
     parts = [wanted.name, *(f"{name} {version}" for name, version in _requirements(wanted))]
     parts += [f"{path.relative_to(ROOT).as_posix()} {_sha256(content)}" for path, content in sorted(sources.items())]

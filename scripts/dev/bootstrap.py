@@ -118,7 +118,11 @@ def _uv() -> str:
         INSTALLER.mkdir()
         command = [*_pip(), "install", "--no-input", "--disable-pip-version-check"]
         command += ["--retries", "2", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-        _run([*command, "--target", str(INSTALLER), "-r", str(LOCKS / INSTALLER_LOCK)], INSTALLER_LOCK, INSTALLER / "pip.log")
+        _run(
+            [*command, "--target", str(INSTALLER), "-r", str(LOCKS / INSTALLER_LOCK)],
+            INSTALLER_LOCK,
+            INSTALLER / "pip.log",
+        )
         (INSTALLER / "installed").write_text(digest)
     return str(uv)
 

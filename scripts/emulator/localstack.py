@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 VENV = ROOT / ".localstack"
 LOCK = "localstack.lock"
-PLUGIN = ROOT / "scripts" / "lambda_executor" / "plugin"
+PLUGIN = Path(__file__).resolve().parent / "lambda_executor" / "plugin"
 
 PYTHON = "3.11"
 """What localstack.lock is for. LocalStack is not pinned for others: its own metadata let too much in."""

@@ -1,7 +1,7 @@
 """The local API Gateway: serves the contract over HTTP with the very handlers that Lambda runs.
 
-`python -m scripts.local.gateway` serves on PORT (default 8080) with the Valkey that VALKEY_HOST names; `make run` starts
-one.
+`python -m scripts.local.gateway` serves on PORT (default 8080) with the Valkey that VALKEY_HOST names; `make run`
+starts one.
 """
 
 import asyncio

@@ -6,8 +6,8 @@
 --       may be from the server's (ms), attempt time (ISO-8601, ms, Z), name of the client's key, payload digest (16
 --       characters), seconds that the receipt lives at least, most receipts of one generation;
 --       for create also userId, username, e-mail
--- Returns  {'missing'} | {'taken'} | {'reused'} | {'stale'} | {'below' | 'above' | 'step' | 'games', the bound} |
---          {'many', seconds until there is room} |
+-- Returns  {'missing'} | {'taken'} | {'reused'} | {'stale'} | {'outside', lowest, highest score allowed} |
+--          {'below' | 'above' | 'step' | 'games', the bound} | {'many', seconds until there is room} |
 --          {'done' | 'replayed', revision, score, gamesPlayed, bestScore, username, e-mail, level, createdAt, lastActive,
 --          id of the attempt that did it, operator, previous score, score then}; numbers as decimal text
 --
@@ -62,10 +62,15 @@ if receipt then
   end
 end
 
+-- The deployment's range may have been another for the key's first request, so it has its say only now.
+amount = tonumber(amount)
+if operator == 'create' or operator == 'set' then
+  if amount < tonumber(lowest) or amount > tonumber(highest) then return {'outside', lowest, highest} end
+end
+
 -- The fence: an attempt that comes late (a frozen container, a wrong clock) might find its intent cleared already.
 if math.abs(time[1] * 1000 + time[2] / 1000 - sent) > tonumber(tolerance) then return {'stale'} end
 
-amount = tonumber(amount)
 local before, after, start -- start: what a step counts from
 if operator == 'create' then
   if revision then return {'taken'} end
@@ -87,7 +92,7 @@ else
 end
 if largest_step ~= '' and math.abs(after - start) > tonumber(largest_step) then return {'step', largest_step} end
 -- A score that stays what it is is nobody's to refuse, even where the bounds have been moved since.
-if operator == 'create' or after ~= before then
+if after ~= before then
   if after < tonumber(lowest) then return {'below', lowest} end
   if after > tonumber(highest) then return {'above', highest} end
 end

@@ -72,6 +72,8 @@ class TestNamingWhatIsWrong:
         body = {"username": "", "email": "x", "score": -1, "nickname": "x"}
         refused(api.post("/users", json=body), "username", "email", "score", "nickname")
         refused(api.put("/users/ada/score", json={"score": 10**12 + 1, "x": 1}), "score", "x")
+        refused(api.put("/users/ada/score?limit=1", json={"score": 10**12 + 1}), "score", "limit")
+        refused(api.put("/users/ada/score", json={"score": -1, "operator": "best", "x": 1}), "x")
 
     def test_every_missing_member_is_named(self, api: Api) -> None:
         refused(api.post("/users", json={}), "username", "email")
@@ -171,7 +173,24 @@ class TestNames:
         "accents with joiners between": "A" + "\u0315\u0316\u200d" * 9 + "\u0315a",
         "accents with non-joiners between": "A" + "\u0315\u200c" * 3 + "a",
         "an accent on nothing": "\u0301da",
+        "five marks that have a place of their own": "ก" + "\u0e47" * 5,
+        "five marks over two that take up space": "क" + "ा\u0902\u0902" * 3,
+        "three enclosing marks": "a\u0489\u0488\u0489",
+        "three accents over a mark that takes up space": "का\u0301ि\u0302\u0303",
+        "a joiner in a name": "A\u200dda",
+        "a non-joiner in a name": "A\u200cda",
+        "a joiner between Arabic letters": "ب\u200dب",
+        "a non-joiner before an Arabic mark": "ب\u200c\u064eب",
+        "a non-joiner between an Arabic comma and a letter": "ب،\u200cب",
+        "a non-joiner between Hebrew letters": "א\u200cב",
+        "a joiner between Devanagari letters": "क\u200dख",
+        "a joiner between a virama and another script": "क्\u200dA",
+        "a joiner between a virama and a comma": "क्\u200d।",
+        "a joiner between a letter and an emoji": "A\u200d🐱",
+        "a joiner between symbols": "★\u200d★",
         "joiners in a row": "A\u200d\u200cda",
+        "joiners in a row behind a virama": "क्\u200d\u200cक",
+        "viramas with joiners between": "क" + "्\u200d" * 5 + "क",
         "a note head that is not there": "A\U0001d159da",
         "33 letters": "a" * 33,
         "33 astral characters": "𝒜" * 33,

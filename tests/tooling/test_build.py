@@ -348,9 +348,8 @@ def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
 def tree(tmp_path: Path) -> Path:
     """A project of next to nothing, built in a moment and without a wheel."""
     tree = tmp_path / "tree"
-    for name in ("build.py", "reproducible_zip.py", "bootstrap.py"):
-        (tree / "scripts").mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "scripts" / name, tree / "scripts")
+    shutil.copytree(ROOT / "scripts", tree / "scripts", ignore=shutil.ignore_patterns("node_modules"))
+    (tree / "locks").mkdir()
     for name in ("functions/rank/handler.py", "functions/stats/handler.py", "shared/board.py"):
         (tree / name).parent.mkdir(parents=True)
         (tree / name).write_text(f"NAME = {name!r}\n")

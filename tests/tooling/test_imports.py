@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "deadline": set(),
     "logs": set(),
     "problems": set(),
-    "fields": {"config"},
+    "fields": {"config", "problems"},
     "idempotency": set(),
     "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems"},
     "credentials": {"config"},

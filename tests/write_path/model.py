@@ -27,6 +27,7 @@ import argparse
 import functools
 import gc
 import itertools
+import operator
 import sys
 import time
 from collections import deque
@@ -63,6 +64,8 @@ MISHAPS = {
     "full": "the board's slot refuses the intent, though the player's takes the submission",
     "unreadable": "a sweep cannot read the player, and goes on without",
     "evict": "memory pressure takes what has a TTL",
+    "astray": "the server's clock is ahead of everybody else's",
+    "righted": "and is put right",
 }
 
 RETRIES, FROZEN, LATE = "retries and refusals", "a frozen container", "a first try that arrives late"
@@ -75,6 +78,7 @@ CLOCK = "lost tail and a late clock"
 AHEAD = "a client's clock that is ahead"
 EXPIRY, NEWBORN = "receipts that end", "a creation whose receipt ends"
 FORGETTING, PRESSURE = "a sweep that drops receipts", "evictions"
+ASTRAY = "a server's clock that is ahead for a while"
 
 
 class Guard(NamedTuple):
@@ -110,6 +114,10 @@ GUARDS = {
     "two generations": Guard(EXPIRY, "a generation is kept for a life after the last receipt it took"),
     "both read": Guard(EXPIRY, "a key is looked for in both generations"),
     "forget late": Guard(FORGETTING, "a runner drops a generation only when it has ended"),
+    "due by both": Guard(ASTRAY, "an intent is due when it is old by the server's clock and by the runner's"),
+    "forget in time": Guard(
+        ASTRAY, "a runner drops none where its time and the server's are more than the fence apart"
+    ),
     "derived id": Guard(NEWBORN, "the id of what a key makes follows from the key"),
 }
 
@@ -153,6 +161,7 @@ class World(NamedTuple):
     clock_stands: bool = False  # the server that takes over has a clock that is behind
     ends: bool = False  # receipts of keys end
     ahead: int = 0  # by so many moments the first attempt's clock is
+    astray: int = 0  # by so many moments the server's clock may be for a while
     crash: bool = False  # every attempt ends with its submission
     pressure: bool = False  # there are evictions
     without: frozenset[str] = frozenset()
@@ -279,14 +288,20 @@ class State(NamedTuple):
     """Everything. `damage`: 0 none, 2 some, 1 a sweep is running that began after it and will have healed it."""
 
     moment: int
+    astray: int  # by so many moments the server's clock is ahead
     player: PlayerSlot
     board: BoardSlot
-    attempts: tuple[Attempt, ...]
-    runners: tuple[Runner, ...]
     sweeps: int  # how many have begun
     damage: int
     tail: PlayerSlot | BoardSlot | None  # what the replica has
-    lost: bool = False  # the failover has been
+    lost: bool  # the failover has been
+    attempts: tuple[Attempt, ...]
+    runners: tuple[Runner, ...]
+
+    @property
+    def server(self) -> int:
+        """The moment by the server's clock."""
+        return self.moment + self.astray
 
 
 NOTHING = Totals(0, 0, 0)
@@ -314,7 +329,7 @@ def counted(applied: Applied) -> Totals:
 
 def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     """submit.lua: the outcome of an attempt, and the player's slot after it."""
-    asked, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.moment
+    asked, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.server
     profile = slot.profile
     kept = next((receipt.name for receipt in found(world, slot, asked.key or number, moment)), None)
     if kept and kept != asked.name and world.has("digest"):
@@ -337,7 +352,7 @@ def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     if not asked.key:
         return "submit", slot._replace(receipts=tuple(sorted((*slot.receipts, receipt), key=repr)))
     if world.ends:
-        slot = slot._replace(counted=(*slot.counted, (asked.key, moment)))
+        slot = slot._replace(counted=(*slot.counted, (asked.key, state.moment)))
     return "submit", slot._replace(generations=with_receipt(world, slot.generations, receipt))
 
 
@@ -557,7 +572,7 @@ def settling_steps(world: World, state: State, number: int, to: To) -> Iterator[
     """The trips that follow where the projection met a newer row."""
     attempt = state.attempts[number]
     assert attempt.task
-    name, player, board, task = settle(world, state.moment, state.player, state.board, attempt.task, "")
+    name, player, board, task = settle(world, state.server, state.player, state.board, attempt.task, "")
     step = attempt.step if task else answer(world, attempt, number, board)
     yield name, to(attempt._replace(step=step, task=task), player, board)
     if name == "renew" and world.retries[number]:
@@ -592,17 +607,11 @@ def with_runner(
     state: State, index: int, new: Runner, player: PlayerSlot | None = None, board: BoardSlot | None = None
 ) -> State:
     """The state after a runner's step, which may have changed a slot."""
-    runners = in_order((*state.runners[:index], new, *state.runners[index + 1 :]))
     return state._replace(
         player=state.player if player is None else player,
         board=state.board if board is None else board,
-        runners=runners,
+        runners=(*state.runners[:index], new, *state.runners[index + 1 :]),
     )
-
-
-def in_order(runners: tuple[Runner, ...]) -> tuple[Runner, ...]:
-    """Runners in one of their orders: which of them is which makes no difference."""
-    return tuple(sorted(runners, key=hash)) if len(runners) > 1 else runners
 
 
 def runner_steps(world: World, state: State, index: int) -> Iterator[Step]:
@@ -612,7 +621,7 @@ def runner_steps(world: World, state: State, index: int) -> Iterator[Step]:
         yield f"{kind}: restart", with_runner(state, index, Runner(kind))
         choices = slice_steps if task.step in ("scan", "move") else settle_steps
     else:
-        choices = pick_steps if kind == "reconcile" else begin_steps
+        choices = pick_steps if kind == "reconcile" else join_steps
     for name, following in choices(world, state, index):
         yield f"{kind}: {name}", following
 
@@ -620,20 +629,27 @@ def runner_steps(world: World, state: State, index: int) -> Iterator[Step]:
 def pick_steps(world: World, state: State, index: int) -> Iterator[Step]:
     """A runner of reconcile looks for work."""
     for intent, sent in state.board.outbox:
-        if state.moment - sent >= DUE or not world.has("due"):
+        now = min(state.server, state.moment) if world.has("due by both") else state.server
+        if now - sent >= DUE or not world.has("due"):
             yield f"pick {intent}", with_runner(state, index, Runner("reconcile", intent, task=READ))
 
 
-def begin_steps(world: World, state: State, index: int) -> Iterator[Step]:
-    """A runner of a sweep looks for work."""
+def join_steps(world: World, state: State, index: int) -> Iterator[Step]:
+    """A runner of a sweep finds one that is running."""
     kind, sweep = state.runners[index].kind, state.board.sweep
     if sweep and kind == "sweep":
         yield "begin", with_runner(state, index, Runner(kind, "", sweep.number, sweep.position, SCAN))
-    elif state.sweeps < world.sweeps:
-        board = another(world, state.board, state.moment)
-        after = with_runner(state, index, Runner(kind, "", board.begun, "profiles", SCAN), board=board)
-        heals_all = state.damage and not aftermath(state)
-        yield f"begin {board.begun}", after._replace(sweeps=state.sweeps + 1, damage=1 if heals_all else state.damage)
+
+
+def new_sweeps(world: World, state: State) -> Iterator[Step]:
+    """A runner of a sweep begins one."""
+    for index, runner in enumerate(state.runners):
+        idle = not runner.task and (runner.kind == "rebuild" or (runner.kind == "sweep" and not state.board.sweep))
+        if idle and state.sweeps < world.sweeps:
+            board = another(world, state.board, state.server)
+            after = with_runner(state, index, Runner(runner.kind, "", board.begun, "profiles", SCAN), board=board)
+            damage = 1 if state.damage and not aftermath(state) else state.damage
+            yield f"{runner.kind}: begin {board.begun}", after._replace(sweeps=state.sweeps + 1, damage=damage)
 
 
 def slice_steps(world: World, state: State, index: int) -> Iterator[Step]:
@@ -654,9 +670,9 @@ def slice_steps(world: World, state: State, index: int) -> Iterator[Step]:
 
 def forgotten_receipts(world: World, state: State) -> Iterator[tuple[Generation, Generation]]:
     """forget.lua: the generations without those that have ended, if there are such."""
-    if world.ends:
+    if world.ends and (state.astray <= FENCE or not world.has("forget in time")):
         kept = tuple(
-            generation if generation.ends > state.moment and world.has("forget late") else Generation()
+            generation if generation.ends > state.server and world.has("forget late") else Generation()
             for generation in state.player.generations
         )
         if kept != state.player.generations:
@@ -667,7 +683,7 @@ def settle_steps(world: World, state: State, index: int) -> Iterator[Step]:
     """A runner is settling the player."""
     runner = state.runners[index]
     assert runner.task
-    name, player, board, task = settle(world, state.moment, state.player, state.board, runner.task, runner.intent)
+    name, player, board, task = settle(world, state.server, state.player, state.board, runner.task, runner.intent)
     ended = not task and runner.kind == "reconcile"
     new = Runner(runner.kind) if ended else runner._replace(task=task or MOVE)
     yield name, with_runner(state, index, new, player, board)
@@ -698,22 +714,23 @@ def mishaps(world: World, state: State) -> Iterator[Step]:
     if state.moment < world.moments:
         yield "tick", state._replace(moment=state.moment + 1)
     for receipt in state.player.receipts:
-        if state.moment - receipt.moment >= LIFETIME:
+        if state.server - receipt.moment >= LIFETIME:
             rest = tuple(each for each in state.player.receipts if each != receipt)
             yield f"{receipt.name} ({receipt.key}): expire", state._replace(player=state.player._replace(receipts=rest))
     if world.pressure:
         generations = state.player.generations if world.has("no TTL") else (Generation(), Generation())
         yield "evict", state._replace(player=state.player._replace(receipts=(), generations=generations))
-    if world.loses and not state.lost:
-        if state.tail is None:
-            yield "snapshot", state._replace(tail=state.player if world.loses == "player" else state.board)
-        else:
-            yield "failover", failed_over(world, state, state.tail)
+    if world.astray:
+        yield "righted" if state.astray else "astray", state._replace(astray=world.astray - state.astray)
+    if world.loses and not state.lost and not state.tail:
+        yield "snapshot", state._replace(tail=state.player if world.loses == "player" else state.board)
 
 
-def failed_over(world: World, state: State, tail: PlayerSlot | BoardSlot) -> State:
-    """The state after a slot has fallen back. It takes a while, so the time has moved on, if the new clock is right."""
-    player, board, attempts = state.player, state.board, state.attempts
+def failovers(world: World, state: State) -> Iterator[Step]:
+    """The slot falls back. It takes a while, so the time has moved on, if the new clock is right."""
+    player, board, attempts, tail = state.player, state.board, state.attempts, state.tail
+    if not tail:
+        return
     if isinstance(tail, PlayerSlot):
         player = tail
         kept = tail.profile.applied if tail.profile else ()
@@ -725,7 +742,10 @@ def failed_over(world: World, state: State, tail: PlayerSlot | BoardSlot) -> Sta
         board = tail
         attempts = tuple(forgotten(attempt, ("settling",)) for attempt in attempts)
     moment = state.moment if world.clock_stands else state.moment + 1
-    return State(moment, player, board, attempts, state.runners, state.sweeps, 2, None, lost=True)
+    yield (
+        "failover",
+        state._replace(moment=moment, player=player, board=board, attempts=attempts, damage=2, tail=None, lost=True),
+    )
 
 
 def forgotten(attempt: Attempt, steps: tuple[str, ...]) -> Attempt:
@@ -735,21 +755,32 @@ def forgotten(attempt: Attempt, steps: tuple[str, ...]) -> Attempt:
     return attempt._replace(lost=True) if attempt.step in steps else attempt
 
 
-def steps(world: World, state: State) -> Iterator[Step]:
-    """Everything that may happen next."""
-    for number, attempt in enumerate(state.attempts):
-        if attempt.step not in ENDS or attempt.late:
-            yield from attempt_steps(world, state, number)
-    for index in range(len(state.runners)):
-        yield from runner_steps(world, state, index)
-    yield from mishaps(world, state)
-
-
 # --- What must hold
 
 
+def attempt_complaint(world: World, state: State, number: int) -> str:
+    """What is wrong with what an attempt was told, '' if nothing is."""
+    name, attempt, profile, row = (
+        world.attempts[number].name,
+        state.attempts[number],
+        state.player.profile,
+        state.board.row,
+    )
+    applied = profile.applied if profile else ()
+    if attempt.step == "acknowledged" and name not in applied:
+        return f"{name} was acknowledged and is not in the profile"
+    if attempt.step == "unseen":
+        return f"{name} was acknowledged and not on the board"
+    if attempt.step == "acknowledged" and not (row and name in row.applied) and not world.clock_stands:
+        return f"{name} was acknowledged and is no longer on the board"
+    alone = [asked.name for asked in world.attempts].count(name) == 1
+    if attempt.step == "refused" and name in applied and alone:
+        return f"{name} was refused and counted"
+    return ""
+
+
 def complaint(world: World, state: State) -> str:
-    """What is wrong with a state, '' if nothing is."""
+    """What is wrong with the slots, '' if nothing is."""
     profile, row = state.player.profile, state.board.row
     applied = profile.applied if profile else ()
     if state.player.second:
@@ -762,20 +793,12 @@ def complaint(world: World, state: State) -> str:
     keys = [SUBMISSIONS[name].key for name in applied if SUBMISSIONS[name].key]
     if len(set(keys)) < len(keys) and not world.ends:
         return "two submissions with one key were counted"
-    names = [asked.name for asked in world.attempts]
-    for name, attempt in zip(names, state.attempts, strict=True):
-        if attempt.step == "acknowledged" and name not in applied:
-            return f"{name} was acknowledged and is not in the profile"
-        if attempt.step == "unseen":
-            return f"{name} was acknowledged and not on the board"
-        if attempt.step == "acknowledged" and not (row and name in row.applied) and not world.clock_stands:
-            return f"{name} was acknowledged and is no longer on the board"
-        if attempt.step == "refused" and name in applied and names.count(name) == 1:
-            return f"{name} was refused and counted"
     if not state.board.outbox and not state.damage and not agree(state.player, state.board):
         return "the outbox is empty, and the board is not what the profile says"
     if not world.wrong_totals and state.board.totals[:2] not in (counted(row.applied if row else ())[:2], (0, 0)):
         return "the totals hold something else than a player, wholly or not at all"
+    if not heals(world, state.player, state.board):
+        return "reconcile and a whole sweep leave the board other than the profile says"
     return ""
 
 
@@ -835,6 +858,7 @@ WORLDS = {
     EXPIRY: World((B, A, A_AGAIN, DOWN), (False, False, False, False), ends=True, crash=True),
     FORGETTING: World((A, A_AGAIN), (False, False), ("sweep",), moments=2, sweeps=1, ends=True),
     PRESSURE: World((A, A_AGAIN, UNKEYED), (True, False, False), moments=0, pressure=True),
+    ASTRAY: World((A,), (True,), ("sweep", "reconcile"), sweeps=1, ends=True, astray=3),
     NEWBORN: World((CREATE, CREATE_AGAIN), (True, False), ("reconcile",), exists=False, moments=3, ends=True),
 }
 
@@ -857,6 +881,7 @@ LARGER: dict[str, dict[str, Any]] = {
     EXPIRY: {"moments": 4},
     FORGETTING: {"moments": 3},
     PRESSURE: {"runners": ("reconcile",), "moments": 2},
+    ASTRAY: {"moments": 3},
     NEWBORN: {"attempts": (CREATE, CREATE_AGAIN, A), "retries": (True, True, False)},
 }
 """What the large size of each world changes."""
@@ -887,22 +912,129 @@ def start(world: World) -> State:
     totals = Totals(8, 8, 8) if world.wrong_totals else NOTHING
     board = BoardSlot(Row(1, (), 0) if world.exists else None, totals, 0, 0, None, frozenset())
     attempts = tuple(Attempt("ready") for _ in world.attempts)
-    runners = in_order(tuple(Runner(kind) for kind in world.runners))
-    return State(0, player, board, attempts, runners, 0, 2 if world.wrong_totals else 0, None)
+    runners = tuple(Runner(kind) for kind in world.runners)
+    return State(0, 0, player, board, 0, 2 if world.wrong_totals else 0, None, False, attempts, runners)
+
+
+COMMON = State._fields[:-2]
+"""The parts of a state that are no process."""
+
+
+class Rule(NamedTuple):
+    """What may happen or must hold, and the parts of a state that it looks at."""
+
+    sees: tuple[str, ...]
+    says: Callable[[World, State], Any]
+
+
+class Unseen:
+    """Stands where a rule does not look: the rule may hand it on, and fails if it does anything else with it."""
+
+    def _fail(self, *_: object) -> Any:
+        raise AssertionError("a rule looks at a part of the state that it does not name")
+
+    __getattr__ = __bool__ = __eq__ = __add__ = __radd__ = _fail
+    __hash__ = None  # type: ignore[assignment]
+
+
+UNSEEN: Any = Unseen()
+
+
+def processes(world: World) -> tuple[list[str], list[str]]:
+    """The parts of a state that are attempts, and those that are runners."""
+    attempts, runners = len(world.attempts), len(world.runners)
+    return [f"attempt {each}" for each in range(attempts)], [f"runner {each}" for each in range(runners)]
+
+
+def happenings(world: World) -> Iterator[Rule]:
+    """Everything that may happen."""
+    around = ("moment", "astray", "player", "board")
+    attempts, runners = processes(world)
+    for number, name in enumerate(attempts):
+        yield Rule((*around, name), functools.partial(attempt_steps, number=number))
+    for index, name in enumerate(runners):
+        yield Rule((*around, "damage", name), functools.partial(runner_steps, index=index))
+    yield Rule((*around, "tail", "lost"), mishaps)
+    if world.loses:
+        yield Rule((*around, "tail", *attempts), failovers)
+    if world.sweeps:
+        whole = world.wrong_totals or world.full or world.unreadable or world.loses
+        yield Rule((*COMMON, *attempts, *runners) if whole else (*COMMON, *runners), new_sweeps)
+
+
+def demands(world: World) -> Iterator[Rule]:
+    """Everything that must hold."""
+    for number, name in enumerate(processes(world)[0]):
+        yield Rule(("player", "board", name), functools.partial(attempt_complaint, number=number))
+    yield Rule(("player", "board", "damage"), complaint)
+
+
+Numbers = tuple[int, ...]
 
 
 def explore(world: World, tell: Callable[[str], None] | None = None) -> Explored:
-    """Every state of the world that can be reached, up to the first bad one."""
-    healed = functools.cache(functools.partial(heals, world))
+    """Every state of the world that can be reached, up to the first bad one.
 
-    def wrong(state: State) -> str:
-        if found := complaint(world, state):
+    States have most of their parts in common. So each part has a number, a state is a row of them, and what a rule says
+    is worked out once for all states that are the same where it looks. Which runner is which makes no difference.
+    """
+    names = [*COMMON, *itertools.chain(*processes(world))]
+    attempts, runners = len(COMMON), len(COMMON) + len(world.attempts)
+    parts: list[Any] = []
+    numbers: dict[Any, int] = {}
+
+    def number(part: Any) -> int:
+        found = numbers.setdefault(part, len(parts))
+        if found == len(parts):
+            parts.append(part)
+        return found
+
+    def in_a_row(state: State) -> list[Any]:
+        return [*state[:attempts], *state.attempts, *state.runners]
+
+    def remembered(rule: Rule, answer: Callable[[Any, list[Any]], Any]) -> Callable[[Numbers], Any]:
+        positions = [names.index(name) for name in rule.sees]
+        look = operator.itemgetter(*positions)
+        known: dict[Numbers, Any] = {}
+
+        def said(state: Numbers) -> Any:
+            seen = look(state)
+            found = known.get(seen)
+            if found is None:
+                row = [UNSEEN] * len(names)
+                for position, part in zip(positions, seen, strict=True):
+                    row[position] = parts[part]
+                whole = State(*row[:attempts], tuple(row[attempts:runners]), tuple(row[runners:]))
+                found = known[seen] = answer(rule.says(world, whole), row)
             return found
-        if healed(state.player, state.board):
-            return ""
-        return "reconcile and a whole sweep leave the board other than the profile says"
 
-    return search(start(world), functools.partial(steps, world), wrong, tell)
+        return said
+
+    def changes(steps: Iterator[Step], before: list[Any]) -> list[tuple[str, list[tuple[int, int]]]]:
+        return [(name, [*changed(in_a_row(after), before)]) for name, after in steps]
+
+    def changed(after: list[Any], before: list[Any]) -> Iterator[tuple[int, int]]:
+        for position, (part, old) in enumerate(zip(after, before, strict=True)):
+            if part is not old:
+                yield position, number(part)
+
+    happening = [remembered(rule, changes) for rule in happenings(world)]
+    demanded = [remembered(rule, lambda text, _: text) for rule in demands(world)]
+
+    def follow(state: Numbers) -> Iterator[tuple[str, Numbers]]:
+        for said in happening:
+            for name, new in said(state):
+                row = list(state)
+                for position, part in new:
+                    row[position] = part
+                if len(world.runners) > 1:
+                    row[runners:] = sorted(row[runners:])
+                yield name, tuple(row)
+
+    def judge(state: Numbers) -> str:
+        return next(filter(None, (said(state) for said in demanded)), "")
+
+    return search(tuple(map(number, in_a_row(start(world)))), follow, judge, tell)
 
 
 def search(
@@ -926,8 +1058,8 @@ def search(
                 path.append(name)
             break
         for name, following in follow(state):
-            if following not in came_from:
-                came_from[following] = state, sys.intern(name)
+            way = state, name
+            if came_from.setdefault(following, way) is way:
                 queue.append(following)
                 taken.add(name)
         if tell and time.monotonic() - told > 2:

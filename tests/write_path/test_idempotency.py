@@ -1052,6 +1052,55 @@ def test_a_creations_score_keeps_to_the_bounds(api: Api, raw: valkey.Valkey, con
 
 
 @pytest.mark.parametrize(
+    ("request_", "before", "since"),
+    [
+        (("PUT", "/users/ada/score", {"score": 500}), {}, {"score_max": 400}),
+        (("PUT", "/users/ada/score", {"score": 500, "operator": "set"}), {}, {"score_min": 501}),
+        (("PUT", "/users/ada/score", {"score": -5}), {"default_operator": "increment"}, {"default_operator": "set"}),
+        (("PUT", "/users/ada/score", {"score": 500, "operator": "increment"}), {}, {"score_max": 400}),
+        (("PUT", "/users/ada/score", {"score": 500, "operator": "increment"}), {}, {"score_step_max": 1}),
+        (("POST", "/users", {"username": "New", "email": "n@example.com", "score": 500}), {}, {"score_max": 400}),
+        (("POST", "/users", {"username": "New", "email": "n@example.com"}), {}, {"score_min": 7}),
+    ],
+)
+def test_a_retry_minds_no_setting_that_was_changed_since(
+    api: Api,
+    raw: valkey.Valkey,
+    configure: Callable[..., None],
+    request_: Request,
+    before: dict[str, object],
+    since: dict[str, object],
+) -> None:
+    configure(**before)
+    first = send(api, request_)
+    assert first.status_code in (200, 201), first.text
+    configure(**since)
+    held = everything(raw)
+    again = send(api, request_)
+    assert (again.status_code, facts(again), replayed(again)) == (first.status_code, facts(first), True), again.text
+    assert everything(raw) == held
+    anew = send(api, request_, "another-key")
+    assert (anew.status_code == 400) == ("score" in request_[2]), "nobody else may"
+
+
+@pytest.mark.parametrize("path", ["/users/nobody/score", "/users/ada/score"])
+def test_a_score_out_of_bounds_is_told_before_anything_else_of_the_player(
+    api: Api, raw: valkey.Valkey, configure: Callable[..., None], path: str
+) -> None:
+    configure(score_min=10, score_max=20, score_step_max=1)
+    held = everything(raw)
+    taken = {"userId": "ada", "username": "New", "email": "new@example.com"}
+    for score in (9, 21, -LARGEST, LARGEST, LARGEST + 1):
+        for reply in (
+            api.put(path, json={"score": score, "operator": "set"}),
+            api.post("/users", json={**taken, "score": score}),
+        ):
+            assert (reply.status_code, reply.json()["code"]) == (400, "invalid_arguments")
+            assert reply.json()["error"] == "score must be an integer from 10 to 20"
+    assert everything(raw) == held
+
+
+@pytest.mark.parametrize(
     ("lowest", "highest", "start"), [(0, 10**12, 0), (10, 20, 10), (-20, -10, -10), (-5, 5, 0), (7, 7, 7)]
 )
 @pytest.mark.parametrize("step", [None, 3])

@@ -120,14 +120,17 @@ class TestIntents:
         assert run(call)["found"] == found
         assert raw.zcard(PENDING) == 1 - found
 
-    def test_the_servers_clock_says_what_is_due(
-        self, raw: valkey.Valkey, call: Invoker, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(("age_seconds", "ahead_seconds"), [(30, 3600), (90, -3600), (90, -45)])
+    def test_an_intent_is_due_by_the_servers_clock_and_the_runners(
+        self, raw: valkey.Valkey, call: Invoker, monkeypatch: pytest.MonkeyPatch, age_seconds: float, ahead_seconds: int
     ) -> None:
-        intend(raw, 30, "nobody:an-attempt")
-        real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + 3600)
-        monkeypatch.setattr(time, "time_ns", lambda: int((real() + 3600) * 1e9))
-        assert run(call)["found"] == 0
+        intend(raw, age_seconds, "nobody:an-attempt")
+        real = time.time_ns
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda: real() / 1e9 + ahead_seconds)
+            patch.setattr(time, "time_ns", lambda: real() + ahead_seconds * 10**9)
+            assert run(call)["found"] == 0
+        assert run(call)["found"] == (age_seconds > outbox.DUE_SECONDS)
 
     def test_no_attempt_can_still_submit_when_its_intent_is_due(self) -> None:
         assert outbox.DUE_SECONDS >= 2 * outbox.FENCE_SECONDS

@@ -72,6 +72,19 @@ def test_something_is_lost_without_the_guard(guard: str) -> None:
     print(model.told(found))
 
 
+@pytest.mark.parametrize("part", ["moment", "astray", "player", "board", "attempt 0", "tail", "lost"])
+def test_a_rule_that_looks_where_it_does_not_say_is_caught(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = model.happenings
+
+    def blinder(world: model.World) -> Iterator[model.Rule]:
+        for rule in rules(world):
+            yield rule._replace(sees=tuple(name for name in rule.sees if name != part))
+
+    monkeypatch.setattr(model, "happenings", blinder)
+    with pytest.raises((AssertionError, TypeError)):
+        model.explore(model.world(model.CLOCK))
+
+
 def test_the_code_has_every_guard_of_the_model() -> None:
     assert not model.MISSING_FROM_THE_CODE
 
@@ -89,6 +102,14 @@ def test_every_step_of_the_model_is_taken_somewhere(explored: Explore) -> None:
     assert not (model.STEPS.keys() | model.MISHAPS.keys()) - words(worlds)
     worlds = [session_model.explore(session_model.world(name)) for name in session_model.WORLDS]
     assert not (session_model.STEPS.keys() | session_model.MISHAPS.keys()) - words(worlds)
+
+
+def test_the_documentation_says_how_much_is_explored(explored: Explore) -> None:
+    states = sum(explored(name).states for name in model.WORLDS)
+    guards = len(model.GUARDS) + len(session_model.GUARDS)
+    text = " ".join((SHARED.parent / "docs" / "guarantees.md").read_text(encoding="utf-8").split())
+    assert f"{states:,} states in `make test`) holds in {len(model.WORLDS)} small worlds" in text
+    assert f"in {len(session_model.WORLDS)}. Each of their {guards} guards" in text
 
 
 def words(worlds: list[model.Explored]) -> set[str]:
