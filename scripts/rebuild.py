@@ -21,7 +21,7 @@ from typing import Any
 from scripts import signals
 from scripts.aws import deployed
 from scripts.local import api as local_api
-from scripts.local import embedded_valkey, schedule
+from scripts.local import embedded_valkey, proxy, schedule
 from shared import audit, config, reconcile, sweeps
 from shared.board import BOARD
 from shared.problems import Unavailable
@@ -203,7 +203,7 @@ def _stopped(connection: Store) -> str | None:
 
 def _local(event: dict[str, Any]) -> dict[str, Any]:
     with contextlib.redirect_stdout(_Warnings()):
-        return schedule.invoke(event, SLICE_SECONDS if "rebuild" in event else schedule.FUNCTION_SECONDS)
+        return schedule.invoke(event, SLICE_SECONDS if "rebuild" in event else proxy.FUNCTION_SECONDS)
 
 
 def _rebuild(call: Call, cursor: str | None, total: int, *, as_json: bool) -> int:

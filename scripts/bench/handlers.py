@@ -20,12 +20,15 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import libvalkey
 
+from scripts.local import examples, proxy, routes
+from scripts.local.examples import Example
 from shared import idempotency
+from shared.endpoint import Event
 
 BLOCK = 50
 """So many calls of one kind run before the other kind has its turn."""
@@ -33,12 +36,44 @@ BLOCK = 50
 VARIETY = 200
 """So many different players are asked about in turn."""
 
-TARGET, TARGET_OF_100_ROWS = 2.0, 2.2
+TARGET, TARGET_OF_ROWS = 2.0, 2.2
+ROWS = 100
+"""Of a full page, which may take longer."""
 
+USER_ID = "userId"
+
+NAMES = {"username": "Grace Hopper", "email": "grace@example.org"}
 SCORE = 271828
 """A recorded submission's score; replays put others of as many digits in its place."""
 
-Event = dict[str, Any]
+LONGEST_SECONDS = 3600
+"""So long one context serves."""
+
+BROWSER = [
+    ("Accept", "application/json"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.8"),
+    ("CloudFront-Forwarded-Proto", "https"),
+    ("CloudFront-Is-Desktop-Viewer", "true"),
+    ("CloudFront-Is-Mobile-Viewer", "false"),
+    ("CloudFront-Is-SmartTV-Viewer", "false"),
+    ("CloudFront-Is-Tablet-Viewer", "false"),
+    ("CloudFront-Viewer-ASN", "64496"),
+    ("CloudFront-Viewer-Country", "DE"),
+    ("Host", "abcdef1234.execute-api.eu-central-1.amazonaws.com"),
+    ("Origin", "https://game.example.org"),
+    ("Referer", "https://game.example.org/play"),
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("Via", "2.0 5f7e2a7d.cloudfront.net (CloudFront)"),
+    ("X-Amz-Cf-Id", "nBsWBOrSHMgnaROZJK1wGCZ9PcRcSpq_oSXZNQwQ10OTZL4cimZo3g=="),
+    ("X-Amzn-Trace-Id", "Root=1-68d3b5a1-3c0ddc5a0ac9b4f65b1ab7e5"),
+    ("X-Forwarded-For", "203.0.113.9, 198.51.100.44"),
+    ("X-Forwarded-Port", "443"),
+    ("X-Forwarded-Proto", "https"),
+    ("x-api-key", "0123456789abcdefghijABCDEFGHIJ0123456789"),
+]
+"""What a browser's request brings along behind CloudFront."""
+
 Trips = list[bytes]
 
 
@@ -63,21 +98,6 @@ class Case:
     events: Sequence[Event]
     target: float = TARGET
     vary: Callable[[Trips, int], Trips] | None = None
-
-
-class Context:
-    """What Lambda hands to a function beside the event."""
-
-    aws_request_id = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
-    function_name = "leaderboard-bench"
-    memory_limit_in_mb = "512"
-
-    def __init__(self, seconds: float = 3600):
-        self._ends = time.time() + seconds
-
-    def get_remaining_time_in_millis(self) -> int:
-        """As the Python runtime computes it."""
-        return max(0, int((self._ends - time.time()) * 1000))
 
 
 class Bare:
@@ -131,7 +151,7 @@ def rows(host: str, port: int, players: int, iterations: int, only: str) -> Iter
 
 
 def _row(case: Case, bare: Bare, log: Any, iterations: int) -> Row:
-    handler, context = _handler(case.function), Context()
+    handler, context = _handler(case.function), proxy.Context(LONGEST_SECONDS, case.function)
     for event in case.events[:5]:
         _answer(handler, event, log)
     recordings = [_recorded(handler, event, log) for event in case.events]
@@ -164,60 +184,54 @@ def _row(case: Case, bare: Bare, log: Any, iterations: int) -> Row:
 
 
 def _cases(user_ids: list[str], log: Any) -> list[Case]:
-    """Every handler's row. Writes come last: the replies of reads keep their lengths."""
+    """A row for each operation of the contract that can be asked for again and again: its example, of many players.
+
+    Writes come last: the replies of reads keep their lengths.
+    """
     chance = random.Random(1)
     some = chance.sample(user_ids, VARIETY)
-    others = [user_id for user_id in user_ids if user_id not in set(some)]
+    others = [user_id for user_id in user_ids if user_id not in set(some)][:VARIETY]
 
-    def path(method: str, resource: str, parameters: dict[str, str] | None = None, **options: Any) -> Event:
-        return _event(method, resource, parameters or {}, **options)
+    def score() -> int:
+        return chance.randrange(10**5, 10**6)
 
-    def of_users(resource: str, **options: Any) -> list[Event]:
-        return [path("GET", resource, {"userId": user_id}, **options) for user_id in some]
+    def repeat(trips: Trips, index: int) -> Trips:
+        return _replaced(trips, others[index % len(others)], score(), 10**15 + 1 + index)
 
-    session_body = {"userId": some[0], "sessionData": {"device": "phone", "level": 3}}
-    session = _answer(_handler("sessions"), path("POST", "/sessions", body=session_body), log)["session"]["sessionId"]
+    def make_another(trips: Trips, _: int) -> Trips:
+        return _replaced(trips, str(uuid.uuid4()), score(), 10**15)
 
-    def another_session(trips: Trips, _: int) -> Trips:
-        (trip,) = trips
-        used = re.findall(rb"session:([0-9a-f-]{36})", trip)
-        return [trip.replace(used[0], str(uuid.uuid4()).encode())]
+    ids = examples.existing(lambda example: _answer(_handler(example.function), _event(example), log))
+    found = examples.load({**ids, USER_ID: some[0]}).values()
+    repeatable = sorted((one for one in found if one.method not in ("DELETE", "HEAD")), key=lambda one: one.changes)
+    cases = []
+    for example in repeatable:
+        names_a_player = USER_ID in example.parameters
+        events = [_event(_about(example, user_id, score())) for user_id in (some if names_a_player else some[:1])]
+        vary = (repeat if names_a_player else make_another) if example.changes else None
+        cases.append(Case(_name(example), example.function, events, vary=vary))
+        if "limit" in example.query:
+            full = replace(example, query={**example.query, "limit": ROWS})
+            cases.append(Case(_name(full), example.function, [_event(full)], TARGET_OF_ROWS))
+    return cases
 
-    def another_player(trips: Trips, _: int) -> Trips:
-        return _replaced(trips, str(uuid.uuid4()), chance.randrange(10**5, 10**6), 10**15)
 
-    def another_submission(trips: Trips, index: int) -> Trips:
-        another = others[index % min(VARIETY, len(others))]
-        return _replaced(trips, another, chance.randrange(10**5, 10**6), 10**15 + 1 + index)
+def _name(example: Example) -> str:
+    """The operation, and how much of it is asked for: `nearby 5`."""
+    return " ".join([example.operation_id, *map(str, list(example.query.values())[:1])])
 
-    create = {"username": "Ada Lovelace", "email": "ada@example.org", "score": SCORE}
-    updates = [
-        path("PUT", "/users/{userId}/score", {"userId": user_id}, body={"score": chance.randrange(10**5, 10**6)})
-        for user_id in some
-    ]
-    health = path("GET", "/health")
-    return [
-        Case("get user", "get_user", of_users("/users/{userId}")),
-        Case("leaderboard 10", "leaderboard", [path("GET", "/leaderboard")]),
-        Case(
-            "leaderboard 100", "leaderboard", [path("GET", "/leaderboard", query={"limit": "100"})], TARGET_OF_100_ROWS
-        ),
-        Case("rank", "rank", of_users("/users/{userId}/rank")),
-        Case("nearby 5", "nearby", of_users("/users/{userId}/nearby", query={"range": "5"})),
-        Case("get session", "sessions", [path("GET", "/sessions/{sessionId}", {"sessionId": session})]),
-        Case("stats", "stats", [path("GET", "/stats")]),
-        Case("health", "health", [health]),
-        Case("create session", "sessions", [path("POST", "/sessions", body=session_body)], vary=another_session),
-        Case("create user", "create_user", [path("POST", "/users", body=create)], vary=another_player),
-        Case("update score", "update_score", updates, vary=another_submission),
-    ]
+
+def _about(example: Example, user_id: str, score: int) -> Example:
+    """The same of another player, with another score, where it has them."""
+    parameters = {name: user_id if name == USER_ID else value for name, value in example.parameters.items()}
+    body = {**example.body, "score": score} if example.body and "score" in example.body else example.body
+    return replace(example, parameters=parameters, body=body)
 
 
 def planted(bare: Bare, log: Any, players: int) -> list[str]:
     """A board of that many: one creation is recorded, the others are that one with another id and score."""
     handler = _handler("create_user")
-    body = {"username": "Grace Hopper", "email": "grace@example.org", "score": SCORE}
-    event = _event("POST", "/users", {}, body=body)
+    event = _event(replace(examples.load()["create_user"], body={**NAMES, "score": SCORE}))
     _answer(handler, event, log)
     template = _recorded(handler, event, log)
     chance = random.Random(0)
@@ -236,12 +250,15 @@ def planted(bare: Bare, log: Any, players: int) -> list[str]:
 
 
 def _replaced(trips: Trips, user_id: str, score: int, revision: int) -> Trips:
-    """A recorded submission for another player, score and revision of the same lengths, as an attempt of now."""
+    """A recorded submission for another player, score and revision of the same lengths, as an attempt of now; or a
+    recorded session under another id. RuntimeError if it is neither."""
+    if opened := re.search(rb"session:([0-9a-f-]{36})", trips[0]):
+        return [trip.replace(opened[1], str(uuid.uuid4()).encode()) for trip in trips]
     attempted = re.search(rb"\r\n([0-9a-f-]{36}):([\w-]{12})\r\n", trips[0])
     numbers = [re.search(rb"\$%d\r\n(\d+)\r\n" % len(str(number)), trips[-1]) for number in (score, revision)]
     sent = re.search(rb"\$13\r\n(\d+)\r\n", trips[0])
     if not (attempted and sent and all(numbers)):
-        raise RuntimeError("these are not the trips of a submission")
+        raise RuntimeError("these are the trips of neither a submission nor a session: say here how to repeat them")
     pairs = [
         (attempted[1], user_id.encode()),
         (attempted[2], idempotency.attempt().encode()),
@@ -266,7 +283,7 @@ def _handler(function: str) -> Callable[[Event, Any], dict[str, Any]]:
 def _answer(handler: Callable[[Event, Any], dict[str, Any]], event: Event, log: Any) -> Any:
     """A reply's body; it must be a good one."""
     with contextlib.redirect_stdout(log):
-        response = handler(event, Context())
+        response = handler(event, proxy.Context())
     if response["statusCode"] >= 300:
         raise RuntimeError(f"{event['httpMethod']} {event['path']} was answered {response['body']}")
     return json.loads(response["body"])
@@ -313,75 +330,15 @@ def _commands(trip: bytes) -> int:
     return len(re.findall(rb"(?:\A|\r\n)\*\d+\r\n", trip))
 
 
-def _event(
-    method: str, resource: str, parameters: dict[str, str], query: dict[str, str] | None = None, body: Any = None
-) -> Event:
-    """A REST proxy event as a browser's request behind CloudFront makes it."""
-    path = resource.format(**parameters)
-    headers = {
-        "Accept": "application/json",
-        "Accept-Encoding": "gzip, deflate, br, zstd",
-        "Accept-Language": "en-GB,en;q=0.9,de;q=0.8",
-        "CloudFront-Forwarded-Proto": "https",
-        "CloudFront-Is-Desktop-Viewer": "true",
-        "CloudFront-Is-Mobile-Viewer": "false",
-        "CloudFront-Is-SmartTV-Viewer": "false",
-        "CloudFront-Is-Tablet-Viewer": "false",
-        "CloudFront-Viewer-ASN": "64496",
-        "CloudFront-Viewer-Country": "DE",
-        "Host": "abcdef1234.execute-api.eu-central-1.amazonaws.com",
-        "Origin": "https://game.example.org",
-        "Referer": "https://game.example.org/play",
-        "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-        "Via": "2.0 5f7e2a7d.cloudfront.net (CloudFront)",
-        "X-Amz-Cf-Id": "nBsWBOrSHMgnaROZJK1wGCZ9PcRcSpq_oSXZNQwQ10OTZL4cimZo3g==",
-        "X-Amzn-Trace-Id": "Root=1-68d3b5a1-3c0ddc5a0ac9b4f65b1ab7e5",
-        "X-Forwarded-For": "203.0.113.9, 198.51.100.44",
-        "X-Forwarded-Port": "443",
-        "X-Forwarded-Proto": "https",
-        "x-api-key": "0123456789abcdefghijABCDEFGHIJ0123456789",
-    }
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-    return {
-        "resource": resource,
-        "path": path,
-        "httpMethod": method,
-        "headers": headers,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": query,
-        "multiValueQueryStringParameters": query and {name: [value] for name, value in query.items()},
-        "pathParameters": parameters or None,
-        "stageVariables": None,
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "abcdef1234",
-            "domainName": headers["Host"],
-            "extendedRequestId": "JJbxmplEoAMFqRg=",
-            "httpMethod": method,
-            "identity": {
-                "accessKey": None,
-                "accountId": None,
-                "apiKey": headers["x-api-key"],
-                "apiKeyId": "a1b2c3d4e5",
-                "caller": None,
-                "sourceIp": "203.0.113.9",
-                "user": None,
-                "userAgent": headers["User-Agent"],
-                "userArn": None,
-            },
-            "path": f"/dev{path}",
-            "protocol": "HTTP/1.1",
-            "requestId": "3f5c1a54-9f4b-4c8e-8b0e-6f1c6a7f2f10",
-            "requestTime": "01/Oct/2025:12:00:00 +0000",
-            "requestTimeEpoch": 1759320000000,
-            "resourceId": "a1b2c3",
-            "resourcePath": resource,
-            "stage": "dev",
-        },
-        "body": None if body is None else json.dumps(body),
-        "isBase64Encoded": False,
-    }
+def _event(example: Example) -> Event:
+    """A request as a browser behind CloudFront makes it."""
+    path, _, query = example.target.partition("?")
+    body, headers = b"", BROWSER
+    if example.body is not None:
+        body, headers = json.dumps(example.body).encode(), [*BROWSER, ("Content-Type", "application/json")]
+    request = proxy.Request(str(uuid.uuid4()), example.method, path, query, headers, body, "203.0.113.9")
+    (resource,) = [one for one in routes.load() if one.path == example.path]
+    return proxy.event(request, resource.routes[example.method], example.parameters)
 
 
 @contextlib.contextmanager

@@ -163,7 +163,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         api_keys=tuple(key.strip().encode() for key in environ.get("API_KEY", "").split(",") if key.strip()),
         requests_per_second=_positive(environ, "RATE_LIMIT", math.inf),
         hosts=LOOPBACK | {name.strip().lower() for name in environ.get("ALLOWED_HOSTS", "").split(",") if name.strip()},
-        function_seconds=_positive(environ, "FUNCTION_SECONDS", 60),
+        function_seconds=_positive(environ, "FUNCTION_SECONDS", proxy.FUNCTION_SECONDS),
     )
 
 
@@ -185,7 +185,7 @@ def application(environ: Mapping[str, str]) -> Application:
             raise problems.EndpointNotFound
         resource, parameters = found
         if scope["method"] == "OPTIONS":
-            return _preflight(resource, request_id)
+            return preflight(resource, request_id)
         route = resource.routes.get(scope["method"])
         if route is None:
             raise problems.EndpointNotFound
@@ -350,10 +350,12 @@ async def _body(receive: Receive, announced: str | None) -> bytes:
 def _invoke(
     request: proxy.Request, route: routes.Route, parameters: Mapping[str, str], function_seconds: float
 ) -> endpoint.Response:
-    return route.handler(proxy.event(request, route, parameters), proxy.context(request, route, function_seconds))
+    context = proxy.Context(function_seconds, route.function, request.request_id)
+    return route.handler(proxy.event(request, route, parameters), context)
 
 
-def _preflight(resource: routes.Resource, request_id: str) -> endpoint.Response:
+def preflight(resource: routes.Resource, request_id: str) -> endpoint.Response:
+    """What a browser is told that asks what it may send to a path."""
     headers = {
         **endpoint.COMMON_HEADERS,
         "X-Request-Id": request_id,

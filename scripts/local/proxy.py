@@ -4,6 +4,7 @@ import base64
 import datetime
 import hashlib
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,13 @@ ACCOUNT_ID = "123456789012"
 API_ID = "local"
 REGION = "eu-central-1"
 STAGE = "local"
+FUNCTION_SECONDS = 60
+"""How long a function may run, as on AWS."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request with its body. `path` and `query` are as sent, percent-encoded; header names in lower case."""
+    """An HTTP request with its body. `path` and `query` are as sent, percent-encoded, and so are the headers."""
 
     request_id: str
     method: str
@@ -31,20 +34,21 @@ class Request:
     client: str
 
     def header(self, name: str) -> str | None:
-        """A header's last value."""
-        return next((value for key, value in reversed(self.headers) if key == name), None)
+        """The last value of a header, whose name is given in lower case."""
+        return next((value for key, value in reversed(self.headers) if key.lower() == name), None)
 
 
-@dataclass(frozen=True)
 class Context:
-    """What Lambda gives a function beside the event; `ends` is when it would stop the function (monotonic seconds)."""
+    """What Lambda gives a function beside the event. It is made when the invocation begins, which may take so long."""
 
-    aws_request_id: str
-    function_name: str
-    ends: float
-    function_version: str = "$LATEST"
-    memory_limit_in_mb: str = "512"
-    log_stream_name: str = "local"
+    function_version = "$LATEST"
+    memory_limit_in_mb = "512"
+    log_stream_name = "local"
+
+    def __init__(self, seconds: float = FUNCTION_SECONDS, function: str = "function", request_id: str | None = None):
+        self.aws_request_id = request_id or str(uuid.uuid4())
+        self.function_name = f"leaderboard-{STAGE}-{function.replace('_', '-')}"
+        self._ends = time.monotonic() + seconds
 
     @property
     def invoked_function_arn(self) -> str:
@@ -58,13 +62,7 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until Lambda would stop the function, never negative."""
-        return max(0, int((self.ends - time.monotonic()) * 1000))
-
-
-def context(request: Request, route: Route, function_seconds: float) -> Context:
-    """The context of an invocation that starts now and may take so long."""
-    name = f"leaderboard-{STAGE}-{route.function.replace('_', '-')}"
-    return Context(request.request_id, name, time.monotonic() + function_seconds)
+        return max(0, int((self._ends - time.monotonic()) * 1000))
 
 
 def event(request: Request, route: Route, parameters: Mapping[str, str]) -> Event:

@@ -1,10 +1,12 @@
 """The contract's operations as a table of routes: which request is whose, and which handler answers it."""
 
+import functools
 import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -35,19 +37,26 @@ class Resource:
     routes: Mapping[str, Route]
 
 
+@functools.cache
+def contract() -> Mapping[str, Any]:
+    """The contract as it is written, read once: nobody changes what is in it."""
+    document: Mapping[str, Any] = yaml.load(CONTRACT.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    return document
+
+
 def load() -> list[Resource]:
     """The contract's paths, with their handlers imported; literal paths come before those with parameters.
 
     Raises ImportError or AttributeError, naming what is missing, for an operation without a handler.
     """
-    contract = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
+    document = contract()
     resources = []
-    for path, item in contract["paths"].items():
+    for path, item in document["paths"].items():
         routes = {}
         for method in METHODS:
             if method in item:
                 operation = item[method]
-                security = operation.get("security", contract.get("security", []))
+                security = operation.get("security", document.get("security", []))
                 routes[method.upper()] = _route(method.upper(), path, operation["operationId"], bool(security))
         resources.append(Resource(path, _pattern(path), routes))
     return sorted(resources, key=lambda resource: resource.path.count("{"))

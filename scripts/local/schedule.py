@@ -8,7 +8,6 @@ import io
 import math
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
@@ -19,7 +18,6 @@ from shared import config, logs
 from shared.store import store
 
 FUNCTION = f"leaderboard-{proxy.STAGE}-reconcile"
-FUNCTION_SECONDS = 60
 INTERVAL_SECONDS = 30
 END_SECONDS = 0.2
 TELLING = ("found", "mended", "unreadable")
@@ -67,9 +65,9 @@ def interval_seconds(environ: Mapping[str, str]) -> float:
     return value
 
 
-def invoke(event: dict[str, Any], seconds: float = FUNCTION_SECONDS) -> dict[str, Any]:
+def invoke(event: dict[str, Any], seconds: float = proxy.FUNCTION_SECONDS) -> dict[str, Any]:
     """What the reconcile function returns for an event, called as Lambda calls it with so many seconds to run."""
-    return handler.handler(event, proxy.Context(str(uuid.uuid4()), FUNCTION, time.monotonic() + seconds))
+    return handler.handler(event, proxy.Context(seconds, "reconcile"))
 
 
 @contextlib.contextmanager

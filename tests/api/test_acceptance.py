@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Api, fresh_id
 from tests.support import contract
+from tests.support.api import Api, fresh_id
 
 EMAIL = "ada.lovelace@example.com"
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import valkey
 
-from tests.conftest import Api, fresh_id
 from tests.support import contract
+from tests.support.api import Api, fresh_id
 
 SECRET_EMAIL = "somebody-private@example.org"
 SECRET = "the-value-that-nobody-may-repeat"

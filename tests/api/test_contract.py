@@ -15,9 +15,10 @@ import valkey
 from scripts.local import embedded_valkey
 from scripts.local import gateway as local_gateway
 from shared import config, problems
-from tests.conftest import Answer, Api, event, fresh_id
 from tests.support import contract
+from tests.support.api import Api, fresh_id
 from tests.support.contract import Operation
+from tests.support.invoking import Answer, event
 
 FUNCTIONS = Path(__file__).parent.parent.parent / "functions"
 

@@ -8,8 +8,8 @@ from typing import get_args
 import pytest
 
 from shared import config
-from tests.conftest import Api
 from tests.support import contract
+from tests.support.api import Api
 
 RESULTS = {"set": 40, "best": 100, "increment": 140, "decrement": 60}
 """What becomes of a score of 100 with 40, by operator."""

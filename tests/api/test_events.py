@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import valkey
 
-from tests.conftest import Answer, Context, event
+from scripts.local.proxy import Context
+from tests.support.invoking import Answer, event
 
 Invoke = Callable[..., Answer]
 

@@ -19,8 +19,8 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi import checks as openapi
 
 from shared import config
-from tests.conftest import Api
 from tests.support import contract
+from tests.support.api import Api
 
 pytest_plugins = ["schemathesis.pytest.plugin"]
 

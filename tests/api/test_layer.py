@@ -16,8 +16,8 @@ from marshmallow.exceptions import ValidationError
 from scripts.local import embedded_valkey
 from shared import board, clock, config, deadline, fields, problems
 from shared.store import ReplyError, Store
-from tests.conftest import Api
 from tests.support import contract
+from tests.support.api import Api
 
 HOST = {"VALKEY_HOST": "cache.example"}
 

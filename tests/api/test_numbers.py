@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from scripts.local import embedded_valkey
 from shared import board, config, deadline, profiles, statistics
 from shared.store import Store
-from tests.conftest import Answer, event
 from tests.support import invariants
-from tests.support.wires import Invoker, invoker
+from tests.support.invoking import Answer, Invoker, event, invoker
 
 LARGEST = 2**53 - 1
 LIMITS = {"score_min": -LARGEST, "score_max": LARGEST}

@@ -10,7 +10,7 @@ import valkey
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Answer, event
+from tests.support.invoking import Answer, event
 
 IDS = st.text("abAB01_-", min_size=1, max_size=3)
 

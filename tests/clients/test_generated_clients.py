@@ -19,8 +19,8 @@ import valkey
 
 from scripts.dev import bootstrap, npm
 from scripts.local import routes
-from tests.conftest import fresh_id
 from tests.support import contract
+from tests.support.api import fresh_id
 
 pytestmark = pytest.mark.timeout(600)  # what the locks pin is installed the first time
 

@@ -18,34 +18,19 @@ import httpx
 import pytest
 import valkey
 
-from scripts.local import embedded_valkey
-from tests.conftest import Api, Context
-from tests.support import contract, processes
-from tests.support.wires import Invoker, Proxy, free_port, in_time, invoker, proxy_to, silent, unaccepting
+from scripts.local import embedded_valkey, examples
+from scripts.local.examples import Example
+from scripts.local.proxy import Context
+from tests.support import processes
+from tests.support.api import Api
+from tests.support.invoking import Invoker, invoker
+from tests.support.patience import ANSWER_SECONDS, in_time, wait_until
+from tests.support.wires import Proxy, free_port, is_listening, proxy_to, silent, unaccepting
 
-ANSWER_SECONDS = 3
-
-REQUESTS: dict[str, tuple[str, str, Any]] = {
-    "create_user": ("POST", "/users", {"username": "Eve", "email": "eve@example.com"}),
-    "get_user": ("GET", "/users/ada", None),
-    "update_score": ("PUT", "/users/ada/score", {"score": 5}),
-    "leaderboard": ("GET", "/leaderboard", None),
-    "rank": ("GET", "/users/ada/rank", None),
-    "nearby": ("GET", "/users/ada/nearby", None),
-    "sessions.create": ("POST", "/sessions", {"userId": "ada"}),
-    "sessions.get": ("GET", "/sessions/some", None),
-    "sessions.delete": ("DELETE", "/sessions/some", None),
-    "stats": ("GET", "/stats", None),
-    "health": ("GET", "/health", None),
-    "health.head": ("HEAD", "/health", None),
-}
+REQUESTS = examples.load({"userId": "ada"})
 """One good request for every operation."""
 
-WRITES = {"create_user", "update_score", "sessions.create", "sessions.delete"}
-
-
-def test_every_operation_of_the_contract_is_tried_here() -> None:
-    assert list(REQUESTS) == list(contract.operations())
+WRITES = {operation for operation, example in REQUESTS.items() if example.changes}
 
 
 def assert_unavailable(operation: str, response: httpx.Response, seconds: float) -> None:
@@ -64,9 +49,8 @@ def assert_unavailable(operation: str, response: httpx.Response, seconds: float)
 
 def timed(api: Api, operation: str) -> tuple[str, httpx.Response, float]:
     """An operation's reply and how long it took."""
-    method, path, body = REQUESTS[operation]
     began = time.monotonic()
-    response = api.request(method, path, json=body)
+    response = api.ask(REQUESTS[operation])
     return operation, response, time.monotonic() - began
 
 
@@ -184,11 +168,10 @@ def call(proxy: Proxy) -> Iterator[Invoker]:
 def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(
     operation: str, call: Invoker, proxy: Proxy, own_raw: valkey.Valkey
 ) -> None:
-    method, path, body = REQUESTS[operation]
     before = proxy.connections
     own_raw.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     time.sleep(0.05)
-    answer = call(operation.partition(".")[0], method, path, json_body=body)
+    answer = call.ask(REQUESTS[operation])
     assert answer.status < 500, answer.body
     assert proxy.connections == before + 1
 
@@ -230,29 +213,29 @@ def test_a_read_whose_reply_was_lost_is_asked_once_more(call: Invoker, proxy: Pr
 
 
 def test_a_write_whose_reply_was_lost_is_sent_again_and_counts_once(call: Invoker, proxy: Proxy) -> None:
-    for operation, usual in (("update_score", 2), ("sessions.create", 1), ("create_user", 2)):
-        method, path, body = REQUESTS[operation]
-        trips = proxy.trips
+    def trips(example: Example) -> int:
+        before = proxy.trips
+        assert call.ask(example).status == example.status
+        return proxy.trips - before
+
+    for example in (one for one in REQUESTS.values() if one.is_keyed):
+        trips(example)  # now the server knows its scripts
+        usual = trips(example)
         proxy.cuts = 1
-        assert call(operation.partition(".")[0], method, path, json_body=body).status < 300
-        assert proxy.trips == trips + usual + 1, operation
-    assert call("get_user", "GET", "/users/ada").json()["user"]["gamesPlayed"] == 1
+        assert trips(example) == usual + 1, example
+    assert call("get_user", "GET", "/users/ada").json()["user"]["gamesPlayed"] == 3
 
 
 def test_an_ending_whose_reply_was_lost_is_not_sent_again(call: Invoker, proxy: Proxy) -> None:
-    method, path, _ = REQUESTS["sessions.delete"]
     proxy.cuts = 1
-    assert call("sessions", method, path).status == 503
+    assert call.ask(REQUESTS["sessions.delete"]).status == 503
 
 
 @pytest.mark.parametrize("operation", REQUESTS)
 @pytest.mark.parametrize(("left", "most"), [(0.6, 0.6), (0.2, 0.2), (0.0, 0.2)])
 def test_work_stops_before_lambda_would_end_the_function(operation: str, left: float, most: float) -> None:
-    method, path, body = REQUESTS[operation]
     with silent() as port, invoker(port) as call:
-        function = operation.partition(".")[0]
-        call.run(lambda: __import__(f"functions.{function}.handler"))
-        answer = in_time(most, lambda: call(function, method, path, json_body=body, context=Context(left)))
+        answer = in_time(most, lambda: call.ask(REQUESTS[operation], context=Context(left)))
         assert answer.status == 503
 
 
@@ -302,8 +285,8 @@ def dripping() -> Iterator[int]:
 def refused_operations(call: Invoker) -> set[str]:
     """The operations that are 503 now; none may be worse, and each of those says when to come back."""
     refused = set()
-    for operation, (method, path, body) in REQUESTS.items():
-        answer = call(operation.partition(".")[0], method, path, json_body=body)
+    for operation, example in REQUESTS.items():
+        answer = call.ask(example)
         assert answer.status < 500 or answer.status == 503, f"{operation}: {answer.body!r}"
         if answer.status == 503:
             assert int(answer.headers["Retry-After"]) > 0
@@ -314,7 +297,7 @@ def refused_operations(call: Invoker) -> set[str]:
 def test_a_full_valkey_refuses_writes_with_503_and_still_serves_reads(call: Invoker, own_raw: valkey.Valkey) -> None:
     own_raw.config_set("maxmemory", 1)
     try:
-        assert refused_operations(call) == {"create_user", "update_score", "sessions.create"}
+        assert refused_operations(call) == {one for one in WRITES if REQUESTS[one].method != "DELETE"}
         assert call("rank", "GET", "/users/ada/rank").json()["rank"]["score"] == 1
     finally:
         own_raw.config_set("maxmemory", 0)
@@ -326,7 +309,9 @@ def test_a_cluster_that_is_down_is_503_and_is_used_again_when_it_is_up(call: Inv
     own_raw.execute_command("CLUSTER", "DELSLOTSRANGE", 0, 16383)
     try:
         wait_until(lambda: own_raw.execute_command("CLUSTER INFO")["cluster_state"] == "fail")
-        assert refused_operations(call) == set(REQUESTS) - {"health", "health.head"}
+        assert refused_operations(call) == {
+            operation for operation in REQUESTS if REQUESTS[operation].function != "health"
+        }
     finally:
         own_raw.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         wait_until(lambda: own_raw.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
@@ -353,14 +338,6 @@ def run_endless_script(client: valkey.Valkey) -> None:
         client.eval("while true do end", 0)
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    """A few seconds at most."""
-    ends = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
-
-
 @contextlib.contextmanager
 def plain_server(folder: Path, **options: object) -> Iterator[int]:
     """The same server without a cluster, for what a cluster's node cannot be; its port."""
@@ -376,18 +353,9 @@ def plain_server(folder: Path, **options: object) -> Iterator[int]:
             process.kill()
 
 
-def is_listening(port: int) -> bool:
-    """Whether somebody accepts there."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
 def test_a_replica_is_503_for_writes(tmp_path: Path) -> None:
     with plain_server(tmp_path, replicaof=f"127.0.0.1 {free_port()}") as port, invoker(port) as call:
-        assert {"create_user", "sessions.create", "sessions.delete"} <= refused_operations(call) <= WRITES
+        assert WRITES - {"update_score"} <= refused_operations(call) <= WRITES  # of a player who is not there
 
 
 def test_a_replica_without_its_primary_is_503(tmp_path: Path) -> None:

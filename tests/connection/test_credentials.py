@@ -28,13 +28,15 @@ from hypothesis import strategies as st
 
 from functions.health import handler as health
 from functions.rank import handler as rank
-from scripts.local import embedded_valkey
+from scripts.local import embedded_valkey, examples
+from scripts.local.proxy import Context
 from shared import config, credentials, deadline, reconcile, store
 from shared.config import AwsCredentials
-from tests.conftest import Answer, Context, event
-from tests.connection.test_away import ANSWER_SECONDS, REQUESTS
+from tests.support.invoking import Answer, Invoker, event, invoker
+from tests.support.patience import ANSWER_SECONDS, in_time
 from tests.support.tunnels import Authority, Tunnel, tunnel_to
-from tests.support.wires import Invoker, in_time, invoker
+
+REQUESTS = examples.load({"userId": "ada"})
 
 MOMENT = datetime.datetime(2026, 1, 28, 10, 30, 5, tzinfo=datetime.UTC)
 REGION = "eu-central-1"
@@ -267,16 +269,12 @@ def ask_everything(call: Invoker) -> dict[str, Answer]:
     """Every operation's answer, each succeeding where Valkey lets it."""
     creation = {"userId": "ada", "username": "Ada", "email": "ada@example.com"}
     call("create_user", "POST", "/users", json_body=creation)
-    answers = {}
-    for operation, (method, path, body) in REQUESTS.items():
-        answers[operation] = call(operation.partition(".")[0], method, path, json_body=body)
-    return answers
+    return {operation: call.ask(example) for operation, example in REQUESTS.items()}
 
 
 def assert_refused(call: Invoker, operation: str = "rank", *, seconds: float = ANSWER_SECONDS) -> None:
     """503 in time."""
-    method, path, body = REQUESTS[operation]
-    answer = in_time(seconds, lambda: call(operation.partition(".")[0], method, path, json_body=body))
+    answer = in_time(seconds, lambda: call.ask(REQUESTS[operation]))
     assert answer.status == 503
 
 

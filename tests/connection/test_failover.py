@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 import valkey
 
-from scripts.local import embedded_valkey
+from scripts.local import embedded_valkey, examples
 from shared.config import Settings
-from tests.connection.test_away import ANSWER_SECONDS, REQUESTS
-from tests.support import invariants
-from tests.support.nodes import Crew, Node, crew, is_writable, node, role, standing, wait_until
-from tests.support.wires import Invoker, Proxy, in_time, invoker, proxy_to, unaccepting
+from tests.support import invariants, telling
+from tests.support.invoking import Invoker, invoker
+from tests.support.nodes import Crew, Node, crew, is_writable, node, role, standing
+from tests.support.patience import ANSWER_SECONDS, in_time, wait_until
+from tests.support.wires import Proxy, proxy_to, unaccepting
 
 NAME = "cache.test"
+
+REQUESTS = examples.load({"userId": "ada"})
 
 CLUSTER: dict[str, object] = {
     "cluster_enabled": "yes",
@@ -68,7 +71,7 @@ def test_a_server_killed_under_load_loses_nothing_that_was_acknowledged(
         assert_each_counted_once(server.client, workers)
         assert workers.statuses[503] > 0
         assert workers.slowest_seconds < ANSWER_SECONDS
-        invariants.tell(
+        telling.tell(
             request,
             f"killed {kills} times ({fsync}): {len(workers.acknowledged)} submissions acknowledged, "
             f"{workers.statuses[503]} answered 503 first, {lost} lost",
@@ -149,12 +152,6 @@ def create(call: Invoker, *user_ids: str) -> None:
         assert call("create_user", "POST", "/users", json_body=body).status == 201
 
 
-def ask(call: Invoker, operation: str) -> Any:
-    """An operation's answer."""
-    method, path, body = REQUESTS[operation]
-    return call(operation.partition(".")[0], method, path, json_body=body)
-
-
 def increment(call: Invoker, key: str, points: int = 1) -> Any:
     """The answer to a keyed submission of ada's."""
     body = {"score": points, "operator": "increment"}
@@ -167,21 +164,21 @@ def test_after_a_failover_the_next_request_of_every_open_connection_works_on_the
         calls = {operation: stack.enter_context(invoker(name.port)) for operation in REQUESTS}
         create(calls["health"], "ada")
         for operation, call in calls.items():
-            assert ask(call, operation).status < 500
+            assert call.ask(REQUESTS[operation]).status < 500
         for _ in range(2):
             wait_until(pair.in_step)
             pair.change_places()
             name.target = pair.primary.port
             for operation, call in calls.items():
                 before = name.connections
-                answer = ask(call, operation)
+                answer = call.ask(REQUESTS[operation])
                 if operation == "sessions.delete":  # never sent twice, so the client does it
                     assert answer.status == 503
-                    answer = ask(call, operation)
+                    answer = call.ask(REQUESTS[operation])
                 if not operation.startswith("health"):  # which the old primary answers as well
                     assert name.connections == before + 1
                 assert answer.status < 500, f"{operation}: {answer.body!r}"
-        assert ask(calls["get_user"], "get_user").json()["user"]["gamesPlayed"] == 3
+        assert calls["get_user"].ask(REQUESTS["get_user"]).json()["user"]["gamesPlayed"] == 3
         invariants.settle(pair.primary.client)
 
 
@@ -273,9 +270,9 @@ def test_a_name_that_cannot_be_resolved_is_503_and_heals(
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with invoker(6379, valkey_host=NAME) as call:
-        assert ask(call, "health").status == 503
+        assert call.ask(REQUESTS["health"]).status == 503
         moving_name(monkeypatch, [server.port])
-        assert ask(call, "health").status == 200
+        assert call.ask(REQUESTS["health"]).status == 200
 
 
 def test_under_load_failovers_there_and_back_lose_nothing(pair: Pair, request: pytest.FixtureRequest) -> None:
@@ -291,7 +288,7 @@ def test_under_load_failovers_there_and_back_lose_nothing(pair: Pair, request: p
             workers.wait_for(50)
         assert_each_counted_once(pair.primary.client, workers)
         assert workers.slowest_seconds < ANSWER_SECONDS
-        invariants.tell(
+        telling.tell(
             request,
             f"failed over {failovers} times: {len(workers.acknowledged)} submissions acknowledged, "
             f"{workers.statuses[503]} answered 503 first, none lost",
@@ -330,7 +327,7 @@ def test_what_an_abrupt_failover_loses_has_vanished_everywhere_and_counts_once_w
         replayed = [workers.send(submission).headers.get("Idempotency-Replayed") for submission in workers.acknowledged]
         assert replayed.count("true") == len(replayed) - lost
         assert_each_counted_once(pair.primary.client, workers)
-        invariants.tell(
+        telling.tell(
             request,
             f"abrupt failover: {len(workers.acknowledged)} submissions acknowledged, {lost} of them lost everywhere, "
             "each counted once when sent again",
@@ -422,10 +419,10 @@ def test_a_half_open_connection_is_left_within_the_request(operation: str, forge
         create(call, "ada")
         forgetful.forget()
         began = time.monotonic()
-        answer = ask(call, operation)
+        answer = call.ask(REQUESTS[operation])
         if operation == "sessions.delete":  # not repeatable: nobody knows whether it ran
             assert answer.status == 503
-            answer = ask(call, operation)
+            answer = call.ask(REQUESTS[operation])
         elif operation == "sessions.create" and answer.status == 503:
             raise AssertionError("the creation of a session is repeatable: its id is its own")
         assert answer.status < 500, answer.body
@@ -442,7 +439,7 @@ def test_a_submission_on_a_half_open_connection_is_counted_once(forgetful: Forge
         create(call, "ada")
         forgetful.forget()
         assert increment(call, "first").status == 200
-        assert ask(call, "get_user").json()["user"]["gamesPlayed"] == 1
+        assert call.ask(REQUESTS["get_user"]).json()["user"]["gamesPlayed"] == 1
     invariants.settle(raw)
 
 
@@ -468,6 +465,6 @@ def test_a_connection_that_was_reset_while_idle_is_replaced_unnoticed(operation:
         connections = forgetful.connections
         forgetful.reset()
         time.sleep(0.05)
-        answer = ask(call, operation)
+        answer = call.ask(REQUESTS[operation])
         assert answer.status < 500, answer.body
         assert forgetful.connections == connections + 1

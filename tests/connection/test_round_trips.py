@@ -7,30 +7,30 @@ import re
 import socket
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import valkey
 
-from scripts.local import embedded_valkey
-from tests.conftest import fresh_id
+from scripts.local import embedded_valkey, examples
+from scripts.local.examples import Example
 from tests.support import contract
-from tests.support.wires import Invoker, Proxy, invoker, proxy_to
+from tests.support.api import fresh_id
+from tests.support.invoking import Invoker, invoker
+from tests.support.wires import Proxy, proxy_to
+
+REQUESTS = examples.load({"userId": "ada"})
+
+READS = [operation for operation, example in REQUESTS.items() if example.method == "GET"]
+
+LARGE = {"leaderboard": {"limit": 100}, "nearby": {"range": 50}}
+"""Queries that ask for as much as there is, beside the examples'."""
+
+LISTS = [operation for operation in READS if REQUESTS[operation].tag in ("leaderboard", "statistics")]
+"""What everybody sees."""
 
 SCRIPTED_READS = ("leaderboard", "nearby")
-
-READS: dict[str, tuple[Any, ...]] = {
-    "get_user": ("get_user", "GET", "/users/ada"),
-    "leaderboard": ("leaderboard", "GET", "/leaderboard?limit=100"),
-    "rank": ("rank", "GET", "/users/ada/rank"),
-    "nearby": ("nearby", "GET", "/users/ada/nearby?range=50"),
-    "sessions.get": ("sessions", "GET", "/sessions/{session}"),
-    "stats": ("stats", "GET", "/stats"),
-    "health": ("health", "GET", "/health"),
-}
-"""Every operation that changes nothing, as function, method and path."""
-
-LISTS = ("leaderboard", "nearby", "rank", "stats")
 
 
 def create(call: Invoker, user_id: str, score: int = 0) -> None:
@@ -54,8 +54,8 @@ def call(proxy: Proxy) -> Iterator[Invoker]:
             create(handlers, f"player-{number}", number // 2)
         create(handlers, "ada", 25)
         handlers("update_score", "PUT", "/users/ada/score", json_body={"score": 26})
-        for read in SCRIPTED_READS:
-            handlers(*READS[read])
+        for operation in READS:
+            handlers.ask(REQUESTS[operation])
         yield handlers
 
 
@@ -73,26 +73,25 @@ def trips(proxy: Proxy, call: Invoker) -> Callable[..., int]:
 
 
 @pytest.fixture
-def session(call: Invoker) -> str:
-    """A session's id."""
-    answer = call("sessions", "POST", "/sessions", json_body={"userId": "ada"})
-    session_id: str = answer.json()["session"]["sessionId"]
-    return session_id
+def there(call: Invoker) -> dict[str, Example]:
+    """The requests, of a player and a session that exist."""
+    return examples.load({**examples.existing(lambda example: call.ask(example).json()), "userId": "ada"})
 
 
-def reading(operation: str, session: str) -> tuple[Any, ...]:
-    """An operation's call, its session filled in."""
-    function, method, path = READS[operation]
-    return function, method, path.format(session=session)
-
-
-def test_every_get_of_the_contract_is_counted_here() -> None:
-    assert set(READS) == {operation.id for operation in contract.operations().values() if operation.method == "GET"}
+def parts(example: Example) -> tuple[str, str, str]:
+    """Function, method and path."""
+    return example.function, example.method, example.target
 
 
 @pytest.mark.parametrize("operation", READS)
-def test_a_read_is_one_round_trip(operation: str, trips: Callable[..., int], session: str) -> None:
-    assert trips(200, *reading(operation, session)) == 1
+def test_a_read_is_one_round_trip(operation: str, trips: Callable[..., int], there: dict[str, Example]) -> None:
+    assert trips(200, *parts(there[operation])) == 1
+
+
+@pytest.mark.parametrize("operation", LARGE)
+def test_as_much_as_there_is_is_one_round_trip_too(operation: str, trips: Callable[..., int]) -> None:
+    example = replace(REQUESTS[operation], query=LARGE[operation])
+    assert trips(200, *parts(example)) == 1
 
 
 @pytest.mark.parametrize("path", ["/users/nobody", "/users/nobody/rank", "/users/nobody/nearby", "/sessions/none"])
@@ -129,9 +128,11 @@ def test_a_key_costs_a_round_trip_only_where_a_session_is_opened(trips: Callable
     assert trips(201, "sessions", "POST", "/sessions", body='{"userId": "ada"}', headers=key()) == 2
 
 
-def test_a_session_is_created_and_ended_in_one_round_trip_each(trips: Callable[..., int], session: str) -> None:
+def test_a_session_is_created_and_ended_in_one_round_trip_each(
+    trips: Callable[..., int], there: dict[str, Example]
+) -> None:
     assert trips(201, "sessions", "POST", "/sessions", json_body={"userId": "ada", "sessionData": {"a": 1}}) == 1
-    assert trips(204, "sessions", "DELETE", f"/sessions/{session}") == 1
+    assert trips(204, *parts(there["sessions.delete"])) == 1
 
 
 def test_bad_arguments_are_refused_without_a_round_trip(trips: Callable[..., int]) -> None:
@@ -141,11 +142,11 @@ def test_bad_arguments_are_refused_without_a_round_trip(trips: Callable[..., int
 
 @pytest.mark.parametrize("operation", SCRIPTED_READS)
 def test_a_read_whose_script_the_server_forgot_costs_one_trip_more(
-    operation: str, trips: Callable[..., int], session: str, raw: valkey.Valkey
+    operation: str, trips: Callable[..., int], there: dict[str, Example], raw: valkey.Valkey
 ) -> None:
     raw.script_flush()
-    assert trips(200, *reading(operation, session)) == 2
-    assert trips(200, *reading(operation, session)) == 1, "the server knows it again"
+    assert trips(200, *parts(there[operation])) == 2
+    assert trips(200, *parts(there[operation])) == 1, "the server knows it again"
 
 
 def test_a_write_whose_scripts_the_server_forgot_costs_one_trip_more_for_each(
@@ -159,9 +160,11 @@ def test_a_write_whose_scripts_the_server_forgot_costs_one_trip_more_for_each(
     assert trips(201, "create_user", "POST", "/users", json_body={"username": "A", "email": "a@example.com"}) == 4
 
 
-def test_requests_of_one_thread_share_one_connection(proxy: Proxy, trips: Callable[..., int], session: str) -> None:
+def test_requests_of_one_thread_share_one_connection(
+    proxy: Proxy, trips: Callable[..., int], there: dict[str, Example]
+) -> None:
     for operation in READS:
-        trips(200, *reading(operation, session))
+        trips(200, *parts(there[operation]))
     assert proxy.connections == 1
 
 
@@ -173,10 +176,10 @@ def test_a_new_connection_costs_no_round_trip(proxy: Proxy, raw: valkey.Valkey) 
 
 @pytest.mark.parametrize("operation", LISTS)
 def test_what_everybody_sees_never_reads_a_profile(
-    operation: str, call: Invoker, session: str, server: embedded_valkey.Server
+    operation: str, call: Invoker, server: embedded_valkey.Server
 ) -> None:
     with Watch(server) as watch:
-        assert call(*reading(operation, session)).status == 200
+        assert call.ask(REQUESTS[operation]).status == 200
         commands = watch.commands()
     assert any("leaderboard:global" in command for command in commands), commands
     assert not [command for command in commands if '"user:' in command]
@@ -184,7 +187,7 @@ def test_what_everybody_sees_never_reads_a_profile(
 
 def test_the_watch_sees_profiles_where_they_are_read(call: Invoker, server: embedded_valkey.Server) -> None:
     with Watch(server) as watch:
-        call(*READS["get_user"])
+        call.ask(REQUESTS["get_user"])
         assert [command for command in watch.commands() if '"user:ada"' in command]
 
 

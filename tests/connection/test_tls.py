@@ -15,14 +15,17 @@ from typing import Any
 import pytest
 import valkey
 
-from scripts.local import embedded_valkey
+from scripts.local import embedded_valkey, examples
 from shared import store
-from tests.connection.test_away import ANSWER_SECONDS, REQUESTS
+from tests.support.invoking import Invoker, invoker
+from tests.support.patience import ANSWER_SECONDS, in_time
 from tests.support.tunnels import Authority, Tunnel, lenient_client, speaking_only, tunnel_to
-from tests.support.wires import Invoker, in_time, invoker, proxy_to, silent
+from tests.support.wires import proxy_to, silent
 
 NAME = "localhost"
 PASSWORD = "never-in-the-clear"
+
+REQUESTS = examples.load()
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +51,8 @@ def handlers(port: int, authority: Authority | None, **settings: object) -> Iter
 
 def assert_refused(call: Invoker, operation: str = "rank") -> None:
     """503, in time, in any operation."""
-    method, path, body = REQUESTS[operation]
     began = time.monotonic()
-    answer = call(operation.partition(".")[0], method, path, json_body=body)
+    answer = call.ask(REQUESTS[operation])
     assert answer.status == 503, answer.body
     assert int(answer.headers["Retry-After"]) > 0
     assert time.monotonic() - began < ANSWER_SECONDS
@@ -58,13 +60,10 @@ def assert_refused(call: Invoker, operation: str = "rank") -> None:
 
 def test_every_route_works_through_tls(tunnel: Tunnel, authority: Authority) -> None:
     with handlers(tunnel.port, authority) as call:
-        creation = {"userId": "ada", "username": "Ada", "email": "ada@example.com", "score": 1}
-        assert call("create_user", "POST", "/users", json_body=creation).status == 201
-        opened = call("sessions", "POST", "/sessions", json_body={"userId": "ada"}).json()["session"]["sessionId"]
-        for operation, (method, path, body) in REQUESTS.items():
-            there = f"/sessions/{opened}" if operation in ("sessions.get", "sessions.delete") else path
-            answer = call(operation.partition(".")[0], method, there, json_body=body)
-            assert answer.status in (200, 201, 204), f"{operation}: {answer.body!r}"
+        ids = examples.existing(lambda example: call.ask(example).json())
+        for operation, example in examples.load(ids).items():
+            answer = call.ask(example)
+            assert answer.status == example.status, f"{operation}: {answer.body!r}"
     assert len(tunnel.handshakes) == 1, "the connection stays open from request to request"
     assert set(tunnel.names) == {NAME}, "which certificate is wanted is said by name"
 

@@ -17,12 +17,12 @@ import pytest
 
 from scripts.aws import terraform_mirror
 from scripts.emulator import emulate, localstack
-from tests.emulated.conftest import copied, emulating, wait_until
+from tests.emulated.emulation import END_SECONDS, copied, emulating
 from tests.support import processes
+from tests.support.patience import wait_until
 from tests.support.wires import free_port
 
 APPLYING_SECONDS = 900
-END_SECONDS = 600
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,11 @@ import pytest
 import valkey
 
 from scripts.emulator import emulate
-from tests.conftest import Api, fresh_id
-from tests.emulated.conftest import Emulated, end, timed, wait_until
-from tests.support import contract, invariants
+from tests.emulated.emulation import WAIT_SECONDS, Emulated, end, timed
+from tests.support import contract, invariants, processes
+from tests.support.api import Api, fresh_id
+from tests.support.patience import wait_until
 from tests.support.processes import ROOT
-from tests.tooling.test_run import needs_curl, pasted
 
 ALARMED = "stats"
 CHANGED = "health"
@@ -109,10 +109,9 @@ def test_a_plan_right_after_is_empty(emulated: Emulated) -> None:
         assert sorted(emulated.terraform.plan()) == []
 
 
-@needs_curl
+@processes.needs_curl
 def test_the_lines_that_it_prints_work(emulated: Emulated) -> None:
-    lines = [line.strip() for line in emulated.said.splitlines() if line.strip().startswith("curl ")]
-    page, written, near = [pasted(line) for line in lines]
+    page, written, near = [processes.pasted(line) for line in processes.lines_to_paste(emulated.said)]
     assert 0 < len(page["leaderboard"]) <= 5
     assert written["success"] is True
     (current,) = [entry for entry in near["players"] if entry["isCurrentUser"]]
@@ -246,7 +245,7 @@ class TestRequests:
         refused = at_api.post("/users", content=body, headers={"content-type": "application/json"})
         request_id = problem(refused, 400, "malformed_body")["requestId"]
         later = at_api.post("/users", json={"surprise": True}).headers["x-request-id"]
-        wait_until(lambda: any(later in line for line in emulated.log("create_user")))
+        wait_until(lambda: any(later in line for line in emulated.log("create_user")), WAIT_SECONDS)
         assert not any(request_id in line for line in emulated.log("create_user")), "the function was called"
 
     def test_everything_else_is_judged_by_the_function_which_names_every_field(self, at_api: Api) -> None:
@@ -305,7 +304,7 @@ class TestRequests:
         with ThreadPoolExecutor(AT_ONCE) as threads:
             answers = list(threads.map(lambda _: at_api.get(path), range(AT_ONCE)))
         assert {answer.status_code for answer in answers} <= {200, 503}
-        wait_until(lambda: streams() >= AT_ONCE)
+        wait_until(lambda: streams() >= AT_ONCE, WAIT_SECONDS)
 
 
 class TestWatching:
@@ -314,7 +313,7 @@ class TestWatching:
         response = at_api.get(f"/users/{name}")
         problem(response, 404, "user_not_found")
         request_id = response.headers["x-request-id"]
-        wait_until(lambda: any(request_id in line for line in emulated.log("get_user")))
+        wait_until(lambda: any(request_id in line for line in emulated.log("get_user")), WAIT_SECONDS)
         for line in emulated.log("get_user"):
             event = json.loads(line)
             assert {"timestamp", "level", "message"} <= event.keys() or event["type"].startswith("platform.")
@@ -328,14 +327,15 @@ class TestWatching:
             return not emulated.valkey.zrange(invariants.PENDING, 0, -1)
 
         with timed("waited for the schedule"):
-            wait_until(is_mended)
+            wait_until(is_mended, WAIT_SECONDS)
         assert at_api.get(f"/users/{planted}/rank").json()["rank"]["score"] == 321
         reports = wait_until(
             lambda: [
                 event
                 for event in map(json.loads, emulated.log("reconcile"))
                 if event.get("message") == "reconciled" and event["found"]
-            ]
+            ],
+            WAIT_SECONDS,
         )
         assert sum(report["projected"] for report in reports) >= 1
 
@@ -355,8 +355,8 @@ class TestWatching:
             return any((told["AlarmName"], told["NewStateValue"]) == (name, "ALARM") for told in heard)
 
         with timed("waited for the alarm"):
-            wait_until(lambda: state() == "ALARM")
-            wait_until(is_heard)
+            wait_until(lambda: state() == "ALARM", WAIT_SECONDS)
+            wait_until(is_heard, WAIT_SECONDS)
         raised = {told["AlarmName"] for told in heard if told["NewStateValue"] == "ALARM"}
         assert not {one for one in raised if one.endswith("-errors")} - {name}, "nobody else has crashed"
 
@@ -380,7 +380,7 @@ class TestAChange:
         }
         assert versions == {key: "2" if key == CHANGED else "1" for key in keys()}
         assert at_api.get("/health").status_code == 200
-        wait_until(lambda: any("the second version" in line for line in emulated.log(CHANGED)))
+        wait_until(lambda: any("the second version" in line for line in emulated.log(CHANGED)), WAIT_SECONDS)
 
     def test_nothing_was_lost_or_is_left_half_done(self, emulated: Emulated) -> None:
         emulated.valkey.delete(invariants.SWEEP)

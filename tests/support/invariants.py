@@ -13,9 +13,9 @@ import pytest
 import valkey
 
 from functions.reconcile import handler as reconcile_handler
+from scripts.local.proxy import Context
 from shared import reconcile
-from tests.conftest import TOLD, Context
-from tests.support.wires import invoker
+from tests.support.invoking import invoker
 
 SCALE = int(os.environ.get("CRASH_SCALE", "1"))
 """How much larger than in `make test` the crash points, lost replies and races are."""
@@ -157,16 +157,3 @@ def settle(raw: valkey.Valkey, *, damaged: bool = False) -> World:
         assert mended == 0, "the outbox had left nothing to the sweep"
         assert world.profiles == settled.profiles
     return world
-
-
-def tell(request: pytest.FixtureRequest, line: str) -> None:
-    """A line of the test run's own report; a worker of pytest-xdist hands it over for its end."""
-    if (handed_over := getattr(request.config, "workeroutput", None)) is not None:
-        handed_over.setdefault(TOLD, []).append(line)
-        return
-    plugins = request.config.pluginmanager
-    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
-    if reporter and capture:
-        with capture.global_and_fixture_disabled():
-            reporter.ensure_newline()
-            reporter.write_line(line)

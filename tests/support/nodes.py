@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,20 +19,9 @@ import valkey
 
 from scripts import children
 from scripts.local import embedded_valkey
-from tests.support.wires import Invoker, free_port, invoker
-
-PATIENCE_SECONDS = 20
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Until it is true; a server that cannot be asked yet is one for which it is not."""
-    ends = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        with contextlib.suppress(valkey.ValkeyError):
-            if condition():
-                return
-        assert time.monotonic() < ends, "it takes too long"
-        time.sleep(0.01)
+from tests.support.invoking import Invoker, invoker
+from tests.support.patience import PATIENCE_SECONDS, wait_until
+from tests.support.wires import free_port
 
 
 class Node:

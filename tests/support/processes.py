@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
+from tests.support.patience import wait_until
 from tests.support.wires import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 30
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
 def environment(**more: object) -> dict[str, str]:
@@ -54,13 +60,22 @@ def started(
 
 def wait_until_answering(base_url: str, process: subprocess.Popen[bytes], output: Path) -> None:
     """Until GET /health is answered, well or not."""
-    ends = time.monotonic() + START_SECONDS
-    while time.monotonic() < ends and process.poll() is None:
+
+    def answers() -> bool:
         with contextlib.suppress(httpx.TransportError):
             httpx.get(f"{base_url}/health", timeout=5, trust_env=False)
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"it does not answer; it said:\n{output.read_text()}")
+            return True
+        return False
+
+    wait_until(lambda: process.poll() is not None or answers())
+    assert process.poll() is None, f"it does not answer; it said:\n{output.read_text()}"
+
+
+def is_running(process: int) -> bool:
+    """Whether there is such a process, and no mere zombie that nobody has reaped."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 @contextlib.contextmanager
@@ -73,3 +88,20 @@ def gateway(folder: Path, valkey_port: int, **more: object) -> Iterator[str]:
         base_url = f"http://127.0.0.1:{port}"
         wait_until_answering(base_url, process, output)
         yield base_url
+
+
+def lines_to_paste(said: str) -> list[str]:
+    """The lines that a command of ours has printed to be tried."""
+    return [line.strip() for line in said.splitlines() if line.strip().startswith("curl ")]
+
+
+def pasted(line: str) -> Any:
+    """The value that a line prints in a shell."""
+    shell = subprocess.run(
+        ["sh", "-c", line],
+        env={**environment(), "NO_PROXY": "*", "no_proxy": "*"},
+        check=True,
+        capture_output=True,
+        timeout=20,
+    )
+    return json.loads(shell.stdout)

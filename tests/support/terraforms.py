@@ -6,10 +6,8 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ from typing import Any
 import pytest
 
 from scripts.aws import terraform_mirror, terraform_provider
+from tests.support.patience import wait_until
+from tests.support.wires import free_port, is_listening
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -31,8 +31,6 @@ OFFLINE: dict[str, Any] = {
 }
 """What the provider is told so that it starts without asking anybody."""
 
-
-START_SECONDS = 60
 LONGEST_SECONDS = 900
 """A command that takes longer hangs; a busy machine only makes one slow."""
 
@@ -106,8 +104,6 @@ def apply(folder: Path, variables: Mapping[str, Any], *, environment: Mapping[st
 @contextlib.contextmanager
 def emulator(folder: Path) -> Iterator[dict[str, str]]:
     """AWS as moto pretends it, until the end: the environment variables that lead to it. Its log is in the folder."""
-    from tests.support.wires import free_port  # imports conftest, which has a fixture of this
-
     port = free_port()
     log = folder / "moto.log"
     with log.open("wb") as file:
@@ -154,12 +150,9 @@ def run(folder: Path, *command: str, environment: Mapping[str, str] | None = Non
 
 
 def _wait_until_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends = time.monotonic() + START_SECONDS
-    while time.monotonic() < ends and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise TerraformError(f"moto does not answer; it said:\n{log.read_text()}")
+    wait_until(lambda: process.poll() is not None or is_listening(port))
+    if process.poll() is not None:
+        raise TerraformError(f"moto does not answer; it said:\n{log.read_text()}")
 
 
 def _modules(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-
-import pytest
-
-from shared import config
-from shared.store import store
-from tests.conftest import Answer, Context, _invoke, event
-
-Result = TypeVar("Result")
-
-_environment = threading.RLock()
+from collections.abc import Iterator
 
 
 def free_port() -> int:
@@ -27,6 +14,15 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody accepts there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 class Proxy:
@@ -148,51 +144,3 @@ def unaccepting() -> Iterator[int]:
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         yield listener.getsockname()[1]
-
-
-class Invoker:
-    """Calls handlers one after another in a thread of its own, so on a connection of its own to `port`."""
-
-    def __init__(self, executor: ThreadPoolExecutor):
-        self._executor = executor
-
-    def __call__(self, function: str, *of_event: Any, context: Any = None, **more: Any) -> Answer:
-        """`invoker("rank", "GET", "/users/a/rank")`: the function, then an event's method and path and members."""
-        given = event(*of_event, **more)
-        return self._executor.submit(_invoke, function, given, context or Context()).result()
-
-    def run(self, work: Callable[[], Any]) -> Any:
-        """Whatever else needs that thread."""
-        return self._executor.submit(work).result()
-
-
-def in_time(seconds: float, work: Callable[[], Result]) -> Result:
-    """What work returns, which takes less than so many seconds: once in three, for a busy machine may stand still."""
-    for _ in range(3):
-        began = time.monotonic()
-        result = work()
-        if time.monotonic() - began < seconds:
-            return result
-    raise AssertionError(f"not within {seconds} s, three times")
-
-
-@contextlib.contextmanager
-def invoker(port: int, **settings: object) -> Iterator[Invoker]:
-    """Handlers whose Valkey is at a port of this machine; `settings` are names of the environment in lower case."""
-    known = {field.name for field in dataclasses.fields(config.Settings)}
-    assert set(settings) <= known, settings
-    values = {"valkey_host": "127.0.0.1", "valkey_port": port, **settings}
-    assert _environment.acquire(blocking=False), "the environment is the whole process's: one thread at a time"
-    try:
-        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as executor:
-            for name, value in values.items():
-                patch.setenv(name.upper(), str(value))
-            config.settings.cache_clear()
-            handlers = Invoker(executor)
-            try:
-                yield handlers
-            finally:
-                handlers.run(lambda: store().close())
-    finally:
-        config.settings.cache_clear()
-        _environment.release()

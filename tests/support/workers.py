@@ -26,10 +26,9 @@ from functions.create_user import handler as _create_user  # noqa: F401 - the wo
 from functions.reconcile import handler as _reconcile  # noqa: F401 - imported it all
 from functions.sessions import handler as _sessions  # noqa: F401
 from functions.update_score import handler as _update_score  # noqa: F401
+from scripts.local.proxy import Context
 from shared import config
-from tests.conftest import Context
-
-PATIENCE_SECONDS = 20
+from tests.support.patience import PATIENCE_SECONDS
 
 
 class Job(NamedTuple):
@@ -88,7 +87,7 @@ class Stage:
                 if point == 2 * step:
                     return Death(point, executed, None)
                 self._server.sendall(command)
-                reply = _reply(self._replies)
+                reply = read_reply(self._replies)
                 executed.append(command.split(b"\r\n", 3)[2].decode())
                 if point == 2 * step + 1:
                     return Death(point, executed, None)
@@ -125,7 +124,7 @@ def _commands(connection: socket.socket, heard: Connection) -> Iterator[bytes]:
     """A worker's commands as they were sent, one by one, until it has answered."""
     received = b""
     while True:
-        while (end := _end(received)) is not None:
+        while (end := command_end(received)) is not None:
             yield received[:end]
             received = received[end:]
         ready, _, _ = select.select([connection, heard], [], [], PATIENCE_SECONDS)
@@ -139,7 +138,7 @@ def _commands(connection: socket.socket, heard: Connection) -> Iterator[bytes]:
         received += more
 
 
-def _end(received: bytes) -> int | None:
+def command_end(received: bytes) -> int | None:
     """Where the first command ends, None if it is not complete."""
     end = received.find(b"\r\n") + 2
     if end < 2:
@@ -153,14 +152,14 @@ def _end(received: bytes) -> int | None:
     return end if end <= len(received) else None
 
 
-def _reply(replies: io.BufferedReader) -> bytes:
+def read_reply(replies: io.BufferedReader) -> bytes:
     """The server's next reply as it came."""
     line = replies.readline()
     kind, count = line[:1], line[1:-2]
     if kind == b"$" and count != b"-1":
         return line + replies.read(int(count) + 2)
     if kind == b"*" and count != b"-1":
-        return line + b"".join(_reply(replies) for _ in range(int(count)))
+        return line + b"".join(read_reply(replies) for _ in range(int(count)))
     assert kind in b"+-:$*"
     return line
 

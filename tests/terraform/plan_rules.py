@@ -209,7 +209,7 @@ def functions_reach_the_cache(plan: Plan) -> list[str]:
     """From both ends of each function subnet to both ends of each cache subnet and back, from any client port."""
     return [
         f"{source} -> {target}:{port} from port {client_port}: {reason}"
-        for source, target in itertools.product(_function_hosts(plan), _cache_hosts(plan))
+        for source, target in itertools.product(function_hosts(plan), cache_hosts(plan))
         for port in VALKEY_PORTS
         for client_port in packets.CLIENT_PORTS
         if (reason := packets.refusal(source, target, port, client_port))
@@ -218,7 +218,7 @@ def functions_reach_the_cache(plan: Plan) -> list[str]:
 
 def only_valkey_reaches_the_cache(plan: Plan) -> list[str]:
     """No other port, nothing that the cache begins, and nobody who is not in the group."""
-    functions, caches = _function_hosts(plan), _cache_hosts(plan)
+    functions, caches = function_hosts(plan), cache_hosts(plan)
     neighbours = [packets.Host(host.subnet, host.address, ANOTHER_GROUP) for host in functions]
     attempts = [
         *(("", *attempt) for attempt in itertools.product(functions, caches, OTHER_PORTS)),
@@ -235,7 +235,7 @@ def only_valkey_reaches_the_cache(plan: Plan) -> list[str]:
 def acls_alone_keep_strangers_out(plan: Plan) -> list[str]:
     """A host of any other subnet, though somebody gave it the functions' and the cache's groups, reaches no cache; nor
     does a function reach it; and the ACLs alone let functions open Valkey's ports of the cache and no others."""
-    functions, caches = _function_hosts(plan), _cache_hosts(plan)
+    functions, caches = function_hosts(plan), cache_hosts(plan)
     found = []
     for cache in caches:
         for address in _strangers(plan):
@@ -268,7 +268,7 @@ def endpoints_are_reached_by_https_only(plan: Plan) -> list[str]:
         for host in packets.hosts(plan, endpoint)
     ]
     found = []
-    for source, target in itertools.product(_function_hosts(plan), endpoints):
+    for source, target in itertools.product(function_hosts(plan), endpoints):
         for client_port in packets.CLIENT_PORTS:
             if reason := packets.refusal(source, target, HTTPS, client_port):
                 found.append(f"{source} -> {target}:{HTTPS} from port {client_port}: {reason}")
@@ -512,7 +512,7 @@ def each_route_calls_the_alias_of_its_function(plan: Plan) -> list[str]:
     """Every operation of the contract and no other, as a proxy for the alias; reconcile has no route."""
     found = []
     for api in plan.of("aws_api_gateway_rest_api"):
-        written = _written_operations(api)
+        written = written_operations(api)
         wanted = {(one.path, one.method.lower()): one for one in contract.operations().values()}
         found += [f"{api.address}: no {method.upper()} {path}" for path, method in wanted.keys() - written.keys()]
         found += [f"{api.address}: {method.upper()} {path}?" for path, method in written.keys() - wanted.keys()]
@@ -772,7 +772,7 @@ def _texts(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
             yield from _texts(value, path)
 
 
-def _function_hosts(plan: Plan) -> list[packets.Host]:
+def function_hosts(plan: Plan) -> list[packets.Host]:
     """Where functions run; they are many and their places few."""
     found = [
         host for function in plan.of("aws_lambda_function") for host in packets.hosts(plan, function, "vpc_config")
@@ -780,7 +780,8 @@ def _function_hosts(plan: Plan) -> list[packets.Host]:
     return list(dict.fromkeys(found))
 
 
-def _cache_hosts(plan: Plan) -> list[packets.Host]:
+def cache_hosts(plan: Plan) -> list[packets.Host]:
+    """Where the cache is."""
     return [host for cache in plan.of("aws_elasticache_serverless_cache") for host in packets.hosts(plan, cache)]
 
 
@@ -818,7 +819,8 @@ def _writes_to_a_group(plan: Plan, resource: Resource, *path: str) -> bool:
     return any(linked.type == "aws_cloudwatch_log_group" for linked in plan.linked(resource, *path))
 
 
-def _written_operations(api: Resource) -> dict[tuple[str, str], Mapping[str, Any]]:
+def written_operations(api: Resource) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The operations in an API's body, by path and method, without those of the preflight."""
     paths = json.loads(api.value("body"))["paths"]
     return {
         (path, method): operation

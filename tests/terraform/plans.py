@@ -31,6 +31,14 @@ EMULATOR = {"emulator": {"valkey_host": "127.0.0.1", "valkey_port": 6379}, "arch
 KNOWN = {"modules/cache": {"host": "cache.invalid", "port": 6379}}
 """Outputs that AWS makes up, given so that the plan shows the functions' environment; by module."""
 
+NETWORK = {
+    "name": "leaderboard-test",
+    "interface_endpoints": ["elasticache"],
+    "flow_log_retention_days": 7,
+    "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000000",
+}
+"""What the network takes when it is applied by itself."""
+
 AT_ONCE = 2
 """Plans made side by side; each has a provider of half a gigabyte."""
 

@@ -23,12 +23,12 @@ import yaml
 from valkey.exceptions import ResponseError
 
 from functions.reconcile import handler as reconcile_handler
+from scripts.local.proxy import Context
 from shared import projections, reconcile, store
 from shared.problems import KeyReused, UserExists
-from tests.conftest import Answer, Context
 from tests.support import contract, invariants
 from tests.support.invariants import BOARD, EVENTBRIDGE, PENDING, PLAYERS, TOTALS
-from tests.support.wires import Invoker, invoker
+from tests.support.invoking import Answer, Invoker, invoker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULE = ROOT / "terraform" / "modules" / "cache"

@@ -16,8 +16,7 @@ import pytest
 
 from tests.terraform import plan_rules
 from tests.terraform.plan_rules import RULES, Rule
-from tests.terraform.plans import EMULATED, Plan, Tree
-from tests.terraform.test_plans import NETWORK
+from tests.terraform.plans import EMULATED, NETWORK, Plan, Tree
 
 ALONE = bool(os.environ.get("MUTANTS_ALONE"))
 

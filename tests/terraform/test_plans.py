@@ -16,15 +16,7 @@ from shared import reconcile
 from tests.support.terraforms import ROOT
 from tests.terraform import packets, plan_rules
 from tests.terraform.plan_rules import RULES, Rule
-from tests.terraform.plans import EMULATED, ENVIRONMENTS, Plan, Tree
-
-NETWORK = {
-    "name": "leaderboard-test",
-    "interface_endpoints": ["elasticache"],
-    "flow_log_retention_days": 7,
-    "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000000",
-}
-"""What the network takes when it is applied by itself."""
+from tests.terraform.plans import EMULATED, ENVIRONMENTS, NETWORK, Plan, Tree
 
 APPLIED = "applied"
 
@@ -80,12 +72,12 @@ class TestTheWalker:
     def test_it_meets_every_pair_of_subnets(self, planned: MakePlan, environment: str) -> None:
         plan = planned(environment)
         subnets = {kind: [one for one in plan.of("aws_subnet") if f".{kind}[" in one.address] for kind in KINDS}
-        functions = {host.subnet.name for host in plan_rules._function_hosts(plan)}
-        caches = {host.subnet.name for host in plan_rules._cache_hosts(plan)}
+        functions = {host.subnet.name for host in plan_rules.function_hosts(plan)}
+        caches = {host.subnet.name for host in plan_rules.cache_hosts(plan)}
         assert functions == {one.address for one in subnets["function"]}
         assert caches == {one.address for one in subnets["cache"]}
         assert min(len(functions), len(caches)) >= 2
-        assert all(host.subnet.acl for host in (*plan_rules._function_hosts(plan), *plan_rules._cache_hosts(plan)))
+        assert all(host.subnet.acl for host in (*plan_rules.function_hosts(plan), *plan_rules.cache_hosts(plan)))
 
     @pytest.mark.parametrize("environment", ENVIRONMENTS)
     def test_it_meets_every_function(self, planned: MakePlan, environment: str) -> None:
@@ -194,7 +186,7 @@ def counted(plan: Plan) -> dict[str, float]:
         "GB each": memory / 1024,
         "service": len(endpoints),
         "zones": sum(".function[" in one.address for one in plan.of("aws_subnet")),
-        "methods": len(plan_rules._written_operations(api)),
+        "methods": len(plan_rules.written_operations(api)),
         "runs": 730 * 60 / int(interval),
         "traces": 730 * 60 / int(interval),
         "times": 730 * 60 / int(interval),

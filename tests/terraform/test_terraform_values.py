@@ -11,7 +11,7 @@ import pytest
 
 from functions.reconcile import handler
 from scripts.dev import terraform_docs
-from scripts.local import schedule
+from scripts.local import proxy
 from shared import config, outbox
 
 TERRAFORM = terraform_docs.TERRAFORM
@@ -70,4 +70,4 @@ def test_the_deadline_is_checked_in_one_place() -> None:
 
 
 def test_a_function_runs_as_long_here_as_there() -> None:
-    assert variable("variables.tf", "timeout_seconds")["default"] == schedule.FUNCTION_SECONDS
+    assert variable("variables.tf", "timeout_seconds")["default"] == proxy.FUNCTION_SECONDS

@@ -22,8 +22,8 @@ import pytest
 
 from scripts.aws import build, reproducible_zip
 from scripts.local import embedded_valkey
-from tests.conftest import event
 from tests.support import contract
+from tests.support.invoking import event
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WHEELS = ROOT / "build" / "wheels"

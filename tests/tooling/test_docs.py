@@ -18,8 +18,8 @@ import pytest
 from scripts.local import demo
 from shared import config, deadline
 from shared.store import store
-from tests.conftest import Api
 from tests.support import contract
+from tests.support.api import Api
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -16,7 +16,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -42,7 +41,9 @@ from scripts.emulator.lambda_executor.environment import (
 from scripts.emulator.lambda_executor.runtime_api import HOST, PREFIX, Answered, Invocation, RuntimeApi
 from scripts.emulator.lambda_executor.workshop import Workshop
 from scripts.local import embedded_valkey
-from tests.conftest import event
+from tests.support.invoking import event
+from tests.support.patience import wait_until
+from tests.support.processes import is_running
 from tests.support.wires import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -233,21 +234,6 @@ def failure(environment: Environment, payload: Any = None, request_id: str = "r-
     return error
 
 
-def until(happened: Callable[[], object]) -> None:
-    """Waits for it, and fails if it takes a minute."""
-    ends = time.monotonic() + LATE_SECONDS
-    while not happened():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is such a process, and no mere zombie that nobody has reaped."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
-
-
 def in_background(work: Callable[[], Any]) -> Callable[[], Any]:
     """Starts it on a thread; what comes back waits for its result."""
     results: list[Any] = []
@@ -296,7 +282,7 @@ class TestAnswers:
             for environment, sign in zip(environments, signs, strict=True)
         ]
         for sign in signs:
-            until(Path(sign["started"]).exists)
+            wait_until(Path(sign["started"]).exists)
         (tmp_path / "go").touch()
         assert {result() for result in results} == {environment.pid for environment in environments}
         assert len({environment.pid for environment in environments}) == 2
@@ -305,7 +291,7 @@ class TestAnswers:
         environment = started("waits")
         sign = {"started": str(tmp_path / "started"), "go": str(tmp_path / "go")}
         result = in_background(lambda: answer(environment, sign))
-        until((tmp_path / "started").exists)
+        wait_until((tmp_path / "started").exists)
         with pytest.raises(BusyError, match="in the middle"):
             invoke(environment)
         (tmp_path / "go").touch()
@@ -399,14 +385,14 @@ class TestErrors:
         first = environment.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        until(lambda: environment.pid is None)
+        wait_until(lambda: environment.pid is None)
         assert answer(environment)["pid"] != first
 
     def test_a_process_that_is_killed_while_it_works_is_an_error(self, started: Start, tmp_path: Path) -> None:
         environment = started("waits")
         sign = {"started": str(tmp_path / "started"), "go": str(tmp_path / "go")}
         result = in_background(lambda: failure(environment, sign))
-        until(lambda: (tmp_path / "started").exists() and (tmp_path / "started").read_text())
+        wait_until(lambda: (tmp_path / "started").exists() and (tmp_path / "started").read_text())
         os.kill(int((tmp_path / "started").read_text()), signal.SIGKILL)
         assert result()["errorMessage"] == "RequestId: r-1 Error: Runtime exited with error: signal: killed"
         (tmp_path / "go").touch()
@@ -427,7 +413,7 @@ class TestErrors:
         assert environment.pid is None
         assert pid is not None
         assert not is_running(pid)
-        until(lambda: not is_running(int(said[1])))
+        wait_until(lambda: not is_running(int(said[1])))
         assert failure(environment)["errorType"] == "Sandbox.Timedout"
 
     def test_a_cold_start_that_hangs_takes_the_invocations_time(
@@ -545,14 +531,14 @@ class TestCleanliness:
         child = answer(environment)
         assert is_running(child)
         environment.stop()
-        until(lambda: not is_running(child))
+        wait_until(lambda: not is_running(child))
 
     def test_what_a_handler_left_running_ends_with_its_process(self, started: Start) -> None:
         environment = started("leaves_a_child")
         child = answer(environment)
         assert environment.pid is not None
         os.kill(environment.pid, signal.SIGKILL)
-        until(lambda: not is_running(child))
+        wait_until(lambda: not is_running(child))
 
     def test_stopping_removes_what_a_function_wrote(self, started: Start) -> None:
         environment = started("writes")
@@ -569,11 +555,11 @@ class TestCleanliness:
         environment = started("parent_of_a_sleeper")
         note = tmp_path / "started"
         result = in_background(lambda: failure(environment, {"started": str(note)}))
-        until(lambda: note.exists() and note.read_text())
+        wait_until(lambda: note.exists() and note.read_text())
         environment.stop()
         assert result()["errorType"] == "Runtime.ExitError"
         for pid in note.read_text().split():
-            until(lambda pid=int(pid): not is_running(pid))  # type: ignore[misc]
+            wait_until(lambda pid=int(pid): not is_running(pid))  # type: ignore[misc]
 
     def test_a_killed_executor_leaves_neither_process_nor_folder(self, code: Path, tmp_path: Path) -> None:
         note = tmp_path / "started"
@@ -591,12 +577,12 @@ environment.invoke(Invocation("r", {json.dumps({"started": str(note)}).encode()!
         with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as executor:
             assert executor.stdout
             folder = Path(executor.stdout.readline().strip())
-            until(lambda: note.exists() and len(note.read_text().split()) == 2)
+            wait_until(lambda: note.exists() and len(note.read_text().split()) == 2)
             pids = [int(pid) for pid in note.read_text().split()]
             assert [is_running(pid) for pid in pids] == [True, True]
             executor.kill()
-        until(lambda: not any(is_running(pid) for pid in pids))
-        until(lambda: not folder.exists())
+        wait_until(lambda: not any(is_running(pid) for pid in pids))
+        wait_until(lambda: not folder.exists())
 
 
 class TestUnzipping:
@@ -778,7 +764,7 @@ class Aws:
             **settings,
         }
         self.functions.create_function(FunctionName=name, Code={"ZipFile": zipped(layered=LAYERED)}, **given)
-        until(lambda: self.state(name)[0] != "Pending")
+        wait_until(lambda: self.state(name)[0] != "Pending")
         return name
 
     def state(self, name: str) -> tuple[str, str]:
@@ -818,7 +804,7 @@ def aws(localstack_python: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         assert len(processes(folder)) > 2
     assert started.process
     assert started.process.returncode == 0
-    until(lambda: not processes(folder))
+    wait_until(lambda: not processes(folder))
     assert list(folder.rglob("lambda-executor-*")) == []
 
 
@@ -840,7 +826,7 @@ class TestLocalStack:
     def test_its_log_reaches_its_group_between_lambdas_lines(self, aws: Aws, layer: str) -> None:
         name = aws.create(Layers=[layer])
         aws.invoke(name, {"a": "ü"})
-        until(lambda: "REPORT" in aws.log(name))
+        wait_until(lambda: "REPORT" in aws.log(name))
         pattern = (
             r'START RequestId: (\S+) Version: \$LATEST\n{"seen": {"a": "\\u00fc"}}\nEND RequestId: \1\nREPORT .*\n'
         )
@@ -849,7 +835,7 @@ class TestLocalStack:
     def test_a_log_in_json_keeps_to_its_levels(self, aws: Aws, layer: str) -> None:
         name = aws.create(Layers=[layer], LoggingConfig={"LogFormat": "JSON", "SystemLogLevel": "WARN"})
         aws.invoke(name, {"a": 1})
-        until(lambda: aws.log(name))
+        wait_until(lambda: aws.log(name))
         assert aws.log(name) == '{"seen": {"a": 1}}\n'
 
     def test_a_function_sees_nothing_of_localstack_but_where_aws_is(self, aws: Aws, layer: str) -> None:
@@ -869,7 +855,7 @@ class TestLocalStack:
         signs = [{"started": str(tmp_path / f"started-{n}"), "go": str(tmp_path / "go")} for n in range(5)]
         results = [in_background(lambda sign=sign: aws.invoke(name, sign)) for sign in signs]  # type: ignore[misc]
         for sign in signs:
-            until(Path(sign["started"]).exists)
+            wait_until(Path(sign["started"]).exists)
         (tmp_path / "go").touch()
         pids = {result()[1]["pid"] for result in results}
         assert len(pids) == 5
@@ -881,7 +867,7 @@ class TestLocalStack:
         assert (failed, error["errorType"]) == (True, "Runtime.ExitError")
         assert error["errorMessage"].endswith("Runtime exited with error: exit status 7")
         assert aws.invoke(name)[0] is False
-        until(lambda: aws.log(name).count("REPORT") == 2)
+        wait_until(lambda: aws.log(name).count("REPORT") == 2)
         assert "Error Type: Runtime.ExitError" in aws.log(name)
 
     def test_a_time_out_is_lambdas(self, aws: Aws, layer: str, tmp_path: Path) -> None:
@@ -894,7 +880,7 @@ class TestLocalStack:
         name = aws.create()  # without its layer
         failed, error = aws.invoke(name)
         assert (failed, error["errorType"]) == (True, "Runtime.ImportModuleError")
-        until(lambda: "REPORT" in aws.log(name))
+        wait_until(lambda: "REPORT" in aws.log(name))
         assert "[ERROR] Runtime.ImportModuleError: Unable to import module 'layered'" in aws.log(name)
 
     @pytest.mark.parametrize(
@@ -927,13 +913,13 @@ class TestLocalStack:
                     aws.invoke(name, sign)
 
             answered = in_background(call)
-            until((tmp_path / "started").exists)
+            wait_until((tmp_path / "started").exists)
             assert len(processes(folder)) == 3  # LocalStack, the function, the janitor
             assert started.process
             started.process.kill()
             started.process.wait()
-            until(lambda: not processes(folder))
-            until(lambda: list(folder.rglob("lambda-executor-*")) == [])
+            wait_until(lambda: not processes(folder))
+            wait_until(lambda: list(folder.rglob("lambda-executor-*")) == [])
             answered()
 
     def test_what_localstack_gets_wrong_under_load_is_repaired(self, localstack_python: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import valkey
 from scripts.local import embedded_valkey
 from scripts.local import schedule as local_schedule
 from tests.support import once, processes
+from tests.support.patience import wait_until
 from tests.support.wires import free_port, silent
 
 COPIED = ("functions", "scripts", "shared")
@@ -51,11 +52,8 @@ class Run:
 
     def wait_until(self, phrase: str) -> None:
         """Until it has printed that."""
-        ends = time.monotonic() + processes.START_SECONDS
-        while phrase not in self.said:
-            assert self.process.poll() is None, self.said
-            assert time.monotonic() < ends, self.said
-            time.sleep(0.01)
+        wait_until(lambda: phrase in self.said or self.process.poll() is not None)
+        assert phrase in self.said, self.said
 
     def end(self, number: int = signal.SIGINT) -> None:
         """What Ctrl-C does: the signal goes to the whole process group. It must end at once, quietly and well."""
@@ -108,15 +106,15 @@ def refused(copy: Path, **more: object) -> str:
 
 def assert_no_valkey_is_left(copy: Path) -> None:
     """The server holds the lock of its data folder as long as it lives."""
-    ends = time.monotonic() + END_SECONDS
     with (copy / ".data" / "lock").open("a") as lock:
-        while True:
-            try:
+
+        def is_free() -> bool:
+            with contextlib.suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                assert time.monotonic() < ends, "a Valkey is still running"
-                time.sleep(0.02)
+                return True
+            return False
+
+        wait_until(is_free)
 
 
 @pytest.fixture(scope="module")
@@ -145,26 +143,9 @@ def used(copy: Path, data: Path) -> Path:
     return copy
 
 
-def curl_lines(run: Run) -> list[str]:
-    """The lines to paste."""
-    return [line.strip() for line in run.said.splitlines() if line.strip().startswith("curl ")]
-
-
-def pasted(line: str) -> Any:
-    """What a line prints in a shell."""
-    shell = subprocess.run(
-        ["sh", "-c", line],
-        env={**processes.environment(), "NO_PROXY": "*", "no_proxy": "*"},
-        check=True,
-        capture_output=True,
-        timeout=20,
-    )
-    return json.loads(shell.stdout)
-
-
 def assert_the_lines_work(run: Run) -> None:
     """All three, as they are printed."""
-    replies = [pasted(line) for line in curl_lines(run)]
+    replies = [processes.pasted(line) for line in processes.lines_to_paste(run.said)]
     assert len(replies) == 3
     page, written, near = replies
     assert 0 < len(page["leaderboard"]) <= 5
@@ -173,10 +154,7 @@ def assert_the_lines_work(run: Run) -> None:
     assert (current["userId"], current["score"]) == (written["user"]["userId"], written["user"]["score"])
 
 
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-
-
-@needs_curl
+@processes.needs_curl
 def test_a_first_run_has_demo_players_and_its_three_lines_work_when_pasted(copy: Path) -> None:
     with running(copy) as run:
         assert run.base_url in run.said
@@ -191,7 +169,7 @@ def test_a_first_run_has_demo_players_and_its_three_lines_work_when_pasted(copy:
     assert_no_valkey_is_left(copy)
 
 
-@needs_curl
+@processes.needs_curl
 def test_a_restart_loses_nothing_and_the_lines_carry_the_api_key(used: Path) -> None:
     with running(used) as run:
         created = {"userId": "ada", "username": "Ada", "email": "ada@example.com", "score": 10**9}
@@ -272,12 +250,12 @@ def test_a_given_valkey_is_used_and_gets_demo_players_only_on_demand(
     assert not (copy / ".data").exists()
 
 
-@needs_curl
+@processes.needs_curl
 def test_the_lines_work_on_an_empty_board_too(copy: Path, server: embedded_valkey.Server, raw: valkey.Valkey) -> None:
     with running(copy, VALKEY_HOST=server.host, VALKEY_PORT=server.port) as run:
-        _, create, near = curl_lines(run)
-        user_id = pasted(create)["user"]["userId"]
-        assert [entry["userId"] for entry in pasted(near)["players"]] == [user_id]
+        _, create, near = processes.lines_to_paste(run.said)
+        user_id = processes.pasted(create)["user"]["userId"]
+        assert [entry["userId"] for entry in processes.pasted(near)["players"]] == [user_id]
 
 
 @contextlib.contextmanager
@@ -301,14 +279,6 @@ def leave_half_done(client: valkey.Valkey, user_id: str, score: int) -> None:
 def reconciled(run: Run) -> list[dict[str, Any]]:
     """The lines of the reconcile function."""
     return [json.loads(line) for line in run.said.splitlines() if '"reconcile' in line]
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Until it is so."""
-    ends = time.monotonic() + END_SECONDS
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def wait_for_a_whole_run(client: valkey.Valkey) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,9 @@ import pytest
 import valkey
 
 from scripts.local import embedded_valkey
-from tests.conftest import Answer, Api, event
 from tests.support import contract, processes
+from tests.support.api import Api
+from tests.support.invoking import Answer, event, race
 
 CONNECTIONS = 200
 REQUESTS_EACH = 20
@@ -122,18 +121,6 @@ def test_two_hundred_connections_meet_no_error_and_no_game_is_lost(gateway_proce
     assert_sums_are_exact(api, scores, listed(api))
     assert len(listed(api)) == PLAYERS
     api.close()
-
-
-def race(calls: list[Callable[[], Answer]]) -> list[Answer]:
-    """What calls return that begin at the same moment, each in a thread of its own."""
-    ready = threading.Barrier(len(calls))
-
-    def start(call: Callable[[], Answer]) -> Answer:
-        ready.wait(10)
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return list(threads.map(start, calls))
 
 
 def test_racing_submissions_of_one_player_are_all_counted(invoke: Callable[..., Answer], api: Api) -> None:

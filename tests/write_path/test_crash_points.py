@@ -15,10 +15,9 @@ import pytest
 import valkey
 
 from scripts.local import embedded_valkey
-from tests.conftest import Answer, event
-from tests.support import invariants
+from tests.support import invariants, telling
 from tests.support.invariants import SCALE
-from tests.support.wires import Invoker, invoker
+from tests.support.invoking import Answer, Invoker, event, invoker
 from tests.support.workers import Death, Job, Snapshot, Stage, snapshot, stage
 
 KEY = "7b0c6a1e-5d1f-4f6a-9a55-0c3e2c7b9d41"
@@ -118,7 +117,7 @@ def told(request: pytest.FixtureRequest) -> Iterator[None]:
     tried.clear()
     yield
     parts = ", ".join(f"{count} {name}" for name, count in sorted(tried.items()))
-    invariants.tell(request, f"crash points: {tried.total()} tried ({parts})")
+    telling.tell(request, f"crash points: {tried.total()} tried ({parts})")
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ import pytest
 import valkey
 
 from scripts.local import embedded_valkey
+from scripts.local.proxy import Context
 from shared import reconcile
 from shared.config import Settings
 from shared.store import Store
-from tests.conftest import Answer, Context, event
-from tests.support import invariants
+from tests.support import invariants, telling
+from tests.support.invoking import Answer, event
 from tests.support.nodes import crew
 
 Invoke = Callable[..., Answer]
@@ -187,7 +188,7 @@ def test_everything_that_is_wrong_is_healed_by_one_sweep_while_writes_go_on(
         expected = workers.expected()
         world = invariants.settle(raw)
         assert {user: (one["score"], one["gamesPlayed"]) for user, one in world.profiles.items()} == expected
-        invariants.tell(
+        telling.tell(
             request,
             f"damage healed beside writes: {rounds} times, {len(workers.acknowledged)} submissions acknowledged, "
             "none lost",

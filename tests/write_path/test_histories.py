@@ -19,9 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from shared import board, config, deadline, idempotency, players, sweeps
 from shared.problems import InvalidArguments, NotYetVisible, Unavailable, UserExists, UserNotFound
 from shared.store import Store
-from tests.support import invariants
+from tests.support import invariants, telling
 from tests.support.wires import Proxy, proxy_to
-from tests.write_path.test_lost_tail import Snapshot, put_back, taken
+from tests.write_path.slots import Snapshot, put_back, taken
 
 EXAMPLES = int(os.environ.get("HISTORY_EXAMPLES", "0"))
 """How many histories, each another at every run; without it 150, the same ones every time."""
@@ -322,4 +322,4 @@ def test_every_history_ends_as_the_dictionary_says(raw: valkey.Valkey, request: 
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    invariants.tell(request, f"histories: {EXAMPLES or 150}, with {Histories.asked} requests")
+    telling.tell(request, f"histories: {EXAMPLES or 150}, with {Histories.asked} requests")

@@ -25,9 +25,10 @@ from scripts.local import gateway as local_gateway
 from shared import config
 from shared.endpoint import endpoint
 from shared.store import Store
-from tests.conftest import Answer, Api, event
 from tests.support import contract, invariants
-from tests.write_path.test_concurrency import race
+from tests.support.api import Api
+from tests.support.invoking import Answer, event, race
+from tests.write_path.populations import everything
 
 KEY = "7b0c6a1e-5d1f-4f6a-9a55-0c3e2c7b9d41"
 FACTS = ("submissionId", "operator", "applied", "previousScore", "score", "delta")
@@ -117,16 +118,6 @@ def replayed(reply: httpx.Response | Answer) -> bool:
     headers = {name.lower(): value for name, value in reply.headers.items()}
     assert headers.get("idempotency-replayed", "true") == "true"
     return "idempotency-replayed" in headers
-
-
-def everything(raw: valkey.Valkey) -> dict[str, Any]:
-    """Every key of the server with its value."""
-    found: dict[str, Any] = {}
-    for key in raw.scan_iter(count=1000):
-        kind = raw.type(key)
-        read = {"string": raw.get, "hash": raw.hgetall, "zset": lambda key: raw.zrange(key, 0, -1, withscores=True)}
-        found[key] = read[kind](key)
-    return found
 
 
 def keys(raw: valkey.Valkey, pattern: str) -> list[str]:

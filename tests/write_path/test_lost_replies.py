@@ -21,10 +21,9 @@ import valkey
 
 from scripts.local import embedded_valkey
 from shared.store import store
-from tests.conftest import Answer
-from tests.support import invariants
+from tests.support import invariants, telling
 from tests.support.invariants import SCALE
-from tests.support.wires import Invoker, invoker
+from tests.support.invoking import Answer, Invoker, invoker
 
 KEY = "7b0c6a1e-5d1f-4f6a-9a55-0c3e2c7b9d41"
 TIMEOUT_SECONDS = 1
@@ -197,7 +196,7 @@ def told(request: pytest.FixtureRequest) -> Iterator[None]:
     tried.clear()
     yield
     parts = ", ".join(f"{count} {name}" for name, count in sorted(tried.items()))
-    invariants.tell(request, f"lost replies: {tried.total()} cases ({parts})")
+    telling.tell(request, f"lost replies: {tried.total()} cases ({parts})")
 
 
 @pytest.fixture

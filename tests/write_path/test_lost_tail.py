@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 import valkey
 
-from tests.conftest import Api
 from tests.support import invariants
-
-Snapshot = dict[str, tuple[bytes, int]]
-"""A slot's keys as DUMP gives them, and how long each lives (ms, 0 for ever)."""
+from tests.support.api import Api
+from tests.write_path.slots import Snapshot, put_back, taken
 
 HISTORY = [
     ("ada", {"score": 100}),
@@ -40,28 +38,6 @@ def binary(raw: valkey.Valkey) -> Iterator[valkey.Valkey]:
     options = raw.connection_pool.connection_kwargs
     with valkey.Valkey(host=options["host"], port=options["port"]) as client:
         yield client
-
-
-def patterns(slot: str) -> tuple[str, str]:
-    """What a slot holds: the board's, or a player's."""
-    if slot == "board":
-        return "leaderboard:global", "{leaderboard:global}:*"
-    return f"user:{slot}", f"{{user:{slot}}}:*"
-
-
-def taken(client: valkey.Valkey, slot: str) -> Snapshot:
-    """What the slot holds now."""
-    keys = [key for pattern in patterns(slot) for key in client.scan_iter(pattern, count=1000)]
-    return {key.decode(): (client.dump(key), max(0, client.pttl(key))) for key in keys}
-
-
-def put_back(client: valkey.Valkey, slot: str, snapshot: Snapshot) -> None:
-    """Brings the slot back to what it held then."""
-    for pattern in patterns(slot):
-        for key in list(client.scan_iter(pattern, count=1000)):
-            client.delete(key)
-    for name, (value, lifetime) in snapshot.items():
-        client.restore(name, lifetime, value)
 
 
 def played(api: Api, client: valkey.Valkey, slot: str, length: int = len(HISTORY)) -> list[Snapshot]:

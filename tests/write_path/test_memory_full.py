@@ -19,11 +19,11 @@ import valkey
 
 from functions.reconcile import handler as reconcile_handler
 from scripts.local import embedded_valkey
+from scripts.local.proxy import Context
 from shared import problems
-from tests.conftest import Answer, Context
-from tests.support import invariants
-from tests.support.wires import Invoker, invoker
-from tests.support.workers import _end, _reply
+from tests.support import invariants, telling
+from tests.support.invoking import Answer, Invoker, invoker
+from tests.support.workers import command_end, read_reply
 
 KEY = "7b0c6a1e-5d1f-4f6a-9a55-0c3e2c7b9d41"
 NEW = {"username": "New", "email": "new@example.com", "score": 70}
@@ -70,7 +70,7 @@ class Gate:
             received = b""
             while more := client.recv(1 << 16):
                 received += more
-                while (size := _end(received)) is not None:
+                while (size := command_end(received)) is not None:
                     command, received = received[:size], received[size:]
                     client.sendall(self._pass_on(command, server, replies))
 
@@ -78,7 +78,7 @@ class Gate:
         self.before(len(self.passed), command)
         self.passed.append(command.split(b"\r\n", 3)[2].decode())
         server.sendall(command)
-        return _reply(replies)
+        return read_reply(replies)
 
     def close(self) -> None:
         """Ends it."""
@@ -452,7 +452,7 @@ def test_sessions_are_evicted_before_any_write_fails_and_neither_players_nor_rec
         assert create(call, user_id).headers.get("Idempotency-Replayed") == "true"
     assert set(invariants.settle(own_raw).profiles) == {*created, "new"}
     assert own_raw.hget("user:ada", "score") == str(10 + games)
-    invariants.tell(
+    telling.tell(
         request,
         f"memory full: {evicted} sessions evicted, {len(created) - 2} players created meanwhile, then 503 and nothing "
         f"changed; of {games + len(created) - 2} retries with a key none counted twice",

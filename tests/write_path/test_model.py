@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.conftest import Api
+from tests.support.api import Api
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
 

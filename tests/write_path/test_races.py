@@ -19,14 +19,14 @@ import valkey
 
 from functions.reconcile import handler as reconcile_handler
 from scripts.local import embedded_valkey
+from scripts.local.proxy import Context
 from shared import players, reconcile, sweeps
 from shared.config import settings
 from shared.problems import Unavailable
 from shared.store import Command, Store
-from tests.conftest import Answer, Context, event
-from tests.support import invariants
+from tests.support import invariants, telling
 from tests.support.invariants import SCALE
-from tests.write_path.test_concurrency import race
+from tests.support.invoking import Answer, event, race
 
 RACERS = 16
 OPERATORS = ("set", "best", "increment", "decrement")
@@ -42,7 +42,7 @@ def told(request: pytest.FixtureRequest) -> Iterator[None]:
     tried.clear()
     yield
     parts = ", ".join(f"{count} {name}" for name, count in sorted(tried.items()))
-    invariants.tell(request, f"races: {tried.total()} operations ({parts})")
+    telling.tell(request, f"races: {tried.total()} operations ({parts})")
 
 
 def create(invoke: Invoke, user_id: str, score: int = 0) -> Answer:

@@ -26,63 +26,19 @@ from functions.reconcile import handler
 from scripts import rebuild
 from scripts.aws import deployed
 from scripts.local import embedded_valkey
+from scripts.local.proxy import Context
 from shared import audit, config, players, reconcile, sweeps
 from shared.problems import Unavailable
 from shared.store import Store, store
-from tests.conftest import Context
 from tests.support import invariants, processes
 from tests.support.invariants import BOARD, PENDING, PLAYERS, SWEEP, TOTALS
-from tests.support.wires import Invoker, free_port, invoker, proxy_to, silent
+from tests.support.invoking import Invoker, invoker
+from tests.support.patience import wait_until
+from tests.support.wires import free_port, proxy_to, silent
+from tests.write_path.populations import OLD, Damage, contents, elsewhere, plant, play
 
 COUNT = 12
-OLD = 1_700_000_000_000_000
-"""A revision of 2023."""
-
-Damage = Callable[[valkey.Valkey], Any]
 Outcome = tuple[int, list[dict[str, Any]], str]
-
-
-def play(count: int, games: int = 2, prefix: str = "p") -> None:
-    """p0, p1 … with some games each, as the API leaves them."""
-    settings = config.settings()
-
-    def work() -> None:
-        own = Store(settings)
-        for number in range(count):
-            user_id, mail = f"{prefix}{number}", f"p{number}@example.com"
-            name = f"Player {number}"
-            players.create(own, settings.rules, None, user_id=user_id, username=name, email=mail, score=number)
-            for game in range(games):
-                players.submit(own, settings.rules, None, user_id=user_id, score=100 * number + 7 - game)
-        own.close()
-
-    elsewhere(work)
-
-
-def elsewhere(work: Callable[[], Any]) -> Any:
-    """Work on a thread of its own, which has a deadline and a connection of its own."""
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(work).result()
-
-
-def plant(raw: valkey.Valkey, count: int) -> None:
-    """p0, p1 … of whom nothing is left but the profiles."""
-    with raw.pipeline(transaction=False) as pipeline:
-        for number in range(count):
-            profile = {
-                "userId": f"p{number}",
-                "username": f"Player {number}",
-                "email": f"p{number}@example.com",
-                "createdAt": "2026-01-01T00:00:00.000Z",
-                "score": number,
-                "level": max(1, number // 750 + 1),
-                "gamesPlayed": number % 7,
-                "lastActive": "2026-01-01T00:00:00.000Z",
-                "bestScore": number + 1,
-                "revision": OLD + number,
-            }
-            pipeline.hset(f"user:p{number}", mapping=profile)
-        pipeline.execute()
 
 
 def environment(server: embedded_valkey.Server | int, **more: object) -> dict[str, str]:
@@ -104,14 +60,6 @@ def command(server: embedded_valkey.Server | int, *arguments: str, **more: objec
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
-
-
-def contents(raw: valkey.Valkey) -> dict[str, Any]:
-    """Every key and what it holds, without what is about to expire."""
-    keys = sorted(key for key in raw.scan_iter(count=1000) if ":submission:" not in key)
-    return {
-        key: raw.hgetall(key) if raw.type(key) == "hash" else raw.zrange(key, 0, -1, withscores=True) for key in keys
-    }
 
 
 def row(raw: valkey.Valkey, user_id: str, **changed: object) -> str:
@@ -547,10 +495,7 @@ def rebuilding(port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def wait_until_under_way(raw: valkey.Valkey) -> str:
     """Until a slice is done; the sweep's number."""
-    ends = time.monotonic() + 20
-    while (raw.hget(SWEEP, "position") or "profiles 0") == "profiles 0":
-        assert time.monotonic() < ends
-        time.sleep(0.005)
+    wait_until(lambda: (raw.hget(SWEEP, "position") or "profiles 0") != "profiles 0")
     number = raw.hget(SWEEP, "number")
     assert isinstance(number, str)
     return number

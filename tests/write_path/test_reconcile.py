@@ -15,14 +15,15 @@ import valkey
 
 from functions.reconcile import handler as reconcile_handler
 from scripts.local import embedded_valkey
+from scripts.local.proxy import Context
 from shared import config, outbox, players, reconcile, sweeps
 from shared.problems import Unavailable
 from shared.store import store
-from tests.conftest import Context
 from tests.support import invariants
 from tests.support.invariants import BOARD, EVENTBRIDGE, PENDING, PLAYERS, STATS, SWEEP, TOTALS, Report
-from tests.support.wires import Invoker, free_port, invoker, proxy_to
-from tests.write_path.test_rebuild import OLD, Damage, contents, plant, play
+from tests.support.invoking import Invoker, invoker
+from tests.support.wires import free_port, proxy_to
+from tests.write_path.populations import OLD, Damage, contents, plant, play
 
 REPORTED = {"found", "projected", "cleared", "oldestSeconds"} | {"swept", "mended", "unreadable", "forgotten"}
 REPORTED |= {"cursor", "position", "finished"}

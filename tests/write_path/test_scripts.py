@@ -9,8 +9,8 @@ import pytest
 import valkey
 
 from shared import board, profiles
-from tests.conftest import Api
-from tests.write_path.test_idempotency import everything
+from tests.support.api import Api
+from tests.write_path.populations import everything
 
 LUA = Path(board.__file__).parent / "lua"
 

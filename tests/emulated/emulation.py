@@ -1,0 +1,135 @@
+"""`make emulate` in a copy of the project, what it has made, and how long each part of that took."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import localstack_client.session
+import valkey
+
+from scripts.emulator import emulate, localstack
+from scripts.emulator import terraform as emulated_terraform
+from tests.support import processes
+from tests.support.api import Api
+from tests.support.patience import wait_until
+from tests.support.processes import ROOT
+
+COPIED = ("functions", "scripts", "shared", "terraform", "locks")
+"""What `make emulate` reads. It runs on a copy, one of whose handlers is changed later."""
+
+END_SECONDS = 600
+WAIT_SECONDS = 300
+"""What takes a minute to show on AWS takes several on a busy machine."""
+
+took: dict[str, float] = {}
+"""Seconds by what was done, for the end of the run."""
+
+
+def summary() -> str:
+    """One line of it."""
+    return "Emulated AWS: " + ", ".join(f"{what} {seconds:.0f} s" for what, seconds in took.items())
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Notes how long something takes, all together if it is done more than once."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        took[what] = took.get(what, 0) + time.monotonic() - began
+
+
+@dataclass
+class Emulated:
+    """A `make emulate` that is ready."""
+
+    folder: Path
+    said: str
+    facts: emulate.Facts
+    localstack: localstack.LocalStack
+    terraform: emulated_terraform.Terraform
+    outputs: dict[str, Any]
+    valkey: valkey.Valkey
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What every resource's name begins with."""
+        return "leaderboard-local"
+
+    def aws(self, service: str) -> Any:
+        """A client of boto3's, by way of localstack-client."""
+        if service not in self._clients:
+            session = localstack_client.session.Session(
+                region_name=self.facts.region, localstack_host=f"{self.localstack.host}:{self.localstack.port}"
+            )
+            self._clients[service] = session.client(service)
+        return self._clients[service]
+
+    def api(self, *, key: str | None = None) -> Api:
+        """The API, with its key or another; an empty one is none."""
+        sent = self.facts.api_key if key is None else key
+        return Api(self.facts.base_url, {"x-api-key": sent} if sent else None)
+
+    def function(self, key: str) -> str:
+        """A function's name."""
+        return str(self.outputs["function_names"][key])
+
+    def log(self, key: str) -> list[str]:
+        """Every line in a function's log group."""
+        pages = (
+            self.aws("logs")
+            .get_paginator("filter_log_events")
+            .paginate(logGroupName=self.outputs["log_group_names"][key])
+        )
+        return [event["message"].rstrip("\n") for page in pages for event in page["events"]]
+
+    def build(self) -> None:
+        """`make build` for this machine."""
+        subprocess.run(
+            [sys.executable, "-m", "scripts.aws.build", "--arch", "local", "--python", localstack.PYTHON],
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+        )
+
+
+@contextlib.contextmanager
+def emulating(folder: Path, **more: object) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`make emulate` in a copy, just started, and the file of what it says; gone at the end."""
+    output = folder / "output"
+    with processes.started(
+        "scripts.emulator.emulate", output, folder=folder, end_seconds=END_SECONDS, **more
+    ) as process:
+        yield process, output
+
+
+def copied(folder: Path) -> Path:
+    """A copy of what it needs, with what is installed in place."""
+    left = shutil.ignore_patterns("node_modules", "__pycache__", ".terraform", "*.tfstate*", "backend.hcl")
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=left)
+        else:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    (folder / localstack.VENV.name).symlink_to(localstack.VENV)
+    return folder
+
+
+def end(facts: emulate.Facts) -> None:
+    """Ends what goes on in the background, if nobody has yet, and waits for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(facts.process, signal.SIGTERM)
+    wait_until(lambda: not processes.is_running(facts.process), END_SECONDS)

@@ -1,0 +1,36 @@
+"""Lines of the test run's own report, such as figures that a test has seen; workers of pytest-xdist hand them over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+KEY = "told"
+"""Under which a worker hands over its lines."""
+
+
+def tell(request: pytest.FixtureRequest, line: str) -> None:
+    """A line of the report, said now where there are no workers."""
+    if hand_over(request.config, line):
+        return
+    plugins = request.config.pluginmanager
+    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
+    if reporter and capture:
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+
+def hand_over(config: pytest.Config, line: str) -> bool:
+    """Keeps a line for the end, if this is a worker; whether it is."""
+    output: dict[str, Any] | None = getattr(config, "workeroutput", None)
+    if output is not None:
+        output.setdefault(KEY, []).append(line)
+    return output is not None
+
+
+def handed_over(node: Any) -> list[str]:
+    """The lines of a worker that has ended."""
+    lines: list[str] = getattr(node, "workeroutput", {}).get(KEY, [])
+    return lines

@@ -1,0 +1,79 @@
+"""Players by the dozen, as the API leaves them or as profiles alone, and all that the server holds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import valkey
+
+from shared import config, players
+from shared.store import Store
+
+OLD = 1_700_000_000_000_000
+"""A revision of 2023."""
+
+Damage = Callable[[valkey.Valkey], Any]
+"""What somebody does to the data behind our back."""
+
+
+def play(count: int, games: int = 2, prefix: str = "p") -> None:
+    """p0, p1 … with some games each, as the API leaves them."""
+    settings = config.settings()
+
+    def work() -> None:
+        own = Store(settings)
+        for number in range(count):
+            user_id, mail = f"{prefix}{number}", f"p{number}@example.com"
+            name = f"Player {number}"
+            players.create(own, settings.rules, None, user_id=user_id, username=name, email=mail, score=number)
+            for game in range(games):
+                players.submit(own, settings.rules, None, user_id=user_id, score=100 * number + 7 - game)
+        own.close()
+
+    elsewhere(work)
+
+
+def elsewhere(work: Callable[[], Any]) -> Any:
+    """Work on a thread of its own, which has a deadline and a connection of its own."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(work).result()
+
+
+def plant(raw: valkey.Valkey, count: int) -> None:
+    """p0, p1 … of whom nothing is left but the profiles."""
+    with raw.pipeline(transaction=False) as pipeline:
+        for number in range(count):
+            profile = {
+                "userId": f"p{number}",
+                "username": f"Player {number}",
+                "email": f"p{number}@example.com",
+                "createdAt": "2026-01-01T00:00:00.000Z",
+                "score": number,
+                "level": max(1, number // 750 + 1),
+                "gamesPlayed": number % 7,
+                "lastActive": "2026-01-01T00:00:00.000Z",
+                "bestScore": number + 1,
+                "revision": OLD + number,
+            }
+            pipeline.hset(f"user:p{number}", mapping=profile)
+        pipeline.execute()
+
+
+def everything(raw: valkey.Valkey) -> dict[str, Any]:
+    """Every key of the server with its value."""
+    found: dict[str, Any] = {}
+    for key in raw.scan_iter(count=1000):
+        kind = raw.type(key)
+        read = {"string": raw.get, "hash": raw.hgetall, "zset": lambda key: raw.zrange(key, 0, -1, withscores=True)}
+        found[key] = read[kind](key)
+    return found
+
+
+def contents(raw: valkey.Valkey) -> dict[str, Any]:
+    """Every key and what it holds, without what is about to expire."""
+    keys = sorted(key for key in raw.scan_iter(count=1000) if ":submission:" not in key)
+    return {
+        key: raw.hgetall(key) if raw.type(key) == "hash" else raw.zrange(key, 0, -1, withscores=True) for key in keys
+    }
