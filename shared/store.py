@@ -102,7 +102,7 @@ class _Connection(Connection):
                 sock.connect(address)
                 if self.own.valkey_tls:
                     sock.settimeout(max(ends - time.monotonic(), 0.001))
-                    return _tls(self.own.valkey_ca_file).wrap_socket(sock, server_hostname=self.host)
+                    return tls(self.own.valkey_ca_file).wrap_socket(sock, server_hostname=self.host)
             except OSError as error:
                 sock.close()
                 failure = error
@@ -167,11 +167,11 @@ class Store:
         for left in reversed(range(tries)):
             self.repeated = left < tries - 1
             try:
-                replies = self._trip(commands)
+                replies = self.trip(commands)
                 unknown = [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
                 if unknown:
                     sources = [_with_source(commands[index]) for index in unknown]
-                    for index, reply in zip(unknown, self._trip(sources), strict=True):
+                    for index, reply in zip(unknown, self.trip(sources), strict=True):
                         replies[index] = reply
             except exceptions.AuthenticationError as error:  # a second try would be refused as well
                 logs.write("ERROR", "valkey trip failed", cause=type(error).__name__, tries_left=0)
@@ -185,7 +185,7 @@ class Store:
             logs.write("WARNING", "valkey is no longer the primary", tries_left=left)
         raise Unavailable
 
-    def _trip(self, commands: Sequence[Command]) -> list[Any]:
+    def trip(self, commands: Sequence[Command]) -> list[Any]:
         """One round trip: every reply, an error reply as the exception that it stands for."""
         seconds = min(self._settings.command_seconds, deadline.remaining())
         if seconds <= 0:
@@ -254,7 +254,7 @@ def _readable(sock: Any) -> bool:
     return bool(poll.poll(0))
 
 
-def _tls(ca_file: str | None) -> ssl.SSLContext:
+def tls(ca_file: str | None) -> ssl.SSLContext:
     """The TLS context that all connections share: loading the authorities' certificates costs more than a handshake."""
     with _loading:
         return _loaded_tls(ca_file)

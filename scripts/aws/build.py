@@ -189,7 +189,7 @@ def _zips(folder: Path) -> list[str]:
 def _digest(wanted: Target) -> str:
     """A hash of all that a build is made of, its interpreter apart."""
     sources = {
-        path: path.read_bytes() for path in (ROOT / "locks" / "layer.lock", *_builders(), *_sources(ROOT / "shared"))
+        path: path.read_bytes() for path in (ROOT / "locks" / "layer.lock", *builders(), *_sources(ROOT / "shared"))
     }
     sources |= {path: path.read_bytes() for path in _sources(ROOT / "functions") if path.parent != ROOT / "functions"}
     parts = [wanted.name, *(f"{name} {version}" for name, version in _requirements(wanted))]
@@ -197,7 +197,8 @@ def _digest(wanted: Target) -> str:
     return _sha256("\n".join(parts).encode())
 
 
-def _builders() -> list[Path]:
+def builders() -> list[Path]:
+    """The files that make a build, which is another one when they change."""
     return [Path(__file__), Path(reproducible_zip.__file__)]
 
 

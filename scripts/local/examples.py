@@ -50,21 +50,25 @@ class Example:
 
     @property
     def other_body(self) -> dict[str, Any]:
-        """Another payload for the same things: without a member that may be left out."""
-        body = dict(self.body or {})
-        del body[[name for name in body if name not in self.required][-1]]
-        return body
+        """Another payload for the same things: without the last member that may be left out."""
+        *_, optional = (name for name in self.body or {} if name not in self.required)
+        return {name: value for name, value in (self.body or {}).items() if name != optional}
 
 
-def load(ids: Mapping[str, str] | None = None) -> dict[str, Example]:
+def load(given: Mapping[str, str] | None = None) -> dict[str, Example]:
     """The requests by operationId, in the contract's order. An id that is not given is the contract's example."""
     found = {}
     for path, item in routes.contract()["paths"].items():
         for method in routes.METHODS:
             if method in item:
-                example = _example(method.upper(), path, item[method], ids or {})
+                example = _example(method.upper(), path, item[method], given or {})
                 found[example.operation_id] = example
     return found
+
+
+def ids() -> dict[str, str]:
+    """The contract's own ids, by the names of the paths' parameters."""
+    return {name: value for example in load().values() for name, value in example.parameters.items()}
 
 
 def existing(ask: Callable[[Example], Any]) -> dict[str, str]:
@@ -72,24 +76,24 @@ def existing(ask: Callable[[Example], Any]) -> dict[str, str]:
 
     Raises LookupError for a parameter that nothing makes.
     """
-    ids: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name, collection in _made():
-        makers = [one for one in load(ids).values() if (one.method, one.path) == ("POST", collection)]
+        makers = [one for one in load(found).values() if (one.method, one.path) == ("POST", collection)]
         if not makers:
             raise LookupError(f"no POST on {collection} makes a {name}")
-        ids[name] = _member(ask(makers[0]), name)
-    return ids
+        found[name] = _member(ask(makers[0]), name)
+    return found
 
 
-def _example(method: str, path: str, operation: Mapping[str, Any], ids: Mapping[str, str]) -> Example:
+def _example(method: str, path: str, operation: Mapping[str, Any], given: Mapping[str, str]) -> Example:
     parameters = [_followed(one) for one in operation.get("parameters", ())]
-    body, required = _body(operation, ids)
+    body, required = _body(operation, given)
     return Example(
         operation["operationId"],
         operation["tags"][0],
         method,
         path,
-        {one["name"]: ids.get(one["name"], one["example"]) for one in parameters if one["in"] == "path"},
+        {one["name"]: given.get(one["name"], one["example"]) for one in parameters if one["in"] == "path"},
         {one["name"]: one["example"] for one in parameters if one["in"] == "query"},
         body,
         required,
@@ -98,7 +102,7 @@ def _example(method: str, path: str, operation: Mapping[str, Any], ids: Mapping[
     )
 
 
-def _body(operation: Mapping[str, Any], ids: Mapping[str, str]) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+def _body(operation: Mapping[str, Any], given: Mapping[str, str]) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     """The body with its ids, and the names of the members that it has to have."""
     if "requestBody" not in operation:
         return None, ()
@@ -106,7 +110,7 @@ def _body(operation: Mapping[str, Any], ids: Mapping[str, str]) -> tuple[dict[st
     required = tuple(_followed(media["schema"]).get("required", ()))
     named = {name for name, _ in _made()}
     kept = {name: value for name, value in media["example"].items() if name in required or name not in named}
-    return {name: ids.get(name, value) if name in named else value for name, value in kept.items()}, required
+    return {name: given.get(name, value) if name in named else value for name, value in kept.items()}, required
 
 
 def _made() -> Iterator[tuple[str, str]]:

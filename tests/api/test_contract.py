@@ -6,14 +6,16 @@ import importlib
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import valkey
 
-from scripts.local import embedded_valkey
+from scripts.local import embedded_valkey, examples
 from scripts.local import gateway as local_gateway
+from scripts.local.examples import Example
 from shared import config, problems
 from tests.support import contract
 from tests.support.api import Api, fresh_id
@@ -27,9 +29,6 @@ OPERATIONS = contract.operations()
 SCHEDULED = {"reconcile"}
 """Functions that no route leads to."""
 
-Sent = tuple[str, dict[str, Any] | None]
-"""A request's path and JSON body."""
-
 
 def of_replies(operation: Operation) -> Iterator[Mapping[str, Any]]:
     """Each kind of body that an operation replies with."""
@@ -37,7 +36,7 @@ def of_replies(operation: Operation) -> Iterator[Mapping[str, Any]]:
         yield from response.get("content", {}).values()
 
 
-def examples(media: Mapping[str, Any]) -> list[Any]:
+def shown(media: Mapping[str, Any]) -> list[Any]:
     """The contract's own."""
     return [media["example"]] if "example" in media else [example["value"] for example in media["examples"].values()]
 
@@ -59,88 +58,77 @@ def broken(value: Any) -> Iterator[Any]:
         yield from (str(value), 1.0, 0.5, -1, 2**53, 2**53 + 1, None, [value])
 
 
-def valid(api: Api, operation: Operation, user_id: str | None = None) -> Sent:
-    """A request that succeeds, or would if the user existed: the contract's example, with ids that exist."""
-    user_id = user_id or api.create()["userId"]
-    path = operation.path.replace("{userId}", user_id)
-    if "{sessionId}" in path:
-        session_id = fresh_id()
-        if api.get(f"/users/{user_id}").status_code == 200:
-            session_id = api.post("/sessions", json={"userId": user_id}).json()["session"]["sessionId"]
-        path = path.replace("{sessionId}", session_id)
-    body = None
-    if operation.body is not None:
-        body = dict(operation.document["requestBody"]["content"]["application/json"]["example"])
-        if "userId" in body:
-            body["userId"] = fresh_id() if operation.id == "create_user" else user_id
-    return path, body
+def valid(api: Api, operation: Operation, ids: Mapping[str, str] | None = None) -> Example:
+    """A request that succeeds, or would if the ids were somebody's: the contract's example, of what exists."""
+    return examples.load(ids or examples.existing(lambda example: api.ask(example).json()))[operation.id]
+
+
+def nobody() -> dict[str, str]:
+    """Ids that nothing has."""
+    return {name: fresh_id("nobody") for name in examples.ids()}
 
 
 def succeed(api: Api, operation: Operation) -> int:
     """What a proper request gets."""
-    path, body = valid(api, operation)
-    return api.request(operation.method, path, json=body).status_code
+    return api.ask(valid(api, operation)).status_code
 
 
 def break_a_rule(api: Api, operation: Operation) -> int:
     """What an argument that nobody knows gets."""
-    path, body = valid(api, operation)
-    return api.request(operation.method, path + "?unknown=1", json=body).status_code
+    example = valid(api, operation)
+    return api.ask(replace(example, query={**example.query, "unknown": 1})).status_code
 
 
 def name_nobody(api: Api, operation: Operation) -> int:
     """What the id of nobody gets."""
-    path, body = valid(api, operation, user_id=fresh_id("nobody"))
-    return api.request(operation.method, path, json=body).status_code
+    return api.ask(valid(api, operation, nobody())).status_code
 
 
 def come_twice(api: Api, operation: Operation) -> int:
-    """What the same request gets the second time."""
-    path, body = valid(api, operation)
-    api.request(operation.method, path, json=body)
-    return api.request(operation.method, path, json=body).status_code
+    """What the same request gets the second time, with an id of its own for what it makes."""
+    example = valid(api, operation)
+    own = {name: new for name, new in nobody().items() if name in (operation.body or {})["properties"]}
+    example = replace(example, body={**own, **(example.body or {})})
+    assert api.ask(example).status_code == example.status
+    return api.ask(example).status_code
 
 
 def send_much(api: Api, operation: Operation) -> int:
     """What a body of more than 64 KiB gets."""
-    path, _ = valid(api, operation)
-    headers = {"Content-Type": "application/json"}
-    return api.request(operation.method, path, content=b" " * (64 * 1024 + 1), headers=headers).status_code
+    example, headers = valid(api, operation), {"Content-Type": "application/json"}
+    much = b" " * (64 * 1024 + 1)
+    return api.request(example.method, example.target, content=much, headers=headers).status_code
 
 
 def send_text(api: Api, operation: Operation) -> int:
     """What a body that is not declared as JSON gets."""
-    path, _ = valid(api, operation)
-    return api.request(operation.method, path, content=b"{}", headers={"Content-Type": "text/plain"}).status_code
+    example, headers = valid(api, operation), {"Content-Type": "text/plain"}
+    return api.request(example.method, example.target, content=b"{}", headers=headers).status_code
 
 
 def reuse_a_key(api: Api, operation: Operation) -> int:
     """What another payload gets with the Idempotency-Key of a request that succeeded."""
-    path, body = valid(api, operation)
-    headers = {"Idempotency-Key": fresh_id()}
-    assert api.request(operation.method, path, json=body, headers=headers).status_code < 300
-    other = {"email": "other@example.com"} if operation.id == "create_user" else {}
-    other |= {"score": 7} if operation.id == "update_score" else {}
-    other |= {"sessionData": {}} if operation.id == "sessions.create" else {}
-    return api.request(operation.method, path, json={**(body or {}), **other}, headers=headers).status_code
+    example, headers = valid(api, operation), {"Idempotency-Key": fresh_id()}
+    assert api.ask(example, headers=headers).status_code == example.status
+    return api.ask(replace(example, body=example.other_body), headers=headers).status_code
 
 
 def come_without_a_key(api: Api, operation: Operation) -> int:
     """What a request without an API key gets where one is needed."""
-    path, body = valid(api, operation)
+    example = valid(api, operation)
     with local_gateway.running({"API_KEY": "key-1"}) as base_url:
         stranger = Api(base_url)
-        status = stranger.request(operation.method, path, json=body).status_code
+        status = stranger.ask(example).status_code
         stranger.close()
     return status
 
 
 def come_too_often(api: Api, operation: Operation) -> int:
     """What a caller gets who does not stop."""
-    path, body = valid(api, operation)
+    example = valid(api, operation)
     with local_gateway.running({"RATE_LIMIT": "1"}) as base_url:
         hurried = Api(base_url)
-        statuses = [hurried.request(operation.method, path, json=body).status_code for _ in range(3)]
+        statuses = [hurried.ask(example).status_code for _ in range(3)]
         hurried.close()
     assert statuses[0] < 300
     return statuses[-1]
@@ -148,12 +136,12 @@ def come_too_often(api: Api, operation: Operation) -> int:
 
 def find_valkey_away(api: Api, operation: Operation, invoke: Callable[..., Answer]) -> int:
     """What a container gets that cannot reach Valkey: this process, on a thread without a connection yet."""
-    path, body = valid(api, operation)
+    example = valid(api, operation)
     statuses: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VALKEY_PORT", "1")
         config.settings.cache_clear()
-        given = event(operation.method, path, json_body=body)
+        given = event(example.method, example.target, json_body=example.body)
         thread = threading.Thread(target=lambda: statuses.append(invoke(operation.function, given).status))
         thread.start()
         thread.join()
@@ -200,9 +188,10 @@ def test_every_documented_status_can_be_had(
 @pytest.mark.parametrize("operation", [op for op in OPERATIONS.values() if op.body], ids=lambda op: op.id)
 def test_every_code_of_a_bad_body_can_be_had(api: Api, operation: Operation) -> None:
     documented = set(contract.problems(operation.responses[400]))
-    path, _ = valid(api, operation)
+    example = valid(api, operation)
     found = {
-        api.request(operation.method, path, content=content).json()["code"] for content in (b"{}", b"[]", b"{", b"\xff")
+        api.request(example.method, example.target, content=content).json()["code"]
+        for content in (b"{}", b"[]", b"{", b"\xff")
     }
     assert found == documented
 
@@ -239,15 +228,14 @@ class TestTheDocument:
         assert {operation.function for operation in OPERATIONS.values()} == folders - SCHEDULED
 
     def test_every_action_is_answered(self, invoke: Callable[..., Answer]) -> None:
-        for operation in OPERATIONS.values():
-            path = operation.path.replace("{userId}", "x").replace("{sessionId}", "x")
-            answer = invoke(operation.function, event(operation.method, path))
-            assert answer.status == 200 or answer.json()["code"] != "endpoint_not_found", operation.id
+        for example in examples.load().values():
+            answer = invoke(example.function, event(example.method, example.target))
+            assert answer.status == 200 or answer.json()["code"] != "endpoint_not_found", example
 
     @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.id)
     def test_every_example_keeps_its_own_rules(self, operation: Operation) -> None:
         media = [*operation.document.get("requestBody", {}).get("content", {}).values(), *of_replies(operation)]
-        checked = [contract.faults(example, one["schema"]) for one in media for example in examples(one)]
+        checked = [contract.faults(example, one["schema"]) for one in media for example in shown(one)]
         assert not any(checked)
         for parameter in operation.parameters:
             assert contract.faults(parameter["example"], parameter["schema"]) == []
@@ -260,7 +248,7 @@ class TestTheDocument:
         tried = 0
         for media in of_replies(operation):
             short = contract.compiled(media["schema"])
-            for example in examples(media):
+            for example in shown(media):
                 for value in broken(example):
                     assert short.is_valid(value) == (not contract.explained(value, media["schema"])), value
                     tried += 1
@@ -322,7 +310,7 @@ class TestTheDocument:
     ) -> None:
         tried = 0
         for media in of_replies(operation):
-            for example in examples(media):
+            for example in shown(media):
                 for value in with_a_member_more(example, media["schema"]):
                     assert contract.as_written(value, media["schema"]) == []
                     assert contract.faults(value, media["schema"]), value
@@ -486,13 +474,13 @@ def test_an_argument_is_taken_if_and_only_if_the_contract_says_so(
     schema: dict[str, Any],
 ) -> None:
     taken = refused = 0
+    example = valid(api, operation, nobody() if where == "path" else None)
     for value in [*borders(schema), *schema.get("enum", ()), *VALUES]:
-        path, body = valid(api, operation, user_id="nobody" if where == "path" else None)
-        given = event(operation.method, path, json_body=body)
+        given = event(example.method, example.target, json_body=example.body)
         is_valid = not contract.faults(value, schema)
         if where == "body":
             is_valid = not contract.faults(value, schema, contract.RequestValidator)
-            given = event(operation.method, path, json_body={**(body or {}), name: value})
+            given = event(example.method, example.target, json_body={**(example.body or {}), name: value})
         elif where == "query":
             text = value if isinstance(value, str) else str(value)
             if isinstance(value, str | bool | list | dict | None):
@@ -530,14 +518,14 @@ def test_every_argument_has_limits_that_can_be_tried(
 def test_what_the_contract_requires_is_required(api: Api, invoke: Callable[..., Answer], operation: Operation) -> None:
     assert operation.body is not None
     for name in operation.body["properties"]:
-        path, body = valid(api, operation)
-        given = {key: value for key, value in (body or {}).items() if key != name}
-        answer = invoke(operation.function, event(operation.method, path, json_body=given))
+        example = valid(api, operation)
+        given = {key: value for key, value in (example.body or {}).items() if key != name}
+        answer = invoke(operation.function, event(example.method, example.target, json_body=given))
         if name in operation.body["required"]:
             assert answer.status == 400
             assert [error["name"] for error in answer.json()["errors"]] == [name]
         else:
-            assert answer.status in (200, 201)
+            assert answer.status == example.status
 
 
 @pytest.mark.parametrize("name", ["limit", "offset", "range"])

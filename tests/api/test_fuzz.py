@@ -5,6 +5,7 @@ The cases are the same in every run. FUZZ_EXAMPLES=2000 asks for more of them fo
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi import checks as openapi
 
+from scripts.local import examples
 from shared import config
 from tests.support import contract
 from tests.support.api import Api
@@ -35,9 +37,9 @@ CHECKS = [
     openapi.negative_data_rejection,
 ]
 
-SESSION = (
-    '{"sessionId":"0f8fad5b-d9cb-469f-a165-70867728950e","userId":"user-123","startTime":"2025-07-22T15:00:00.000Z"}'
-)
+EXAMPLE_IDS = examples.ids()
+
+SESSION = json.dumps({**EXAMPLE_IDS, "startTime": "2025-07-22T15:00:00.000Z"})
 
 # The gateway here needs no key, so a request without one breaks no rule.
 KEYLESS = {name: value for name, value in contract.document().items() if name != "security"}
@@ -52,8 +54,8 @@ def _examples_exist(api: Api, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SCORE_MIN", str(-config.LARGEST_SCORE))
     monkeypatch.setenv("SCORE_MAX", str(config.LARGEST_SCORE))
     config.settings.cache_clear()
-    api.create(userId="user-123")
-    raw.set("session:0f8fad5b-d9cb-469f-a165-70867728950e", SESSION, ex=3600)
+    api.create(userId=EXAMPLE_IDS["userId"])
+    raw.set(f"session:{EXAMPLE_IDS['sessionId']}", SESSION, ex=3600)
     yield
     monkeypatch.undo()
     config.settings.cache_clear()

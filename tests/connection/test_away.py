@@ -344,7 +344,7 @@ def plain_server(folder: Path, **options: object) -> Iterator[int]:
     port = free_port()
     given = {"port": port, "bind": "127.0.0.1", "dir": folder, "save": "", **options}
     flags = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-    binary = embedded_valkey._binary()
+    binary = embedded_valkey.binary()
     with subprocess.Popen([binary, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: is_listening(port))

@@ -212,7 +212,7 @@ def test_a_handshake_that_hangs_is_503_in_time(authority: Authority) -> None:
 
 def test_the_handshake_is_part_of_connecting_and_has_its_time(authority: Authority) -> None:
     with silent() as port, handlers(port, authority, connect_seconds=0.1, command_seconds=1) as call:
-        call.run(lambda: store._tls(str(authority.file)))
+        call.run(lambda: store.tls(str(authority.file)))
         in_time(0.8, lambda: assert_refused(call))  # two tries of 0.1 s each
 
 

@@ -49,7 +49,7 @@ class Node:
         flags = [text for name, value in self._options.items() for text in (f"--{name}", str(value))]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                children.mortal([str(embedded_valkey._binary()), *flags]),
+                children.mortal([str(embedded_valkey.binary()), *flags]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import openapi_spec_validator
@@ -15,6 +15,7 @@ from jsonschema import Draft4Validator
 from scripts.local import gateway, routes
 from shared import endpoint, problems
 from tests.support import contract, terraforms
+from tests.support.invoking import Answer, event
 
 STAGE = "v1"
 REQUEST_ID = "7d3f0c2e-8a41-4f0b-9c55-2f1e6b7a9d10"
@@ -210,10 +211,9 @@ class TestGatewayResponses:
         assert sent == expected_headers
         assert int(responses[kind]["statusCode"]) == ours["statusCode"]
 
-    def test_the_words_for_what_is_no_object_are_the_functions(self) -> None:
-        with pytest.raises(problems.MalformedBody) as raised:
-            endpoint._body({"httpMethod": "POST", "body": "[]"})
-        assert raised.value.detail == problem_of_ours("malformed_body").detail
+    def test_the_words_for_what_is_no_object_are_the_functions(self, invoke: Callable[..., Answer]) -> None:
+        answer = invoke("create_user", event("POST", "/users", body="[]"))
+        assert answer.json()["detail"] == problem_of_ours("malformed_body").detail
 
     def test_a_quota_is_waited_for_longer_than_a_rate(self, responses: dict[str, dict[str, Any]]) -> None:
         name = "gatewayresponse.header.Retry-After"
@@ -341,7 +341,7 @@ class TestBody:
         for resource in routes.load():
             operation = body["paths"][resource.path]["options"]
             integration = operation["x-amazon-apigateway-integration"]
-            local = gateway._preflight(resource, REQUEST_ID)
+            local = gateway.preflight(resource, REQUEST_ID)
             answer = integration["responses"]["default"]
             assert headers(answer["responseParameters"]) == local["headers"], resource.path
             assert int(answer["statusCode"]) == local["statusCode"]

@@ -265,7 +265,7 @@ class TestProtection:
 
     def test_the_real_cache_is_protected_and_the_line_is_found(self) -> None:
         with pytest.raises(infrastructure.CannotRunError, match=r"terraform/modules/cache/\w+\.tf, line \d+"):
-            infrastructure._check_nothing_is_protected()
+            infrastructure.check_nothing_is_protected()
 
 
 def test_the_oldest_terraform_is_the_one_that_the_root_asks_for() -> None:

@@ -47,11 +47,11 @@ class Dying(Store):
         super().__init__(own)
         self.left = left
 
-    def _trip(self, commands: Any) -> list[Any]:
+    def trip(self, commands: Any) -> list[Any]:
         if not self.left:
             raise Killed
         self.left -= 1
-        return super()._trip(commands)
+        return super().trip(commands)
 
 
 @dataclass

@@ -290,10 +290,10 @@ class MortalStore(Store):
         self.dead = True
         return replies
 
-    def _trip(self, commands: Sequence[Command]) -> list[Any]:
+    def trip(self, commands: Sequence[Command]) -> list[Any]:
         if self.dead:
             raise Unavailable
-        return super()._trip(commands)
+        return super().trip(commands)
 
 
 def die_after_submitting(own: MortalStore, user_id: str) -> str:

@@ -409,7 +409,7 @@ class TestCheck:
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
             patch.setattr(reconcile, "PAUSE_SECONDS", 0.0)
             patch.setattr(reconcile, "MOST_SUSPECTS", 500)
-            patch.setattr(reconcile, "_look_again", watched := Watched(reconcile._look_again))
+            patch.setattr(reconcile, "check", watched := Watched(reconcile.check))
             assert checked() == 1
         assert max(watched.sizes) < 2 * 500 + 100
         assert sum(line.startswith("missing ") for line in out.getvalue().splitlines()) == 2500
@@ -429,16 +429,17 @@ def checked() -> int:
 
 
 class Watched:
-    """A second look that remembers at how many."""
+    """A check that remembers how many differences it has brought back at once."""
 
-    def __init__(self, real: Callable[[Store, list[Any], list[Any]], int]):
+    def __init__(self, real: Callable[[Store, str | None], reconcile.Comparison]):
         self._real = real
         self.sizes: list[int] = []
 
-    def __call__(self, connection: Store, suspects: list[Any], found: list[Any]) -> int:
+    def __call__(self, connection: Store, position: str | None) -> reconcile.Comparison:
         """As the real one."""
-        self.sizes.append(len(suspects))
-        return self._real(connection, suspects, found)
+        comparison = self._real(connection, position)
+        self.sizes.append(len(comparison["differences"]))
+        return comparison
 
 
 def contents_and_dumps(raw: valkey.Valkey) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import valkey
 from functions.reconcile import handler as reconcile_handler
 from scripts.local import embedded_valkey
 from scripts.local.proxy import Context
-from shared import config, outbox, players, reconcile, sweeps
+from shared import board, config, outbox, players, reconcile, sweeps
 from shared.problems import Unavailable
 from shared.store import store
 from tests.support import invariants
@@ -58,7 +58,7 @@ def submit(call: Invoker, user_id: str, score: int, *, crash: bool = False) -> N
 
     def half() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(players, "_project", lambda *_: next(iter(())))
+            patch.setattr(board, "project", lambda *_: next(iter(())))
             with pytest.raises(StopIteration):
                 work()
 
