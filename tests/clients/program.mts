@@ -1,10 +1,10 @@
-// What a game in TypeScript does: every operation once and some errors, by the types that were generated from the contract.
+// What a game in TypeScript does, by the types that were generated from the contract, and some errors.
 // It compiles only if what is optional is optional, and only if replies have the members that are read here.
 // Prints each reply that came, a line of JSON each. Arguments: the API's URL, an id for the player.
 
 import assert from "node:assert/strict";
-import createClient, { type Middleware } from "openapi-fetch";
-import type { components, paths } from "./api.mjs";
+import type { components } from "./api.mjs";
+import { opened } from "./told.mjs";
 
 type Problem = components["schemas"]["Problem"];
 type User = components["schemas"]["User"];
@@ -13,18 +13,7 @@ type Operator = components["schemas"]["Operator"];
 
 const [baseUrl = "", userId = ""] = process.argv.slice(2);
 
-const told: Middleware = {
-  async onResponse({ request, response }) {
-    const { pathname, search } = new URL(request.url);
-    const headers = Object.fromEntries(response.headers);
-    const body = await response.clone().text();
-    console.log(JSON.stringify({ method: request.method, path: pathname + search, status: response.status, headers, body }));
-    return undefined;
-  },
-};
-
-const client = createClient<paths>({ baseUrl });
-client.use(told);
+const client = opened(baseUrl);
 
 function taken<Data>(reply: { data?: Data; error?: unknown }): Data {
   assert(reply.data !== undefined, JSON.stringify(reply.error));
@@ -64,8 +53,8 @@ const near = taken(await client.GET("/users/{userId}/nearby", { params: { path: 
 assert.deepEqual(near.players.map((one) => one.isCurrentUser), [true]);
 
 // Sessions
-const opened = taken(await client.POST("/sessions", { body: { userId, sessionData: { gameMode: "duel" } } }));
-const session = { params: { path: { sessionId: opened.session.sessionId } } };
+const begun = taken(await client.POST("/sessions", { body: { userId, sessionData: { gameMode: "duel" } } }));
+const session = { params: { path: { sessionId: begun.session.sessionId } } };
 assert.equal(taken(await client.GET("/sessions/{sessionId}", session)).session["gameMode"], "duel");
 assert.equal((await client.DELETE("/sessions/{sessionId}", session)).response.status, 204);
 

