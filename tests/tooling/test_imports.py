@@ -8,15 +8,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared import config
+from tests.support.invoking import event
+from tests.support.processes import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 OURS = ("functions", "scripts", "shared", "tests")
 
 MAY_IMPORT = {
@@ -87,19 +88,163 @@ def test_a_data_module_knows_neither_http_nor_settings_nor_the_environment(modul
     assert "shared.store.store" not in LAYER[module], "the connection is an argument"
 
 
-def test_the_layer_never_imports_what_stands_on_it() -> None:
-    for module, names in LAYER.items():
-        assert not {name.partition(".")[0] for name in names} & (set(OURS) - {"shared"}), module
+ROOMS = sorted(path.parent.name for path in ROOT.glob("tests/*/__init__.py") if path.parent.name != "support")
+
+COMMON = {"scripts.children", "scripts.signals", "shared"}
+BELOW_TESTS = {"shared", "functions", "scripts"}
+
+ARROWS = {
+    "shared": {"shared"},
+    "functions": {"shared"},
+    "scripts.children": set(),
+    "scripts.signals": set(),
+    "scripts.local": {"scripts.local", "functions", *COMMON},
+    "scripts.dev.bootstrap": set(),
+    "scripts.aws": {"scripts.aws", "scripts.dev.bootstrap", *COMMON},
+    "scripts.dev": {"scripts.dev", "scripts.aws", *COMMON},
+    "scripts.emulator": {"scripts.emulator", "scripts.aws", "scripts.local", *COMMON},
+    "scripts.bench": {"scripts.bench", "scripts.local", *COMMON},
+    "scripts.run": {"scripts.local", *COMMON},
+    "scripts.rebuild": {"scripts.aws", "scripts.local", *COMMON},
+    "tests.support": {"tests.support", *BELOW_TESTS},
+    "tests.conftest": {"tests.support", *BELOW_TESTS},
+    **{f"tests.{room}": {f"tests.{room}", "tests.support", *BELOW_TESTS} for room in ROOMS},
+}
+"""What a module, or all in a folder, may import of ours; of the names that fit it is the longest. bootstrap runs on its
+own, before anything is installed."""
 
 
-def test_functions_import_the_layer_alone_and_not_each_other() -> None:
-    for path, tree in modules("functions"):
-        assert not {name.partition(".")[0] for name in imported(tree)} & (set(OURS) - {"shared"}), path
+def is_within(name: str, parts: Iterable[str]) -> str:
+    """The longest of the modules and folders that a name is of, '' if it is of none."""
+    return max((part for part in parts if f"{name}.".startswith(f"{part}.")), key=len, default="")
 
 
-def test_scripts_never_import_tests() -> None:
-    for path, tree in modules("scripts"):
-        assert "tests" not in {name.partition(".")[0] for name in imported(tree)}, path
+def wrong_arrows(module: str, tree: ast.AST) -> list[str]:
+    """What a module imports of ours and should not."""
+    allowed = ARROWS[is_within(module, ARROWS)]
+    ours = {name for name in imported(tree) if name.partition(".")[0] in OURS}
+    return sorted(name for name in ours if not is_within(name, allowed) or is_a_test(name))
+
+
+def is_a_test(name: str) -> bool:
+    """Whether a name is of a test's module or a conftest, from which nobody imports."""
+    return any(part.startswith("test_") or part == "conftest" for part in name.split("."))
+
+
+NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+
+
+def is_private(name: Any) -> bool:
+    """Whether a name is its module's own."""
+    return isinstance(name, str) and name.startswith("_") and not name.startswith("__") and name not in NAMED_TUPLES
+
+
+def private_names(tree: ast.AST) -> list[str]:
+    """The private names of other modules of ours that a module imports, reads, or replaces by `setattr`."""
+    found, names = [], set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in OURS:
+            found += [alias.name for alias in node.names if is_private(alias.name)]
+            names |= {alias.asname or alias.name for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and root_of(node) in names:
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "setattr":
+            replaced = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            found += [text for text in replaced if is_private(text) and root_of(node.args[0]) in names]
+    return found
+
+
+def root_of(node: ast.AST) -> str:
+    """The name that a chain of attributes begins with: `a` of `a.b.c`."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+MODULES = {
+    path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): tree
+    for folder in OURS
+    for path, tree in modules(folder)
+    if path != "tests/__init__.py"
+}
+
+
+@pytest.mark.parametrize("area", ARROWS)
+def test_arrows_run_one_way(area: str) -> None:
+    within = {module: tree for module, tree in MODULES.items() if is_within(module, ARROWS) == area}
+    assert within
+    assert {module: found for module, tree in within.items() if (found := wrong_arrows(module, tree))} == {}
+
+
+def test_every_module_is_in_an_area() -> None:
+    assert [module for module in MODULES if not is_within(module, ARROWS)] == []
+
+
+@pytest.mark.parametrize("folder", OURS)
+def test_nobody_uses_a_private_name_of_another_module(folder: str) -> None:
+    within = {module: tree for module, tree in MODULES.items() if module.partition(".")[0] == folder}
+    assert {module: found for module, tree in within.items() if (found := private_names(tree))} == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("shared.board", "from functions.rank import handler"),
+        ("shared.board", "import tests.support.api"),
+        ("functions.rank.handler", "from functions.stats import handler"),
+        ("scripts.children", "from scripts import signals"),
+        ("scripts.local.api", "from scripts.aws import build"),
+        ("scripts.local.api", "from scripts import rebuild"),
+        ("scripts.dev.bootstrap", "from scripts.dev import lock"),
+        ("scripts.aws.build", "from scripts.local import api"),
+        ("scripts.aws.build", "from scripts.dev import lock"),
+        ("scripts.dev.lock", "from scripts.emulator import emulate"),
+        ("scripts.emulator.emulate", "from scripts.bench import handlers"),
+        ("scripts.bench.handlers", "from scripts.aws import build"),
+        ("scripts.run", "from scripts.aws import build"),
+        ("scripts.rebuild", "from scripts.emulator import emulate"),
+        ("scripts.local.demo", "from tests.support import api"),
+        ("tests.support.api", "from tests.terraform import plans"),
+        ("tests.conftest", "from tests.terraform.plans import tree"),
+        ("tests.api.test_ties", "def later():\n    from tests.write_path.model import search"),
+        ("tests.api.test_ties", "from tests.api.test_numbers import everything"),
+        ("tests.api.test_ties", "from tests.api import test_numbers"),
+        ("tests.api.test_ties", "import tests.api.test_numbers"),
+        ("tests.emulated.test_run", "from tests.emulated.conftest import timed"),
+        ("tests.support.api", "from tests.conftest import Api"),
+    ],
+)
+def test_an_arrow_the_other_way_is_found(module: str, source: str) -> None:
+    assert wrong_arrows(module, ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from shared.store import _tls",
+        "from shared.store import _tls as tls",
+        "from shared import store\nstore._tls(None)",
+        "from shared import store as other\nother.Store._trip = None",
+        "from shared import store\npatch.setattr(store, '_tls', None)",
+        "from shared import store\npatch.setattr(store.Store, '_trip', None)",
+    ],
+)
+def test_a_private_name_is_found(source: str) -> None:
+    assert private_names(ast.parse(source))
+
+
+def test_names_of_ones_own_and_of_others_are_nobodys_business() -> None:
+    source = """
+from functions.rank import handler as _handler
+from shared.config import AwsCredentials
+from pip._vendor import packaging
+import os
+
+self._own = AwsCredentials._fields + packaging._others
+patch.setattr(self, "_own", os._exit)
+"""
+    assert private_names(ast.parse(source)) == []
 
 
 @pytest.mark.parametrize("folder", OURS)
@@ -211,24 +356,23 @@ def test_the_rank_function_imports_nothing_heavy() -> None:
 
 
 FIRST_USE = """
-import json
+import json, sys
 from functions.rank.handler import handler
 
-event = {"httpMethod": "GET", "resource": "/users/{userId}/rank", "path": "/users/a/rank",
-         "pathParameters": {"userId": "a"}, "requestContext": {"requestId": "1"}}
-response = handler(event, None)
+response = handler(json.loads(sys.argv[1]), None)
 print(json.dumps(response["statusCode"]))
 """
+RANK = json.dumps(event("GET", "/users/a/rank"))
 
 
 def test_a_missing_setting_is_named_in_the_log_at_first_use() -> None:
-    printed = python(FIRST_USE)
+    printed = python(FIRST_USE, RANK)
     assert printed.splitlines()[-1] == "500"
     assert "VALKEY_HOST" in printed
 
 
 def test_a_malformed_setting_is_named_in_the_log_at_first_use() -> None:
-    printed = python(FIRST_USE, VALKEY_HOST="127.0.0.1", COMMAND_SECONDS="soon")
+    printed = python(FIRST_USE, RANK, VALKEY_HOST="127.0.0.1", COMMAND_SECONDS="soon")
     assert "COMMAND_SECONDS" in printed
 
 
