@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -40,17 +41,24 @@ def load() -> list[Resource]:
 
     Raises ImportError or AttributeError, naming what is missing, for an operation without a handler.
     """
-    contract = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
+    document = contract()
     resources = []
-    for path, item in contract["paths"].items():
+    for path, item in document["paths"].items():
         routes = {}
         for method in METHODS:
             if method in item:
                 operation = item[method]
-                security = operation.get("security", contract.get("security", []))
+                security = operation.get("security", document.get("security", []))
                 routes[method.upper()] = _route(method.upper(), path, operation["operationId"], bool(security))
         resources.append(Resource(path, _pattern(path), routes))
     return sorted(resources, key=lambda resource: resource.path.count("{"))
+
+
+def contract() -> dict[str, Any]:
+    """The contract as it is written."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C takes a tenth of the time
+    document: dict[str, Any] = yaml.load(CONTRACT.read_text(encoding="utf-8"), loader)  # noqa: S506 - safe, both
+    return document
 
 
 def find(resources: list[Resource], path: str) -> tuple[Resource, dict[str, str]] | None:

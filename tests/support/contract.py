@@ -7,13 +7,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-import yaml
 from jsonschema import Draft4Validator, Draft6Validator, FormatChecker
 from jsonschema.validators import extend
+
+from scripts.local import routes
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
@@ -85,9 +85,7 @@ class Operation:
 @functools.cache
 def document() -> Mapping[str, Any]:
     """The contract as it is written."""
-    path = Path(__file__).parent.parent.parent / "functions" / "openapi.yaml"
-    loaded: Mapping[str, Any] = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-    return loaded
+    return routes.contract()
 
 
 @functools.cache
