@@ -19,6 +19,7 @@ import localstack_client.session
 import pytest
 import valkey
 
+from scripts.dev import bootstrap
 from scripts.emulator import emulate, localstack
 from scripts.emulator import terraform as emulated_terraform
 from tests.conftest import TOLD, Api
@@ -173,7 +174,9 @@ def copied(folder: Path) -> Path:
         else:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    (folder / localstack.VENV.name).symlink_to(localstack.VENV)
+    for installed in (localstack.VENV, bootstrap.INSTALLER):
+        if installed.exists():
+            (folder / installed.name).symlink_to(installed)
     return folder
 
 
