@@ -87,6 +87,9 @@ def index(packages: list[Pin]) -> Iterator[str]:
     }
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet
+
         def do_GET(self) -> None:
             kind, name = self.path.strip("/").split("/")[:2]
             if kind == "file":
@@ -108,7 +111,7 @@ def index(packages: list[Pin]) -> Iterator[str]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}/simple/"
         finally:
