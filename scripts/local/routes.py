@@ -4,14 +4,13 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from scripts.places import CONTRACT
 from shared.endpoint import Handler
 
-CONTRACT = Path(__file__).resolve().parent.parent.parent / "functions" / "openapi.yaml"
 METHODS = ("get", "head", "put", "post", "delete", "patch")
 
 

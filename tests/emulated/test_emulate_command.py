@@ -17,6 +17,7 @@ import pytest
 
 from scripts.aws import terraform_mirror
 from scripts.emulator import emulate, localstack
+from scripts.refusal import Refusal
 from tests.emulated.conftest import copied, emulating, wait_until
 from tests.support import processes
 from tests.support.wires import free_port
@@ -93,7 +94,7 @@ class TestWhatIsMissing:
         assert said.startswith("LOCALSTACK_PYTHON=/bin/sh is no Python, and LocalStack runs on 3.11: ")
         assert said.endswith("Nothing was installed.")
         monkeypatch.setattr(localstack, "PYTHON", "3.99")
-        with pytest.raises(localstack.CannotStartError, match=r"runs on Python 3\.99, and there is none on PATH"):
+        with pytest.raises(Refusal, match=r"runs on Python 3\.99, and there is none on PATH"):
             localstack.install()
 
     def test_a_port(self, copy: Path) -> None:
@@ -120,7 +121,7 @@ class TestWhatIsMissing:
         nobody = free_port()
         with processes.gateway(tmp_path, nobody) as base_url:
             facts = emulate.Facts(0, base_url, "", "", "", "valkey.example", nobody)
-            with pytest.raises(localstack.CannotStartError, match=rf"503: .*reach Valkey at valkey\.example:{nobody}"):
+            with pytest.raises(Refusal, match=rf"503: .*reach Valkey at valkey\.example:{nobody}"):
                 emulate.wait_until_healthy(facts)
 
 

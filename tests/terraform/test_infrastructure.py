@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from scripts.aws import infrastructure
+from scripts.refusal import Refusal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -264,7 +265,7 @@ class TestProtection:
         assert project.run("destroy", "dev").returncode == 0
 
     def test_the_real_cache_is_protected_and_the_line_is_found(self) -> None:
-        with pytest.raises(infrastructure.CannotRunError, match=r"terraform/modules/cache/\w+\.tf, line \d+"):
+        with pytest.raises(Refusal, match=r"terraform/modules/cache/\w+\.tf, line \d+"):
             infrastructure._check_nothing_is_protected()
 
 

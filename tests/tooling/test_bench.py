@@ -23,7 +23,7 @@ def bench(*arguments: str, players: int = 300) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -24,6 +24,7 @@ from packaging.markers import Marker
 
 from scripts.aws import build
 from scripts.dev import bootstrap, lock
+from scripts.refusal import Refusal
 
 PINNED = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?: ; (.*?))? \\$", re.MULTILINE)
 NEWER = "999.0"
@@ -214,7 +215,7 @@ def test_a_wheel_with_another_hash_is_refused(only: pytest.MonkeyPatch, tmp_path
         only.setenv("PIP_INDEX_URL", address)
         with pytest.raises(bootstrap.CannotInstallError, match=r"could not install .*own\.lock"):
             bootstrap.install(str(tmp_path / "own.lock"), tmp_path / "venv")
-        with pytest.raises(build.CannotBuildError, match=r"could not install own\.lock for \S+: "):
+        with pytest.raises(Refusal, match=r"could not install own\.lock for \S+: "):
             build.install(
                 tmp_path / "own.lock", build.target("local", "local"), tmp_path / "layer", tmp_path / "uv.log"
             )
