@@ -23,9 +23,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts import interpreters
 from scripts.aws import reproducible_zip
 from scripts.dev import bootstrap
-from scripts.places import ROOT
+from scripts.interpreters import Interpreter
+from scripts.places import ROOT, seen_from_here
 from scripts.refusal import Refusal
 
 BUILD = ROOT / "build"
@@ -92,20 +94,12 @@ class Target:
         return ["--python-version", self.full_version, "--python-platform", platform]
 
 
-@dataclass(frozen=True)
-class Compiler:
-    """An interpreter of the target's minor version."""
-
-    path: str
-    version: str
-
-
 def target(architecture: str = ARCHITECTURE, python: str = PYTHON) -> Target:
     """The target that the command line asks for. Raises Refusal."""
     if architecture not in (*MACHINES, LOCAL):
         raise Refusal(f"ARCH={architecture} is not an architecture of Lambda: use arm64, x86_64 or local")
     if python != LOCAL and not re.fullmatch(r"3\.(1[1-9]|[2-9]\d)", python):
-        raise Refusal(f"PYTHON={python} is no Python that this runs on: use 3.11 or newer, or local")
+        raise Refusal(f"PYTHON={python} is not a Python that this supports: use 3.11 or newer, or local")
     own = ".".join(platform.python_version_tuple()[:2])
     if architecture == LOCAL:
         architecture = _own_architecture()
@@ -122,7 +116,7 @@ def build(wanted: Target, output: Path = BUILD) -> Path:
     The folder appears at once when all of it is there, in place of an older one.
     """
     output.mkdir(parents=True, exist_ok=True)
-    compiler, digest, folder = _compiler(wanted.python), _digest(wanted), output / wanted.name
+    compiler, digest, folder = interpreters.find(wanted.python), _digest(wanted), output / wanted.name
     with _locked(output):
         if _is_whole(folder, digest, compiler):
             return folder
@@ -151,7 +145,7 @@ def is_current(wanted: Target, output: Path = BUILD) -> bool:
     return facts.get("inputs") == _digest(wanted) and facts.get("zips") == _hashes(folder)
 
 
-def _is_whole(folder: Path, digest: str, compiler: Compiler | None) -> bool:
+def _is_whole(folder: Path, digest: str, compiler: Interpreter | None) -> bool:
     facts = _facts(folder)
     expected = {"inputs": digest, "compiler": compiler.version if compiler else None, "zips": _hashes(folder)}
     return facts == expected
@@ -256,7 +250,7 @@ def install(lock: Path, wanted: Target, folder: Path, log: Path) -> None:
         raise Refusal(str(error)) from None
 
 
-def _compiled(files: Files, prefix: str, compiler: Compiler, scratch: Path) -> Files:
+def _compiled(files: Files, prefix: str, compiler: Interpreter, scratch: Path) -> Files:
     """Bytecode for every source. One zip a process: what else was compiled shows in the bytes of what comes after."""
     sources = sorted(name for name in files if name.endswith(".py"))
     for name in sources:
@@ -278,27 +272,9 @@ def _compiled(files: Files, prefix: str, compiler: Compiler, scratch: Path) -> F
     return compiled
 
 
-def _cached(source: str, compiler: Compiler) -> str:
+def _cached(source: str, compiler: Interpreter) -> str:
     path, (major, minor, _) = Path(source), compiler.version.split(".")
     return (path.parent / "__pycache__" / f"{path.stem}.cpython-{major}{minor}.pyc").as_posix()
-
-
-def _compiler(python: str) -> Compiler | None:
-    """This interpreter if it has the right minor version, else the first on PATH or of pyenv's; None if there is none.
-
-    What is on PATH may only say that it could be an interpreter, as pyenv's shims do: each is asked.
-    """
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
-    found = [sys.executable, shutil.which(f"python{python}")]
-    found += [str(path) for path in sorted(pyenv.glob(f"{python}*/bin/python{python}"))]
-    code = "import platform, sys; print(sys.implementation.name, platform.python_version())"
-    for path in filter(None, found):
-        with contextlib.suppress(OSError):
-            done = subprocess.run([path, "-I", "-S", "-c", code], check=False, capture_output=True, text=True)
-            name, _, version = done.stdout.strip().partition(" ")
-            if done.returncode == 0 and name == "cpython" and version.rpartition(".")[0] == python:
-                return Compiler(path, version)
-    return None
 
 
 def _own_architecture() -> str:
@@ -318,10 +294,6 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _readable(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def _say(text: str) -> None:
@@ -360,7 +332,7 @@ def _print_table(folder: Path, figures: Iterable[Row]) -> None:
             zipped = f"\033[{32 if fits else 31}m{zipped}\033[0m"
         rest = f"{row.limit_kb:7}{row.unzipped_bytes / 1024:13.1f}  {row.sha256[:16]}"
         print(f"{row.name:27}{zipped}{rest}{'' if fits else '  too large'}")
-    print(f"\n{_readable(folder)} is ready.")
+    print(f"\n{seen_from_here(folder)} is ready.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

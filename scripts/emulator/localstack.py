@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.places import ROOT
+from scripts import interpreters
+from scripts.places import ROOT, seen_from_here
 from scripts.refusal import Refusal
 
 VENV = ROOT / ".localstack"
@@ -62,25 +62,23 @@ class LocalStack:
         if self.process and self.log and not self.is_alive():
             raise Refusal(
                 f"LocalStack has ended by itself (status {self.process.returncode}): run the command again. The last "
-                f"that it said, and all of it is in {_readable(self.log)}:\n{_tail(self.log)}"
+                f"that it said, and all of it is in {seen_from_here(self.log)}:\n{_tail(self.log)}"
             )
 
 
 def interpreter() -> str:
     """A Python that LocalStack runs on: LOCALSTACK_PYTHON, or one on PATH or of pyenv's. Raises Refusal."""
     if given := os.environ.get("LOCALSTACK_PYTHON"):
-        if _version(given) == PYTHON:
+        asked = interpreters.ask(given)
+        if asked and asked.minor == PYTHON:
             return given
+        kind = asked.minor if asked else "not a Python"
         raise Refusal(
-            f"LOCALSTACK_PYTHON={given} is {_version(given) or 'no Python'}, and LocalStack runs on {PYTHON}: "
-            f"name a Python {PYTHON}. Nothing was installed."
+            f"LOCALSTACK_PYTHON={given} is {kind}, and LocalStack runs on {PYTHON}: name a Python {PYTHON}. "
+            "Nothing was installed."
         )
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
-    found = [sys.executable, shutil.which(f"python{PYTHON}")]
-    found += [str(path) for path in sorted(pyenv.glob(f"{PYTHON}*/bin/python{PYTHON}"))]
-    for path in filter(None, found):
-        if _version(path) == PYTHON:
-            return path
+    if found := interpreters.find(PYTHON):
+        return found.path
     raise Refusal(
         f"LocalStack runs on Python {PYTHON}, and there is none on PATH or of pyenv's: install Python {PYTHON}, or "
         f"name it: make emulate LOCALSTACK_PYTHON=/path/to/python{PYTHON}. Nothing was installed."
@@ -225,17 +223,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _version(path: str) -> str:
-    code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    with contextlib.suppress(OSError):
-        done = subprocess.run([path, "-I", "-S", "-c", code], check=False, capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else ""
-    return ""
-
-
 def _tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-
-
-def _readable(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

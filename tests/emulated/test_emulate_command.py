@@ -91,7 +91,7 @@ class TestWhatIsMissing:
 
     def test_a_python_that_localstack_runs_on(self, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         said = refused(copy, LOCALSTACK_PYTHON="/bin/sh", PORT=free_port())
-        assert said.startswith("LOCALSTACK_PYTHON=/bin/sh is no Python, and LocalStack runs on 3.11: ")
+        assert said.startswith("LOCALSTACK_PYTHON=/bin/sh is not a Python, and LocalStack runs on 3.11: ")
         assert said.endswith("Nothing was installed.")
         monkeypatch.setattr(localstack, "PYTHON", "3.99")
         with pytest.raises(Refusal, match=r"runs on Python 3\.99, and there is none on PATH"):
