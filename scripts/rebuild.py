@@ -22,6 +22,7 @@ from scripts import signals
 from scripts.aws import deployed
 from scripts.local import api as local_api
 from scripts.local import embedded_valkey, proxy, schedule
+from scripts.refusal import Refusal
 from shared import audit, config, reconcile, sweeps
 from shared.board import BOARD
 from shared.problems import Unavailable
@@ -123,13 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _check(_local, total, as_json=given.json)
             cursor = _stopped(store()) if given.resume else None
             return _rebuild(_local, cursor, total, as_json=given.json)
-    except (
-        deployed.CannotCallError,
-        local_api.CannotRunError,
-        config.MisconfiguredError,
-        embedded_valkey.FolderInUseError,
-        embedded_valkey.CannotStartError,
-    ) as error:
+    except (Refusal, config.MisconfiguredError) as error:
         return _failed(str(error))
     except Unavailable:
         return _failed(f"Valkey does not answer any more, see the log above: {again}")
@@ -163,7 +158,7 @@ def _failed(text: str) -> int:
 
 @contextlib.contextmanager
 def _valkey(environ: MutableMapping[str, str]) -> Iterator[None]:
-    """A Valkey that answers, whose address then stands in environ. Raises CannotRunError."""
+    """A Valkey that answers, whose address then stands in environ. Raises Refusal."""
     if environ.get("VALKEY_HOST", "").strip():
         local_api.check_answers(config.load(environ))
         yield
@@ -174,7 +169,7 @@ def _valkey(environ: MutableMapping[str, str]) -> Iterator[None]:
         yield
         return
     if not local_api.DATA.exists():
-        raise local_api.CannotRunError(
+        raise Refusal(
             "There is no board here yet: `make run` begins one, or name the Valkey of another with VALKEY_HOST"
         )
     print("Starting Valkey …", file=sys.stderr)
@@ -184,10 +179,10 @@ def _valkey(environ: MutableMapping[str, str]) -> Iterator[None]:
 
 
 def _players(connection: Store) -> int:
-    """About how many players there are. Raises CannotRunError where there is nothing at all."""
+    """About how many players there are. Raises Refusal where there is nothing at all."""
     members, keys = connection.ask(("ZCARD", BOARD), ("DBSIZE",))
     if not keys:
-        raise local_api.CannotRunError(
+        raise Refusal(
             f"There is nothing in this Valkey ({config.settings().valkey_host}:{config.settings().valkey_port}): "
             "no profile and no board"
         )

@@ -4,6 +4,7 @@ import os
 import sys
 
 from scripts import signals
+from scripts.refusal import Refusal
 
 
 def main() -> int:
@@ -16,7 +17,7 @@ def main() -> int:
         local_api.run(os.environ)
     except KeyboardInterrupt:
         return 0
-    except local_api.CannotRunError as error:
+    except Refusal as error:
         print(error, file=sys.stderr)
         return 1
     return 0

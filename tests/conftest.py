@@ -14,6 +14,7 @@ import valkey
 from scripts.emulator import localstack
 from scripts.local import embedded_valkey
 from scripts.local import gateway as local_gateway
+from scripts.refusal import Refusal
 from shared import config
 from tests.support import invoking, once, telling, terraforms
 from tests.support.api import Api
@@ -116,7 +117,7 @@ def localstack_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         with once.one_at_a_time(tmp_path_factory, "LocalStack's installation"):
             return localstack.install()
-    except localstack.CannotStartError as error:
+    except Refusal as error:
         if os.environ.get("TERRAFORM_REQUIRED"):
             raise
         pytest.skip(str(error))

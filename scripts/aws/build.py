@@ -19,16 +19,17 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pip._vendor.packaging.markers import Marker
-
+from scripts import interpreters
 from scripts.aws import reproducible_zip
-from scripts.dev.bootstrap import UNREACHABLE
+from scripts.dev import bootstrap
+from scripts.interpreters import Interpreter
+from scripts.places import ROOT, seen_from_here
+from scripts.refusal import Refusal
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build"
 
 ARCHITECTURE, PYTHON = "arm64", "3.13"
@@ -37,9 +38,9 @@ ARCHITECTURE, PYTHON = "arm64", "3.13"
 MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 """What wheels call Lambda's architectures."""
 
-MANYLINUX = ["2014", *(f"_2_{minor}" for minor in range(17, 35))]
-OLD_MANYLINUX = ["2014", *(f"_2_{minor}" for minor in range(17, 27))]
-"""Wheels that a runtime loads: glibc is 2.34 on Amazon Linux 2023; Python 3.11 runs on Amazon Linux 2, with 2.26."""
+MANYLINUX, OLD_MANYLINUX = "manylinux_2_34", "manylinux2014"
+"""Wheels that a runtime loads: glibc is 2.34 on Amazon Linux 2023; Python 3.11 runs on Amazon Linux 2, with 2.26, and
+uv knows nothing between that and 2.17."""
 
 LOCAL = "local"
 """As architecture and as version: this machine's own."""
@@ -71,10 +72,6 @@ name inside is where Lambda unpacks the source, and not where it was compiled.""
 Files = dict[str, bytes]
 
 
-class CannotBuildError(Exception):
-    """What stands in the way, and what to do about it."""
-
-
 @dataclass(frozen=True)
 class Target:
     """What a build is for. An architecture of `local` is a machine that Lambda has none of, such as a Mac."""
@@ -89,62 +86,46 @@ class Target:
         return f"{self.architecture}-python{self.python}"
 
     @property
-    def platforms(self) -> list[str]:
-        """Platform tags of the wheels that it can load; none if they are whatever pip takes on this machine."""
+    def options(self) -> list[str]:
+        """What uv has to know of it. A machine that Lambda has none of loads whatever uv takes there."""
         if self.architecture == LOCAL:
-            return []
-        versions = OLD_MANYLINUX if self.python == "3.11" else MANYLINUX
-        return [f"manylinux{version}_{MACHINES[self.architecture]}" for version in versions]
-
-    def meets(self, marker: str) -> bool:
-        """Whether a requirement with this environment marker is one of the target's."""
-        environment = {"python_version": self.python, "python_full_version": self.full_version}
-        if self.architecture != LOCAL:
-            machine = MACHINES[self.architecture]
-            environment |= {"platform_machine": machine, "sys_platform": "linux", "platform_system": "Linux"}
-        return Marker(marker).evaluate(environment)
-
-
-@dataclass(frozen=True)
-class Compiler:
-    """An interpreter of the target's minor version."""
-
-    path: str
-    version: str
+            return ["--python-version", self.full_version]
+        platform = f"{MACHINES[self.architecture]}-{OLD_MANYLINUX if self.python == '3.11' else MANYLINUX}"
+        return ["--python-version", self.full_version, "--python-platform", platform]
 
 
 def target(architecture: str = ARCHITECTURE, python: str = PYTHON) -> Target:
-    """The target that the command line asks for. Raises CannotBuildError."""
+    """The target that the command line asks for. Raises Refusal."""
     if architecture not in (*MACHINES, LOCAL):
-        raise CannotBuildError(f"ARCH={architecture} is not an architecture of Lambda: use arm64, x86_64 or local")
+        raise Refusal(f"ARCH={architecture} is not an architecture of Lambda: use arm64, x86_64 or local")
     if python != LOCAL and not re.fullmatch(r"3\.(1[1-9]|[2-9]\d)", python):
-        raise CannotBuildError(f"PYTHON={python} is no Python that this runs on: use 3.11 or newer, or local")
+        raise Refusal(f"PYTHON={python} is not a Python that this supports: use 3.11 or newer, or local")
     own = ".".join(platform.python_version_tuple()[:2])
     if architecture == LOCAL:
         architecture = _own_architecture()
         if architecture == LOCAL and python not in (LOCAL, own):
-            raise CannotBuildError(f"PYTHON={python} is not the Python that builds, {own}: ARCH=local needs that here")
+            raise Refusal(f"PYTHON={python} is not the Python that builds, {own}: ARCH=local needs that here")
     if python == LOCAL:
         return Target(architecture, own, platform.python_version())
     return Target(architecture, python, f"{python}.99")  # a runtime has about the last patch release
 
 
-def build(wanted: Target, output: Path = BUILD, wheels: Path = BUILD / "wheels") -> Path:
-    """Brings output/<target> up to date and returns it; wheels are kept for the next time. Raises CannotBuildError.
+def build(wanted: Target, output: Path = BUILD) -> Path:
+    """Brings output/<target> up to date and returns it. Raises Refusal.
 
     The folder appears at once when all of it is there, in place of an older one.
     """
     output.mkdir(parents=True, exist_ok=True)
-    compiler, digest, folder = _compiler(wanted.python), _digest(wanted), output / wanted.name
+    compiler, digest, folder = interpreters.find(wanted.python), _digest(wanted), output / wanted.name
     with _locked(output):
         if _is_whole(folder, digest, compiler):
             return folder
         for stale in output.glob(f"{UNFINISHED}*"):  # of a build that was killed
             shutil.rmtree(stale)
-        packages = _packages(wanted, wheels / wanted.name)
         with tempfile.TemporaryDirectory(dir=output, prefix=UNFINISHED) as unfinished:
             new, old = Path(unfinished, "new"), Path(unfinished, "old")
             (new / "functions").mkdir(parents=True)
+            packages = _packages(wanted, Path(unfinished, "packages"), output / "uv.log")
             for name, (prefix, files) in {"layer": _layer(packages), **_functions()}.items():
                 bytecode = _compiled(files, prefix, compiler, Path(unfinished, "compiled")) if compiler else {}
                 reproducible_zip.write(new / f"{name}.zip", files | bytecode)
@@ -164,7 +145,7 @@ def is_current(wanted: Target, output: Path = BUILD) -> bool:
     return facts.get("inputs") == _digest(wanted) and facts.get("zips") == _hashes(folder)
 
 
-def _is_whole(folder: Path, digest: str, compiler: Compiler | None) -> bool:
+def _is_whole(folder: Path, digest: str, compiler: Interpreter | None) -> bool:
     facts = _facts(folder)
     expected = {"inputs": digest, "compiler": compiler.version if compiler else None, "zips": _hashes(folder)}
     return facts == expected
@@ -192,7 +173,7 @@ def _digest(wanted: Target) -> str:
         path: path.read_bytes() for path in (ROOT / "locks" / "layer.lock", *builders(), *_sources(ROOT / "shared"))
     }
     sources |= {path: path.read_bytes() for path in _sources(ROOT / "functions") if path.parent != ROOT / "functions"}
-    parts = [wanted.name, *(f"{name} {version}" for name, version in _requirements(wanted))]
+    parts = [wanted.name, wanted.full_version]
     parts += [f"{path.relative_to(ROOT).as_posix()} {_sha256(content)}" for path, content in sorted(sources.items())]
     return _sha256("\n".join(parts).encode())
 
@@ -233,97 +214,44 @@ def _sources(folder: Path) -> list[Path]:
     )
 
 
-def _packages(wanted: Target, wheels: Path) -> Files:
+def _packages(wanted: Target, folder: Path, log: Path) -> Files:
     """The code of all packages that the layer carries, as it lies in the folder that is on Python's path."""
-    requirements = _requirements(wanted)
-    fetch(requirements, wanted, wheels)
-    files: Files = {}
-    for wheel in _kept(requirements, wheels).values():
-        with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                inside = re.sub(r"^[^/]+\.data/(?:purelib|platlib)/", "", name)
-                if _is_needed(inside):
-                    files[inside] = archive.read(name)
-    return files
+    install(ROOT / "locks" / "layer.lock", wanted, folder, log)
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {name: path.read_bytes() for path in paths if _is_needed(name := path.relative_to(folder).as_posix())}
 
 
 def _is_needed(name: str) -> bool:
     path = Path(name)
-    top = path.parts[0]
     return not (
-        name.endswith("/")
-        or top.endswith((".dist-info", ".data", "-stubs"))
+        path.parts[0].endswith((".dist-info", "-stubs"))
         or UNNEEDED_FOLDERS & set(path.parts[:-1])
         or path.suffix in UNNEEDED_SUFFIXES
+        or name == ".lock"  # uv's own
     )
 
 
-def _requirements(wanted: Target) -> dict[tuple[str, str], set[str]]:
-    """Hashes by name and version, of what layer.lock pins for the target and the runtime does not have."""
-    pinned = {}
-    text = (ROOT / "locks" / "layer.lock").read_text().replace("\\\n", " ")
-    for line in text.splitlines():
-        if found := re.match(r"([\w.-]+)==(\S+)(?: ; (.*?))?\s+--hash", line):
-            name, version, marker = found.groups()
-            if name not in IN_THE_RUNTIME and (marker is None or wanted.meets(marker)):
-                pinned[name, version] = set(re.findall(r"--hash=sha256:(\w+)", line))
-    return pinned
+def install(lock: Path, wanted: Target, folder: Path, log: Path) -> None:
+    """Has in the folder what a lock file pins for a target and its runtime does not bring; nothing is resolved.
 
-
-def _kept(requirements: Mapping[tuple[str, str], set[str]], wheels: Path) -> dict[tuple[str, str], Path]:
-    """The wheels that are in the folder already and have a hash that layer.lock knows."""
-    kept = {}
-    for wheel in sorted(wheels.glob("*.whl")):
-        name, version = wheel.name.split("-")[:2]
-        key = re.sub(r"[-_.]+", "-", name).lower(), version
-        if _sha256(wheel.read_bytes()) in requirements.get(key, set()):
-            kept[key] = wheel
-    return kept
-
-
-def fetch(requirements: Mapping[tuple[str, str], set[str]], wanted: Target, wheels: Path) -> None:
-    """Has the wheels of these names and versions in the folder, each with one of its SHA-256s; nothing is resolved.
-
-    Raises CannotBuildError.
+    Raises Refusal.
     """
-    missing = requirements.keys() - _kept(requirements, wheels).keys()
-    if not missing:
+    pins = re.split(r"^(?=[\w.-]+==)", lock.read_text(), flags=re.MULTILINE)[1:]
+    ours = [pin for pin in pins if pin.partition("==")[0] not in IN_THE_RUNTIME]
+    folder.mkdir()
+    if not ours:
         return
-    wheels.mkdir(parents=True, exist_ok=True)
-    _say(f"Downloading {', '.join(name for name, _ in sorted(missing))} for {wanted.name} …")
-    pins = [
-        f"{name}=={version} " + " ".join(f"--hash=sha256:{one}" for one in sorted(requirements[name, version]))
-        for name, version in sorted(missing)
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        (lock := Path(folder, "layer.lock")).write_text("\n".join(pins) + "\n")
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "pip", "download", "--no-input", "--disable-pip-version-check", "--no-deps"),
-                *("--retries", "2", "--only-binary=:all:", "--require-hashes", "--dest", str(wheels)),
-                *(option for tag in wanted.platforms for option in ("--platform", tag)),
-                *(("--implementation", "cp", "--python-version", wanted.python) if wanted.platforms else ()),
-                *("--requirement", str(lock)),
-            ],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-    if done.returncode == 0:
-        return
-    said = done.stdout + done.stderr
-    (wheels / "pip.log").write_text(said)
-    whole = f"all that pip said: {_readable(wheels / 'pip.log')}"
-    if UNREACHABLE.search(said):
-        raise CannotBuildError(
-            f"pip cannot reach the package index for the wheels of {wanted.name}: check the network (or "
-            f"PIP_INDEX_URL, HTTPS_PROXY) and try again; {whole}"
-        )
-    errors = [line for line in said.splitlines() if line.startswith("ERROR:")] or ["it said nothing"]
-    raise CannotBuildError(f"pip could not download the wheels of {wanted.name}: {errors[-1]} ({whole})")
+    (less := folder.with_suffix(".lock")).write_text("".join(ours))
+    arguments = ["install", "--target", str(folder), *wanted.options, "--no-deps", "--only-binary", ":all:"]
+    arguments += ["--requirements", str(less)]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # the other is for the table
+            bootstrap.run_uv(arguments, f"{lock.name} for {wanted.name}", log, Path(sys.executable))
+    except bootstrap.CannotInstallError as error:
+        raise Refusal(str(error)) from None
 
 
-def _compiled(files: Files, prefix: str, compiler: Compiler, scratch: Path) -> Files:
+def _compiled(files: Files, prefix: str, compiler: Interpreter, scratch: Path) -> Files:
     """Bytecode for every source. One zip a process: what else was compiled shows in the bytes of what comes after."""
     sources = sorted(name for name in files if name.endswith(".py"))
     for name in sources:
@@ -339,33 +267,15 @@ def _compiled(files: Files, prefix: str, compiler: Compiler, scratch: Path) -> F
         text=True,
     )
     if done.returncode != 0:
-        raise CannotBuildError(f"{compiler.path} cannot compile {done.stderr.strip().splitlines()[-1]}")
+        raise Refusal(f"{compiler.path} cannot compile {done.stderr.strip().splitlines()[-1]}")
     compiled = {_cached(name, compiler): (scratch / f"{name}c").read_bytes() for name in sources}
     shutil.rmtree(scratch)
     return compiled
 
 
-def _cached(source: str, compiler: Compiler) -> str:
+def _cached(source: str, compiler: Interpreter) -> str:
     path, (major, minor, _) = Path(source), compiler.version.split(".")
     return (path.parent / "__pycache__" / f"{path.stem}.cpython-{major}{minor}.pyc").as_posix()
-
-
-def _compiler(python: str) -> Compiler | None:
-    """This interpreter if it has the right minor version, else the first on PATH or of pyenv's; None if there is none.
-
-    What is on PATH may only say that it could be an interpreter, as pyenv's shims do: each is asked.
-    """
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
-    found = [sys.executable, shutil.which(f"python{python}")]
-    found += [str(path) for path in sorted(pyenv.glob(f"{python}*/bin/python{python}"))]
-    code = "import platform, sys; print(sys.implementation.name, platform.python_version())"
-    for path in filter(None, found):
-        with contextlib.suppress(OSError):
-            done = subprocess.run([path, "-I", "-S", "-c", code], check=False, capture_output=True, text=True)
-            name, _, version = done.stdout.strip().partition(" ")
-            if done.returncode == 0 and name == "cpython" and version.rpartition(".")[0] == python:
-                return Compiler(path, version)
-    return None
 
 
 def _own_architecture() -> str:
@@ -385,10 +295,6 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _readable(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def _say(text: str) -> None:
@@ -427,7 +333,7 @@ def _print_table(folder: Path, figures: Iterable[Row]) -> None:
             zipped = f"\033[{32 if fits else 31}m{zipped}\033[0m"
         rest = f"{row.limit_kb:7}{row.unzipped_bytes / 1024:13.1f}  {row.sha256[:16]}"
         print(f"{row.name:27}{zipped}{rest}{'' if fits else '  too large'}")
-    print(f"\n{_readable(folder)} is ready.")
+    print(f"\n{seen_from_here(folder)} is ready.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -436,13 +342,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--arch", default=ARCHITECTURE, help="arm64, x86_64 or local (%(default)s)")
     parser.add_argument("--python", default=PYTHON, help="the runtime's minor version, or local (%(default)s)")
     parser.add_argument("--output", type=Path, default=BUILD, help="folder of the builds (build)")
-    parser.add_argument("--wheels", type=Path, default=BUILD / "wheels", help="folder of wheels (build/wheels)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     given = parser.parse_args(arguments)
     try:
         wanted = target(given.arch, given.python)
-        folder = build(wanted, given.output, given.wheels)
-    except CannotBuildError as error:
+        folder = build(wanted, given.output)
+    except Refusal as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scripts.aws import infrastructure
+from scripts.refusal import Refusal
 from shared.problems import Unavailable
 
 ALIAS = "live"
@@ -14,23 +15,16 @@ LONGEST_SECONDS = 70
 """A little more than a function may run."""
 
 
-class CannotCallError(Exception):
-    """Why the function did not answer, and what to do about it."""
-
-
 def invoker(environment: str, key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """A function that gives an event to a Lambda function, and returns what that makes of it.
 
-    It raises Unavailable where trying again may help, and CannotCallError. So does this for an unknown environment.
+    It raises Unavailable where trying again may help, and Refusal, as this does for an unknown environment.
     """
     import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - it takes longer than a local rebuild
     from botocore.config import Config  # type: ignore[import-untyped] # noqa: PLC0415
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
 
-    try:
-        name, region = infrastructure.function_name(environment, key), infrastructure.region(environment)
-    except infrastructure.CannotRunError as error:
-        raise CannotCallError(str(error)) from None
+    name, region = infrastructure.function_name(environment, key), infrastructure.region(environment)
     client = boto3.client("lambda", region_name=region, config=Config(read_timeout=LONGEST_SECONDS))
 
     def invoke(event: dict[str, Any]) -> dict[str, Any]:
@@ -39,13 +33,13 @@ def invoker(environment: str, key: str) -> Callable[[dict[str, Any]], dict[str, 
         except (BotoCoreError, ClientError) as error:
             if isinstance(error, ClientError) and _may_pass(error.response["ResponseMetadata"]["HTTPStatusCode"]):
                 raise Unavailable from None
-            raise CannotCallError(f"{name} in {region} cannot be called: {error}") from None
+            raise Refusal(f"{name} in {region} cannot be called: {error}") from None
         said = json.loads(answer["Payload"].read())
         if "FunctionError" not in answer:
             return dict(said)
         if said.get("errorType") == Unavailable.__name__:
             raise Unavailable
-        raise CannotCallError(f"{name} failed with {said.get('errorType')}: its log group says more")
+        raise Refusal(f"{name} failed with {said.get('errorType')}: its log group says more")
 
     return invoke
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from scripts.aws import build, terraform_mirror
+from scripts.places import ROOT, TERRAFORM
+from scripts.refusal import Refusal
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-TERRAFORM = ROOT / "terraform"
 BACKEND = TERRAFORM / "backend.hcl"
 OLDEST = (1, 11)
 """The first Terraform that locks a state in S3 itself."""
@@ -28,12 +28,8 @@ EMULATED = "local"
 """The environment that is never on AWS."""
 
 
-class CannotRunError(Exception):
-    """What is missing, and what to do about it."""
-
-
 def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
-    """The terraform command, prepared so far that it can run. Raises CannotRunError and CalledProcessError."""
+    """The terraform command, prepared so far that it can run. Raises Refusal and CalledProcessError."""
     _check_environment(environment)
     if action == "destroy":
         check_nothing_is_protected()
@@ -46,13 +42,13 @@ def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
 
 
 def function_name(environment: str, key: str) -> str:
-    """The name of a function on AWS, as terraform/ makes it. Raises CannotRunError for an unknown environment."""
+    """The name of a function on AWS, as terraform/ makes it. Raises Refusal for an unknown environment."""
     _check_environment(environment)
     return f"{value(environment, 'project')}-{value(environment, 'environment')}-{key.replace('_', '-')}"
 
 
 def region(environment: str) -> str:
-    """Where an environment is. Raises CannotRunError for an unknown one."""
+    """Where an environment is. Raises Refusal for an unknown one."""
     _check_environment(environment)
     return value(environment, "region") or ""
 
@@ -77,10 +73,10 @@ def _check_environment(environment: str) -> None:
     known = sorted(path.stem for path in (TERRAFORM / "environments").glob("*.tfvars") if path.stem != EMULATED)
     choice = " or ".join(f"ENV={name}" for name in known)
     if environment == EMULATED:
-        raise CannotRunError(f"ENV={EMULATED} is the emulator's and not for AWS: use {choice}.")
+        raise Refusal(f"ENV={EMULATED} is the emulator's and not for AWS: use {choice}.")
     if environment not in known:
         said = f"ENV={environment} is unknown" if environment else "ENV is missing"
-        raise CannotRunError(f"{said}: use {choice}, or write a file of that name in terraform/environments.")
+        raise Refusal(f"{said}: use {choice}, or write a file of that name in terraform/environments.")
 
 
 def check_nothing_is_protected() -> None:
@@ -91,29 +87,29 @@ def check_nothing_is_protected() -> None:
         if re.match(r"\s*(lifecycle\s*{\s*)?prevent_destroy\s*=\s*true", line)
     ]
     if places:
-        raise CannotRunError(
+        raise Refusal(
             "The cache holds the leaderboard and is kept from being destroyed: if its data may go, remove "
             f"`prevent_destroy = true` ({'; '.join(places)}) and run this again."
         )
 
 
 def check_terraform() -> None:
-    """Raises CannotRunError unless a Terraform is on PATH that is new enough."""
+    """Raises Refusal unless a Terraform is on PATH that is new enough."""
     wanted = ".".join(map(str, OLDEST))
     if shutil.which("terraform") is None:
-        raise CannotRunError(f"terraform is not on PATH: install Terraform {wanted} or newer.")
+        raise Refusal(f"terraform is not on PATH: install Terraform {wanted} or newer.")
     done = subprocess.run(["terraform", "version", "-json"], check=False, capture_output=True, text=True)
     found = re.search(r'"terraform_version":\s*"((\d+)\.(\d+)[^"]*)"', done.stdout)
     if done.returncode != 0 or found is None:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise CannotRunError(f"terraform does not tell its version: {said[0] if said else 'it said nothing'}")
+        raise Refusal(f"terraform does not tell its version: {said[0] if said else 'it said nothing'}")
     if (int(found[2]), int(found[3])) < OLDEST:
-        raise CannotRunError(f"terraform {found[1]} is too old: install Terraform {wanted} or newer.")
+        raise Refusal(f"terraform {found[1]} is too old: install Terraform {wanted} or newer.")
 
 
 def _check_backend() -> None:
     if not BACKEND.exists():
-        raise CannotRunError(
+        raise Refusal(
             "terraform/backend.hcl is missing: apply terraform/bootstrap once in the account, then run "
             "terraform -chdir=terraform/bootstrap output -raw backend_config > terraform/backend.hcl."
         )
@@ -123,12 +119,12 @@ def _check_build(environment: str) -> None:
     architecture, runtime = value(environment, "architecture"), value(environment, "runtime")
     try:
         wanted = build.target(architecture or build.ARCHITECTURE, (runtime or build.PYTHON).removeprefix("python"))
-    except build.CannotBuildError as error:
-        raise CannotRunError(f"terraform/environments/{environment}.tfvars cannot be built for: {error}.") from None
+    except Refusal as error:
+        raise Refusal(f"terraform/environments/{environment}.tfvars cannot be built for: {error}.") from None
     if not build.is_current(wanted):
         folder = build.BUILD / wanted.name
         said = "is not what the sources say any more" if folder.exists() else "is missing"
-        raise CannotRunError(
+        raise Refusal(
             f"{folder.relative_to(ROOT)} {said}: run make build ARCH={wanted.architecture} PYTHON={wanted.python}."
         )
 
@@ -153,9 +149,9 @@ def _check_credentials() -> None:
         found = botocore.session.Session().get_credentials()
         usable = found is not None and found.get_frozen_credentials().access_key
     except Exception as error:
-        raise CannotRunError(f"AWS credentials cannot be had ({' '.join(str(error).split())}): {remedy}.") from None
+        raise Refusal(f"AWS credentials cannot be had ({' '.join(str(error).split())}): {remedy}.") from None
     if not usable:
-        raise CannotRunError(f"No AWS credentials were found: {remedy}.")
+        raise Refusal(f"No AWS credentials were found: {remedy}.")
 
 
 def _become(line: list[str]) -> NoReturn:
@@ -176,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["TF_DATA_DIR"] = str(data_folder(given.environment))
     try:
         line = command(given.action, given.environment, given.more)
-    except CannotRunError as error:
+    except Refusal as error:
         print(error, file=sys.stderr)
         return 2
     except subprocess.CalledProcessError as error:  # terraform init has said why

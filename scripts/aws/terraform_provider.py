@@ -15,13 +15,10 @@ from pathlib import Path
 
 from scripts import children
 from scripts.aws import terraform_mirror
+from scripts.refusal import Refusal
 
 VARIABLE = "TF_REATTACH_PROVIDERS"
 START_SECONDS = 60
-
-
-class CannotStartError(Exception):
-    """The provider is not there or does not serve; the message says what it said."""
 
 
 @contextlib.contextmanager
@@ -29,11 +26,11 @@ def serving(initialised: Path, log: Path, environment: Mapping[str, str]) -> Ite
     """The provider of a folder after `terraform init`, until the end; yields the variable that leads Terraform to it.
 
     It sees the environment that terraform would hand on. It ends with the thread that has started it: call this from
-    the main one. Raises CannotStartError.
+    the main one. Raises Refusal.
     """
     found = sorted(Path(initialised, ".terraform", "providers", terraform_mirror.PROVIDER).glob("*/*/terraform-pro*"))
     if not found:
-        raise CannotStartError(f"{initialised} has no AWS provider: run terraform init there first")
+        raise Refusal(f"{initialised} has no AWS provider: run terraform init there first")
     with log.open("wb") as file:
         process = subprocess.Popen(
             children.mortal([str(found[-1]), "-debug"]),
@@ -56,4 +53,4 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
         if said := re.search(rf"{VARIABLE}='(.*)'", log.read_text(errors="replace")):
             return said[1]
         time.sleep(0.02)
-    raise CannotStartError(f"the AWS provider does not serve; it said:\n{log.read_text(errors='replace')}")
+    raise Refusal(f"the AWS provider does not serve; it said:\n{log.read_text(errors='replace')}")

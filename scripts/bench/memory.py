@@ -17,13 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from valkey import Valkey
 
 from scripts.bench import handlers
 from scripts.local import schedule
+from scripts.places import ROOT
 from shared import board, config, deadline, idempotency, players
 from shared.store import store
 
@@ -33,8 +33,6 @@ BATCH = 1000
 RECEIPTS = 2_000
 FURTHER = 4
 """So many players with one keyed submission, then with so many more, tell the size of a receipt."""
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @dataclass(frozen=True)

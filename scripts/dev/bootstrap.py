@@ -2,18 +2,22 @@
 A second argument names another folder than .venv, for tools that clash with the rest.
 
 A lock is complete, so nothing is resolved: what was released since cannot change or break an installation. pip resolves
-even where everything is pinned, and stumbles over newer releases. So it installs one thing, uv, which does the rest.
+even where everything is pinned, and stumbles over newer releases. So it installs one thing, uv, which does the rest. No
+environment has a pip: to unpack one takes longer than all the rest, and the interpreter's own runs from where it is.
 
 Runs on any Python of the right version, before anything is installed. Says each problem in one line.
 """
 
+import configparser
 import hashlib
 import importlib.util
 import os
 import re
 import shutil
+import site
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +26,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LOCKS = ROOT / "locks"
 
 VENV = ROOT / ".venv"
-"""The only environment with a pip, which is installed from a file and takes longer than all the rest."""
 
 INSTALLER_LOCK = "installer.lock"
 INSTALLER = ROOT / ".uv"
@@ -65,10 +68,28 @@ def install(lock: str, venv: Path) -> None:
     if _is_there(lock, venv):
         return
     if Path(sys.prefix).resolve() != venv:
-        _make_venv(venv)
+        make_venv(venv)
     (venv / "installed").unlink(missing_ok=True)
-    _sync(lock, venv, _uv())
+    run_uv(["sync", str(LOCKS / lock)], lock, venv / "uv.log", venv / "bin" / "python")
     (venv / "installed").write_text(f"{Path(lock).name} {_state(lock)}")
+
+
+def run_uv(arguments: list[str], lock: str, log: Path, python: Path) -> None:
+    """`uv pip …` for an environment's interpreter, with exactly the wheels of a lock file. The log keeps what it says.
+
+    uv is the user's own if it is new enough, else the one that installer.lock pins, installed first. It gets pip's
+    settings of index, certificates and proxy, and what is in its cache needs no network. Raises CannotInstallError.
+    """
+    uv = find_uv(python)
+    settings = {**settings_of_pip(), "UV_INDEX_STRATEGY": "unsafe-best-match", **os.environ}
+    settings.pop("VIRTUAL_ENV", None)
+    print(f"Installing {lock} into {log.parent.name} …", flush=True)
+    command = [uv, "pip", *arguments, "--require-hashes", "--python", str(python)]
+    done = _run([*command, "--offline"], log, settings) or _run(command, log, settings)
+    if not done and "initialize cache" in _text(log):  # no home to write to
+        done = _run([*command, "--cache-dir", str(log.parent / ".cache")], log, settings)
+    if not done:
+        raise _failure("uv", lock, log)
 
 
 def pins(lock: str) -> set[str]:
@@ -90,23 +111,45 @@ def _state(lock: str) -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor} {digest}"
 
 
-def _make_venv(venv: Path) -> None:
+def make_venv(venv: Path) -> None:
+    """Makes a virtual environment, without a pip. Raises CannotInstallError."""
+    if importlib.util.find_spec("venv") is None:
+        raise _incomplete("make virtual environments")
     version = ".".join(map(str, sys.version_info[:3]))
-    if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
-        package = f"python3.{sys.version_info.minor}-venv"
-        raise CannotInstallError(
-            f"{sys.executable} cannot make virtual environments: install its venv module (Debian, Ubuntu: "
-            f"apt install {package}), or name another interpreter: make PYTHON=/path/to/python3"
-        )
     print(f"Making {venv.name} with Python {version} …", flush=True)
-    command = [sys.executable, "-m", "venv", "--clear", *([] if venv == VENV else ["--without-pip"]), str(venv)]
+    command = [sys.executable, "-m", "venv", "--clear", "--without-pip", str(venv)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise CannotInstallError(f"python -m venv failed: {_last_line(done.stdout + done.stderr)}")
 
 
-def _uv() -> str:
-    """The user's own uv if it is new enough, else the one that installer.lock pins, installed first."""
+def find_pip() -> str:
+    """A pip to run where it lies: the base interpreter's, whose bytecode is there, else the wheel of its ensurepip.
+
+    An environment's interpreter runs it, since pip can be set to work in environments only.
+    """
+    installed = [Path(folder, "pip") for folder in site.getsitepackages([sys.base_prefix])]
+    if own := next((pip for pip in installed if (pip / "__main__.py").exists()), None):
+        return str(own)
+    ensurepip = importlib.util.find_spec("ensurepip")
+    folders = [f"{folder}/_bundled" for folder in (ensurepip and ensurepip.submodule_search_locations) or ()]
+    folders += filter(None, [sysconfig.get_config_var("WHEEL_PKG_DIR")])  # where distributions keep it
+    wheels = [wheel for folder in folders for wheel in sorted(Path(folder).glob("pip-*.whl"))]
+    if not wheels:
+        raise _incomplete("install packages")
+    return str(wheels[-1] / "pip")
+
+
+def _incomplete(task: str) -> CannotInstallError:
+    package = f"python3.{sys.version_info.minor}-venv"
+    return CannotInstallError(
+        f"{sys.executable} cannot {task}: install its venv module (Debian, Ubuntu: apt install {package}), or name "
+        "another interpreter: make PYTHON=/path/to/python3"
+    )
+
+
+def find_uv(python: Path) -> str:
+    """The user's uv, or our own, which is installed if need be. Raises CannotInstallError."""
     found = shutil.which("uv")
     if found and _version(found) >= OLDEST_UV:
         return found
@@ -116,13 +159,11 @@ def _uv() -> str:
         print(f"Installing {INSTALLER_LOCK} into {INSTALLER.name} …", flush=True)
         shutil.rmtree(INSTALLER, ignore_errors=True)
         INSTALLER.mkdir()
-        command = [*_pip(), "install", "--no-input", "--disable-pip-version-check"]
-        command += ["--retries", "2", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-        _run(
-            [*command, "--target", str(INSTALLER), "-r", str(LOCKS / INSTALLER_LOCK)],
-            INSTALLER_LOCK,
-            INSTALLER / "pip.log",
-        )
+        command = [str(python), find_pip(), "install", "--no-input", "--disable-pip-version-check", "--retries", "2"]
+        command += ["--no-deps", "--only-binary=:all:", "--require-hashes", "--target", str(INSTALLER)]
+        command += ["-r", str(LOCKS / INSTALLER_LOCK)]
+        if not _run(command, log := INSTALLER / "pip.log"):
+            raise _failure("pip", INSTALLER_LOCK, log)
         (INSTALLER / "installed").write_text(digest)
     return str(uv)
 
@@ -133,39 +174,36 @@ def _version(uv: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups())) if found else ()
 
 
-def _sync(lock: str, venv: Path, uv: str) -> None:
-    print(f"Installing {lock} into {venv.name} …", flush=True)
-    settings = {**_settings_of_pip(), "UV_INDEX_STRATEGY": "unsafe-best-match", **os.environ}
-    settings.pop("VIRTUAL_ENV", None)
-    command = [uv, "pip", "sync", "--require-hashes", "--python", str(venv / "bin" / "python"), str(LOCKS / lock)]
+def settings_of_pip() -> dict[str, str]:
+    """What pip's files and variables say of index, certificates and proxy, in the names that uv reads.
+
+    pip itself would take longer to say it than uv takes to install: https://pip.pypa.io/en/stable/topics/configuration
+    """
+    home, named = Path.home(), os.environ.get("PIP_CONFIG_FILE", "")
+    folders = [Path(each, "pip") for each in (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
+    folders += [Path("/Library/Application Support/pip"), Path("/etc")]
+    if not os.path.exists(named):
+        folders += [home / ".pip", Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config", "pip")]
+        folders += [home / "Library" / "Application Support" / "pip"]
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = _option  # type: ignore[assignment]
     try:
-        _run(command, lock, venv / "uv.log", settings)
-    except CannotInstallError:
-        if "initialize cache" not in _text(venv / "uv.log"):
-            raise
-        _run([*command, "--cache-dir", str(venv / ".cache")], lock, venv / "uv.log", settings)  # no home to write to
+        parser.read([*(folder / "pip.conf" for folder in folders), named] if named != os.devnull else [])
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise CannotInstallError(f"A configuration file of pip's cannot be read: {_last_line(str(error))}") from None
+    told: dict[str, str] = {}
+    for section in ("global", "install"):
+        told |= dict(parser[section]) if section in parser else {}
+    told |= {_option(name[4:]): text for name, text in os.environ.items() if name.startswith("PIP_") and text}
+    return {UV_NAMES[name]: " ".join(text.split()) for name, text in told.items() if name in UV_NAMES}
 
 
-def _pip() -> list[str]:
-    python = VENV / "bin" / "python"
-    return [str(python) if python.exists() else sys.executable, "-m", "pip"]
+def _option(name: str) -> str:
+    return name.lower().replace("_", "-").removeprefix("--")
 
 
-def _settings_of_pip() -> dict[str, str]:
-    """What pip's files and variables say of index, certificates and proxy, in the names that uv reads."""
-    done = subprocess.run([*_pip(), "config", "list"], check=False, capture_output=True, text=True)
-    found: dict[str, str] = {}
-    for line in done.stdout.splitlines():
-        name, _, text = line.partition("=")
-        where, _, option = name.rpartition(".")
-        if where in ("global", "install", ":env:") and option in UV_NAMES:
-            found[UV_NAMES[option]] = " ".join(text.strip("'\"").replace("\\n", " ").split())
-    return found
-
-
-def _run(command: list[str], lock: str, log_file: Path, environ: Mapping[str, str] | None = None) -> None:
-    """Runs an installer, keeps what it says, and shows what of it tells how far it is."""
-    name = Path(command[0]).name if environ else "pip"
+def _run(command: list[str], log_file: Path, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether an installer has done its work. Keeps what it says, and shows what of it tells how far it is."""
     with log_file.open("w") as log:
         process = subprocess.Popen(
             command,
@@ -181,17 +219,19 @@ def _run(command: list[str], lock: str, log_file: Path, environ: Mapping[str, st
                 log.write(line)
                 if PROGRESS.match(line):
                     print(f"  {line.strip()}", flush=True)
-    if process.returncode == 0:
-        return
-    said = log_file.read_text(errors="replace")
-    where = f"{log_file.parent.name}/{log_file.name}"
+    return process.returncode == 0
+
+
+def _failure(name: str, lock: str, log: Path) -> CannotInstallError:
+    said = log.read_text(errors="replace")
+    where = f"{log.parent.name}/{log.name}"
     if UNREACHABLE.search(said):
-        raise CannotInstallError(
+        return CannotInstallError(
             f"{name} cannot reach the package index to install {lock}: check the network (or PIP_INDEX_URL, "
             f"HTTPS_PROXY) and try again; what {name} said is in {where}"
         )
     errors = [line for line in said.splitlines() if line.startswith(("ERROR:", "error:"))]
-    raise CannotInstallError(
+    return CannotInstallError(
         f"{name} could not install {lock}: {_last_line(errors[0] if errors else said)} (all of it: {where})"
     )
 

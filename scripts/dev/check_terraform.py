@@ -19,18 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scripts.aws import build, terraform_mirror, terraform_provider
+from scripts.places import ROOT
+from scripts.refusal import Refusal
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 CHECKOV = ROOT / ".checkov"
 AT_ONCE = 2
 """Each holds a provider of half a gigabyte."""
 
 Providers = queue.SimpleQueue[Mapping[str, str]]
 """Those that nobody uses at the moment, each as the variable that leads Terraform to it."""
-
-
-class CheckError(Exception):
-    """What a check said."""
 
 
 def main() -> int:
@@ -58,7 +55,7 @@ def main() -> int:
         for check in checks:
             try:
                 print(check.result(), flush=True)
-            except CheckError as error:
+            except Refusal as error:
                 failed += 1
                 print(error, file=sys.stderr, flush=True)
     return 1 if failed else 0
@@ -98,7 +95,7 @@ def _module(folder: Path, name: str, providers: Providers) -> str:
                 f"{name}: terraform {command}", "terraform", f"-chdir={folder}", command, "-no-color", more=provider
             )
             if "Warning:" in said:  # Terraform's status is 0 then
-                raise CheckError(f"{name}: terraform {command} warned, and a warning fails here:\n{said}")
+                raise Refusal(f"{name}: terraform {command} warned, and a warning fails here:\n{said}")
     finally:
         providers.put(provider)
     return f"{name}: valid; {said.strip().splitlines()[-1]} ({time.monotonic() - began:.0f} s)"
@@ -111,7 +108,7 @@ def _checkov() -> str:
 
 
 def _run(what: str, *command: str, more: Mapping[str, str] | None = None) -> str:
-    """What a command says, with more in its environment. Raises CheckError with all of it if it fails."""
+    """What a command says, with more in its environment. Raises Refusal with all of it if it fails."""
     done = subprocess.run(
         command,
         env={**terraform_mirror.environment(), **(more or {})},
@@ -121,7 +118,7 @@ def _run(what: str, *command: str, more: Mapping[str, str] | None = None) -> str
         text=True,
     )
     if done.returncode:
-        raise CheckError(f"{what} failed:\n{done.stdout}")
+        raise Refusal(f"{what} failed:\n{done.stdout}")
     return done.stdout
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from scripts.places import ROOT
 
 LOCKS = {
     "dev.lock": ("--extra", "local", "--extra", "dev", "pyproject.toml"),

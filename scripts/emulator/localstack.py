@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +20,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from scripts import interpreters
+from scripts.places import ROOT, seen_from_here
+from scripts.refusal import Refusal
+
 VENV = ROOT / ".localstack"
 LOCK = "localstack.lock"
 PLUGIN = Path(__file__).resolve().parent / "lambda_executor" / "plugin"
@@ -35,10 +37,6 @@ START_SECONDS = 60
 STOP_SECONDS = 15
 LEAVE_SECONDS = 7
 LOG_TAIL_LINES = 10
-
-
-class CannotStartError(Exception):
-    """What stands in the way, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -60,30 +58,28 @@ class LocalStack:
         return self.process is None or self.process.poll() is None
 
     def check_alive(self) -> None:
-        """Raises CannotStartError, with the last that it said, unless it is alive."""
+        """Raises Refusal, with the last that it said, unless it is alive."""
         if self.process and self.log and not self.is_alive():
-            raise CannotStartError(
+            raise Refusal(
                 f"LocalStack has ended by itself (status {self.process.returncode}): run the command again. The last "
-                f"that it said, and all of it is in {_readable(self.log)}:\n{_tail(self.log)}"
+                f"that it said, and all of it is in {seen_from_here(self.log)}:\n{_tail(self.log)}"
             )
 
 
 def interpreter() -> str:
-    """A Python that LocalStack runs on: LOCALSTACK_PYTHON, or one on PATH or of pyenv's. Raises CannotStartError."""
+    """A Python that LocalStack runs on: LOCALSTACK_PYTHON, or one on PATH or of pyenv's. Raises Refusal."""
     if given := os.environ.get("LOCALSTACK_PYTHON"):
-        if _version(given) == PYTHON:
+        asked = interpreters.ask(given)
+        if asked and asked.minor == PYTHON:
             return given
-        raise CannotStartError(
-            f"LOCALSTACK_PYTHON={given} is {_version(given) or 'no Python'}, and LocalStack runs on {PYTHON}: "
-            f"name a Python {PYTHON}. Nothing was installed."
+        kind = asked.minor if asked else "not a Python"
+        raise Refusal(
+            f"LOCALSTACK_PYTHON={given} is {kind}, and LocalStack runs on {PYTHON}: name a Python {PYTHON}. "
+            "Nothing was installed."
         )
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
-    found = [sys.executable, shutil.which(f"python{PYTHON}")]
-    found += [str(path) for path in sorted(pyenv.glob(f"{PYTHON}*/bin/python{PYTHON}"))]
-    for path in filter(None, found):
-        if _version(path) == PYTHON:
-            return path
-    raise CannotStartError(
+    if found := interpreters.find(PYTHON):
+        return found.path
+    raise Refusal(
         f"LocalStack runs on Python {PYTHON}, and there is none on PATH or of pyenv's: install Python {PYTHON}, or "
         f"name it: make emulate LOCALSTACK_PYTHON=/path/to/python{PYTHON}. Nothing was installed."
     )
@@ -95,7 +91,7 @@ def is_installed() -> bool:
 
 
 def install() -> Path:
-    """The interpreter that has LocalStack, 500 MB of packages, once they are there. Raises CannotStartError."""
+    """The interpreter that has LocalStack, 500 MB of packages, once they are there. Raises Refusal."""
     done = subprocess.run(
         [interpreter(), "scripts/dev/bootstrap.py", LOCK, VENV.name],
         cwd=ROOT,
@@ -104,7 +100,7 @@ def install() -> Path:
         text=True,
     )
     if done.returncode:
-        raise CannotStartError(done.stderr.strip() or f"{LOCK} could not be installed: see {VENV.name}/uv.log.")
+        raise Refusal(done.stderr.strip() or f"{LOCK} could not be installed: see {VENV.name}/uv.log.")
     return VENV / "bin" / "python"
 
 
@@ -112,7 +108,7 @@ def install() -> Path:
 def running(python: Path, folder: Path, port: int = PORT) -> Iterator[LocalStack]:
     """LocalStack, of the interpreter that has it, with nothing in it yet, until the block ends.
 
-    Its files are in folder. Ends with this process, however that ends. Raises CannotStartError.
+    Its files are in folder. Ends with this process, however that ends. Raises Refusal.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "tmp").mkdir(parents=True)
@@ -136,14 +132,14 @@ def running(python: Path, folder: Path, port: int = PORT) -> Iterator[LocalStack
 
 
 def find(given: str) -> LocalStack:
-    """Somebody else's LocalStack, by host:port, if it answers. Raises CannotStartError."""
+    """Somebody else's LocalStack, by host:port, if it answers. Raises Refusal."""
     matched = re.fullmatch(r"(?:http://)?([\w.-]+|\[[\da-fA-F:]+\])(?::(\d{1,5}))?/?", given, re.ASCII)
     port = int(matched[2] or PORT) if matched else 0
     if not matched or not 0 < port < 65536:
-        raise CannotStartError(f"LOCALSTACK_HOST is {given!r} and no host:port, e.g. localhost:{PORT}.")
+        raise Refusal(f"LOCALSTACK_HOST is {given!r} and no host:port, e.g. localhost:{PORT}.")
     found = LocalStack(matched[1], port)
     if not is_healthy(found.endpoint):
-        raise CannotStartError(
+        raise Refusal(
             f"No LocalStack answers at {found.endpoint}: start it, check LOCALSTACK_HOST, or leave LOCALSTACK_HOST out "
             "to have one started."
         )
@@ -151,11 +147,11 @@ def find(given: str) -> LocalStack:
 
 
 def check_port(port: int) -> None:
-    """Raises CannotStartError unless the port is free, or soon is: the LocalStack of a killed run takes its time."""
+    """Raises Refusal unless the port is free, or soon is: the LocalStack of a killed run takes its time."""
     ends = time.monotonic() + LEAVE_SECONDS
     while not _is_free(port):
         if time.monotonic() > ends:
-            raise CannotStartError(
+            raise Refusal(
                 f"Port {port} is taken: if a LocalStack has it, use that one (make emulate LOCALSTACK_HOST=localhost:"
                 f"{port}); else stop what uses it, or choose another: make emulate PORT={port + 1}"
             )
@@ -213,7 +209,7 @@ def _wait_until_healthy(started: LocalStack) -> None:
             return
         time.sleep(0.1)
     said = f" It said:\n{_tail(started.log)}" if started.log else ""
-    raise CannotStartError(f"LocalStack does not answer after {START_SECONDS} s.{said}")
+    raise Refusal(f"LocalStack does not answer after {START_SECONDS} s.{said}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -227,17 +223,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _version(path: str) -> str:
-    code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    with contextlib.suppress(OSError):
-        done = subprocess.run([path, "-I", "-S", "-c", code], check=False, capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else ""
-    return ""
-
-
 def _tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-
-
-def _readable(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

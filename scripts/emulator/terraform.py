@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from scripts import children
-from scripts.aws import infrastructure, terraform_mirror
+from scripts.aws import terraform_mirror
 from scripts.emulator.localstack import LocalStack
+from scripts.places import TERRAFORM
+from scripts.refusal import Refusal
 
 ENVIRONMENT = "local"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -33,10 +35,6 @@ READ_SECONDS = 0.1
 SHOWN_EVERY = 50
 
 
-class TerraformError(Exception):
-    """What Terraform said."""
-
-
 @dataclass(frozen=True)
 class Terraform:
     """`tree` with its working files in a folder and everything else in LocalStack."""
@@ -46,7 +44,7 @@ class Terraform:
     folder: Path
     variables: Mapping[str, Any]
     """Beside those of the environment's own file."""
-    tree: Path = infrastructure.TERRAFORM
+    tree: Path = TERRAFORM
 
     @property
     def environ(self) -> dict[str, str]:
@@ -67,7 +65,7 @@ class Terraform:
         return f"leaderboard-{ENVIRONMENT}-states"
 
     def init(self) -> None:
-        """Makes the state's bucket and the working files. Raises TerraformError."""
+        """Makes the state's bucket and the working files. Raises Refusal."""
         from botocore.exceptions import ClientError  # type: ignore[import-untyped] # noqa: PLC0415 - slow to import
 
         s3 = client(self.localstack, self.region, "s3")
@@ -91,17 +89,18 @@ class Terraform:
         options = [f"-backend-config={name}={value}" for name, value in given.items()]
         try:
             self.run("init", "-input=false", "-no-color", "-reconfigure", *options, *terraform_mirror.init_options())
-        except TerraformError as error:
-            raise TerraformError(
+        except Refusal as error:
+            self.localstack.check_alive()
+            raise Refusal(
                 f"{error}\nTerraform needs its registry, or a folder that TF_PLUGIN_DIR names, with the AWS provider."
             ) from None
 
     def apply(self) -> int:
-        """Makes LocalStack what terraform/ says, and returns how many resources that changed. Raises TerraformError."""
+        """Makes LocalStack what terraform/ says, and returns how many resources that changed. Raises Refusal."""
         return self._change("apply")
 
     def destroy(self) -> int:
-        """Takes it all away, and returns how many resources that were. Raises TerraformError."""
+        """Takes it all away, and returns how many resources that were. Raises Refusal."""
         return self._change("destroy")
 
     def outputs(self) -> dict[str, Any]:
@@ -109,13 +108,13 @@ class Terraform:
         return {name: output["value"] for name, output in json.loads(self.run("output", "-json")).items()}
 
     def plan(self) -> list[str]:
-        """The addresses that an apply would change. Raises TerraformError."""
+        """The addresses that an apply would change. Raises Refusal."""
         with self._running("plan", "-json", "-input=false", *self._values()) as lines:
             events = list(map(json.loads, lines))
         return [event["change"]["resource"]["addr"] for event in events if event["type"] == "planned_change"]
 
     def run(self, *command: str) -> str:
-        """What a command prints. Raises TerraformError."""
+        """What a command prints. Raises Refusal."""
         with self._running(*command) as lines:
             return "".join(lines)
 
@@ -147,7 +146,7 @@ class Terraform:
 
     @contextlib.contextmanager
     def _running(self, *command: str) -> Iterator[Iterator[str]]:
-        """The lines that a command prints. Raises TerraformError, and CannotStartError if LocalStack has ended.
+        """The lines that a command prints. Raises Refusal, also if LocalStack has ended.
 
         They go through a file: were we killed, a pipe would take Terraform with it before it has ended its providers.
         """
@@ -171,7 +170,7 @@ class Terraform:
             output.unlink()
         self.localstack.check_alive()
         if status:
-            raise TerraformError(f"terraform {command[0]} failed:\n{_errors(said)}")
+            raise Refusal(f"terraform {command[0]} failed:\n{_errors(said)}")
 
     def _noted(self, lines: Iterator[str], said: list[str], *, is_secret: bool) -> Iterator[str]:
         with (self.folder / "terraform.log").open("a") as log:

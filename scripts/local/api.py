@@ -5,29 +5,26 @@ import secrets
 import shlex
 import socket
 from collections.abc import Iterator, MutableMapping
-from pathlib import Path
 
 import valkey
 
 from scripts.local import demo, embedded_valkey, gateway, schedule
+from scripts.places import ROOT
+from scripts.refusal import Refusal
 from shared import config, credentials, players
 from shared.problems import Unavailable, UserNotFound
 from shared.store import Store
 
-DATA = Path(__file__).resolve().parent.parent.parent / ".data"
+DATA = ROOT / ".data"
 ANSWER_SECONDS = 2
 PLAYER = demo.user_id(42)
 SCORE = 123_456
 
 
-class CannotRunError(Exception):
-    """What stands in the way, and what to do about it, in one line."""
-
-
 def run(environ: MutableMapping[str, str]) -> None:
     """Serves until a signal. Puts where Valkey is into environ, where the handlers look for it.
 
-    Raises CannotRunError, with nothing left running.
+    Raises Refusal, with nothing left running.
     """
     is_embedded = not environ.get("VALKEY_HOST", "").strip()
     if is_embedded:
@@ -47,10 +44,10 @@ def run(environ: MutableMapping[str, str]) -> None:
             print(welcome(base_url, environ.get("API_KEY", ""), _demo_player(store), settings.rules))
             with schedule.running(seconds):
                 gateway.serve(app, sock)
-    except (config.MisconfiguredError, embedded_valkey.FolderInUseError, embedded_valkey.CannotStartError) as error:
-        raise CannotRunError(str(error)) from None
+    except config.MisconfiguredError as error:
+        raise Refusal(str(error)) from None
     except Unavailable as problem:
-        raise CannotRunError("Valkey answers, but not to the leaderboard's commands: see the log above") from problem
+        raise Refusal("Valkey answers, but not to the leaderboard's commands: see the log above") from problem
 
 
 @contextlib.contextmanager
@@ -59,7 +56,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
     try:
         sock = gateway.listen(port)
     except OSError as error:
-        raise CannotRunError(
+        raise Refusal(
             f"Cannot serve on port {port} ({error.strerror}): stop what uses it, or choose another: make run PORT=8081"
         ) from None
     with sock:
@@ -80,7 +77,7 @@ def _valkey(environ: MutableMapping[str, str], *, is_embedded: bool) -> Iterator
 
 
 def check_answers(settings: config.Settings) -> None:
-    """Raises CannotRunError unless a Valkey answers where the settings say."""
+    """Raises Refusal unless a Valkey answers where the settings say."""
     address = f"{settings.valkey_host}:{settings.valkey_port}"
     try:
         with valkey.Valkey(
@@ -95,7 +92,7 @@ def check_answers(settings: config.Settings) -> None:
             client.ping()
     except (valkey.ValkeyError, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise CannotRunError(
+        raise Refusal(
             f"No Valkey answers at {address} ({reason}): start it, check VALKEY_HOST, VALKEY_PORT and VALKEY_TLS, "
             "or leave VALKEY_HOST unset to run the embedded one"
         ) from None

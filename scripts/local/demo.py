@@ -1,4 +1,7 @@
-"""Demo players: the same thousand every time, with scores as games have them - many low ones and a few far ahead."""
+"""Demo players: the same thousand every time, with scores as games have them - many low ones and a few far ahead.
+
+Most have played once: each game is two round trips that the first `make run` waits for.
+"""
 
 import random
 from dataclasses import dataclass
@@ -9,7 +12,6 @@ from shared.problems import UserExists
 from shared.store import Store
 
 PLAYERS = 1000
-MOST_GAMES = 6
 MEDIAN_SCORE = 2_600
 SPREAD = 1.25
 """The standard deviation of the score's logarithm: the best of a thousand has about fifty times the median."""
@@ -46,7 +48,7 @@ def player(number: int, rules: Rules) -> Player:
     chance = random.Random(number)
     username = _username(chance)
     best = chance.lognormvariate(0, SPREAD) * MEDIAN_SCORE
-    shares = sorted(chance.uniform(0.2, 1) for _ in range(chance.randrange(MOST_GAMES)))
+    shares = sorted(chance.uniform(0.2, 1) for _ in range(int(chance.expovariate(1))))
     scores = [min(max(round(best * share), rules.score_min), rules.score_max) for share in [*shares, 1]]
     return Player(user_id(number), username, f"{username.lower()}.{number}@example.com", scores)
 

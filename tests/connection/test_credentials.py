@@ -30,6 +30,7 @@ from functions.health import handler as health
 from functions.rank import handler as rank
 from scripts.local import embedded_valkey, examples
 from scripts.local.proxy import Context
+from scripts.places import ROOT
 from shared import config, credentials, deadline, reconcile, store
 from shared.config import AwsCredentials
 from tests.support.invoking import Answer, Invoker, event, invoker
@@ -488,7 +489,7 @@ def test_nothing_of_botocore_is_imported_where_the_environment_has_a_key() -> No
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=own,
-        cwd=Path(__file__).parent.parent.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

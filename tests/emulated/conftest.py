@@ -14,11 +14,11 @@ import valkey
 
 from scripts.emulator import emulate, localstack
 from scripts.emulator import terraform as emulated_terraform
+from scripts.places import ROOT
 from tests.emulated.emulation import END_SECONDS, WAIT_SECONDS, Emulated, copied, emulating, end, summary, timed, took
 from tests.support import telling, terraforms
 from tests.support.api import Api
 from tests.support.patience import wait_until
-from tests.support.processes import ROOT
 from tests.support.wires import free_port
 
 READY_SECONDS = 900

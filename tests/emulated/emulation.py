@@ -17,12 +17,13 @@ from typing import Any
 import localstack_client.session
 import valkey
 
+from scripts.dev import bootstrap
 from scripts.emulator import emulate, localstack
 from scripts.emulator import terraform as emulated_terraform
+from scripts.places import ROOT
 from tests.support import processes
 from tests.support.api import Api
 from tests.support.patience import wait_until
-from tests.support.processes import ROOT
 
 COPIED = ("functions", "scripts", "shared", "terraform", "locks")
 """What `make emulate` reads. It runs on a copy, one of whose handlers is changed later."""
@@ -124,7 +125,9 @@ def copied(folder: Path) -> Path:
         else:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    (folder / localstack.VENV.name).symlink_to(localstack.VENV)
+    for installed in (localstack.VENV, bootstrap.INSTALLER):
+        if installed.exists():
+            (folder / installed.name).symlink_to(installed)
     return folder
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from scripts.aws import terraform_mirror
 from scripts.emulator import emulate, localstack
+from scripts.refusal import Refusal
 from tests.emulated.emulation import END_SECONDS, copied, emulating
 from tests.support import processes
 from tests.support.patience import wait_until
@@ -90,10 +91,10 @@ class TestWhatIsMissing:
 
     def test_a_python_that_localstack_runs_on(self, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         said = refused(copy, LOCALSTACK_PYTHON="/bin/sh", PORT=free_port())
-        assert said.startswith("LOCALSTACK_PYTHON=/bin/sh is no Python, and LocalStack runs on 3.11: ")
+        assert said.startswith("LOCALSTACK_PYTHON=/bin/sh is not a Python, and LocalStack runs on 3.11: ")
         assert said.endswith("Nothing was installed.")
         monkeypatch.setattr(localstack, "PYTHON", "3.99")
-        with pytest.raises(localstack.CannotStartError, match=r"runs on Python 3\.99, and there is none on PATH"):
+        with pytest.raises(Refusal, match=r"runs on Python 3\.99, and there is none on PATH"):
             localstack.install()
 
     def test_a_port(self, copy: Path) -> None:
@@ -120,7 +121,7 @@ class TestWhatIsMissing:
         nobody = free_port()
         with processes.gateway(tmp_path, nobody) as base_url:
             facts = emulate.Facts(0, base_url, "", "", "", "valkey.example", nobody)
-            with pytest.raises(localstack.CannotStartError, match=rf"503: .*reach Valkey at valkey\.example:{nobody}"):
+            with pytest.raises(Refusal, match=rf"503: .*reach Valkey at valkey\.example:{nobody}"):
                 emulate.wait_until_healthy(facts)
 
 

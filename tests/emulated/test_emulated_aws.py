@@ -21,11 +21,11 @@ import pytest
 import valkey
 
 from scripts.emulator import emulate
+from scripts.places import ROOT
 from tests.emulated.emulation import WAIT_SECONDS, Emulated, end, timed
 from tests.support import contract, invariants, processes
 from tests.support.api import Api, fresh_id
 from tests.support.patience import wait_until
-from tests.support.processes import ROOT
 
 ALARMED = "stats"
 CHANGED = "health"

@@ -172,7 +172,7 @@ class Crew:
         return {user_id: (str(scores[user_id]), str(games[user_id])) for user_id in self._users}
 
     def close(self) -> None:
-        """Everybody goes home."""
+        """Stops sending."""
         self._stopped.set()
         self._threads.shutdown()
 

@@ -16,10 +16,10 @@ from typing import Any
 import httpx
 import pytest
 
+from scripts.places import ROOT
 from tests.support.patience import wait_until
 from tests.support.wires import free_port
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 30
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 from scripts.aws import terraform_mirror, terraform_provider
+from scripts.places import ROOT
 from tests.support.patience import wait_until
 from tests.support.wires import free_port, is_listening
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 OFFLINE: dict[str, Any] = {
     "region": "eu-central-1",

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts.aws import terraform_mirror, terraform_provider
+from scripts.places import ROOT
 from tests.support import terraforms
-from tests.support.terraforms import ROOT
 
 ENVIRONMENTS = tuple(sorted(path.stem for path in (ROOT / "terraform" / "environments").glob("*.tfvars")))
 EMULATED = "local"

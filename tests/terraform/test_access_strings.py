@@ -27,13 +27,13 @@ from functions.reconcile import handler as reconcile_handler
 from scripts.local import examples
 from scripts.local.examples import Example
 from scripts.local.proxy import Context
+from scripts.places import ROOT
 from shared import projections, reconcile, store
 from shared.problems import KeyReused, UserExists
 from tests.support import contract, invariants
 from tests.support.invariants import BOARD, EVENTBRIDGE, PENDING, PLAYERS, TOTALS
 from tests.support.invoking import Answer, Invoker, invoker
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 MODULE = ROOT / "terraform" / "modules" / "cache"
 PASSWORD = "a-password-of-sixteen-or-more"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from scripts.aws import infrastructure
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from scripts.places import ROOT
+from scripts.refusal import Refusal
 
 TERRAFORM = """#!/bin/sh
 if [ "$1" = version ]; then echo '{"terraform_version": "VERSION"}'; exit; fi
@@ -264,7 +264,7 @@ class TestProtection:
         assert project.run("destroy", "dev").returncode == 0
 
     def test_the_real_cache_is_protected_and_the_line_is_found(self) -> None:
-        with pytest.raises(infrastructure.CannotRunError, match=r"terraform/modules/cache/\w+\.tf, line \d+"):
+        with pytest.raises(Refusal, match=r"terraform/modules/cache/\w+\.tf, line \d+"):
             infrastructure.check_nothing_is_protected()
 
 

@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 
 import pytest
 
+from scripts.places import ROOT
 from shared import reconcile
-from tests.support.terraforms import ROOT
 from tests.terraform import packets, plan_rules
 from tests.terraform.plan_rules import RULES, Rule
 from tests.terraform.plans import EMULATED, ENVIRONMENTS, NETWORK, Plan, Tree

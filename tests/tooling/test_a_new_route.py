@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.places import ROOT
 from tests.support import processes
-from tests.support.processes import ROOT
 
 DEMANDED = {
     "tests/api/test_contract.py": "test_every_module_of_a_function_is_one_of_the_contracts",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from scripts.places import ROOT
 from tests.support import contract, processes
 
 
@@ -16,12 +17,12 @@ def bench(*arguments: str, players: int = 300) -> str:
     """What `make bench` prints, on a small board."""
     done = subprocess.run(
         [sys.executable, "-m", "scripts.bench", "--players", str(players), "--iterations", "50", *arguments],
-        cwd=processes.ROOT,
+        cwd=ROOT,
         env=processes.environment(),
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -16,12 +16,11 @@ from typing import Any
 import pytest
 
 from scripts.local import demo
+from scripts.places import ROOT
 from shared import config, deadline
 from shared.store import store
 from tests.support import contract
 from tests.support.api import Api
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 MADE = re.compile(r"\.|node_modules$|build$|__pycache__$")
 """Names at the beginning of which nothing of ours stands."""

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from scripts.places import ROOT
 from shared import config
 from tests.support.invoking import event
-from tests.support.processes import ROOT
 
 OURS = ("functions", "scripts", "shared", "tests")
 
@@ -90,14 +90,13 @@ def test_a_data_module_knows_neither_http_nor_settings_nor_the_environment(modul
 
 ROOMS = sorted(path.parent.name for path in ROOT.glob("tests/*/__init__.py") if path.parent.name != "support")
 
-COMMON = {"scripts.children", "scripts.signals", "shared"}
+COMMON = ("shared", *(f"scripts.{name}" for name in ("children", "interpreters", "places", "refusal", "signals")))
 BELOW_TESTS = {"shared", "functions", "scripts"}
 
 ARROWS = {
+    **{name: set() for name in COMMON},
     "shared": {"shared"},
     "functions": {"shared"},
-    "scripts.children": set(),
-    "scripts.signals": set(),
     "scripts.local": {"scripts.local", "functions", *COMMON},
     "scripts.dev.bootstrap": set(),
     "scripts.aws": {"scripts.aws", "scripts.dev.bootstrap", *COMMON},

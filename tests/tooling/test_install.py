@@ -6,20 +6,25 @@ import base64
 import contextlib
 import hashlib
 import http.server
+import importlib.util
 import io
-import json
+import os
 import re
+import site
 import subprocess
 import sys
+import sysconfig
 import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 
 from scripts.aws import build
 from scripts.dev import bootstrap, lock
+from scripts.refusal import Refusal
 
 PINNED = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?: ; (.*?))? \\$", re.MULTILINE)
 NEWER = "999.0"
@@ -83,6 +88,9 @@ def index(packages: list[Pin]) -> Iterator[str]:
     }
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet
+
         def do_GET(self) -> None:
             kind, name = self.path.strip("/").split("/")[:2]
             if kind == "file":
@@ -104,7 +112,7 @@ def index(packages: list[Pin]) -> Iterator[str]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}/simple/"
         finally:
@@ -113,22 +121,20 @@ def index(packages: list[Pin]) -> Iterator[str]:
 
 def installed(venv: Path) -> dict[str, str]:
     """What an environment holds, by name and version."""
-    code = (
-        "import importlib.metadata as m, json;"
-        "print(json.dumps({d.metadata['Name'].lower().replace('_', '-'): d.version for d in m.distributions()}))"
-    )
-    done = subprocess.run([venv / "bin" / "python", "-I", "-c", code], check=True, capture_output=True, text=True)
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    return packages_in(next(venv.glob("lib/python*/site-packages")))
 
 
-def fits(pin: Pin) -> bool:
-    """Whether a pin is for this machine."""
+def packages_in(folder: Path) -> dict[str, str]:
+    """What a folder of packages holds, by name and version."""
+    found = (one.stem.rsplit("-", 1) for one in folder.glob("*.dist-info"))
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+def fits(pin: Pin, environment: dict[str, str] | None = None) -> bool:
+    """Whether a pin is for this machine, or for one that differs from it so."""
     if pin.marker is None:
         return True
-    from pip._vendor.packaging.markers import Marker
-
-    return bool(Marker(pin.marker).evaluate())
+    return bool(Marker(pin.marker).evaluate(environment))
 
 
 @pytest.fixture
@@ -155,17 +161,27 @@ def test_a_lock_installs_to_exactly_its_versions_whatever_has_been_released_sinc
     assert installed(tmp_path / "venv") == wanted
 
 
-@pytest.mark.parametrize("wanted", [build.target("arm64", "3.13"), build.target("local", "local")], ids=str)
-def test_the_builds_wheels_are_exactly_the_locks_whatever_has_been_released_since(
-    wanted: build.Target, only: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("wanted", "machine"),
+    [
+        (("arm64", "3.13"), {"python_version": "3.13", "python_full_version": "3.13.7", "platform_machine": "aarch64"}),
+        (("x86_64", "3.11"), {"python_version": "3.11", "python_full_version": "3.11.9", "platform_machine": "x86_64"}),
+        (("local", "local"), {}),
+    ],
+)
+def test_the_layers_packages_are_exactly_the_locks_for_its_target_whatever_has_been_released_since(
+    wanted: tuple[str, str], machine: dict[str, str], only: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     packages = pins("layer.lock")
-    requirements = {(pin.name, pin.version): {hashlib.sha256(pin.wheels[pin.version]).hexdigest()} for pin in packages}
+    for number, marker in enumerate(("platform_machine == 'aarch64'", "python_full_version < '3.11.3'"), 1):
+        packages.append(Pin(f"marked{number}", "1.0", marker, None))
+    (tmp_path / "layer.lock").write_text("".join(pin.line() for pin in packages))
     with index(packages) as address:
         only.setenv("PIP_INDEX_URL", address)
-        build.fetch(requirements, wanted, tmp_path / "wheels")
-    found = {hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in (tmp_path / "wheels").glob("*.whl")}
-    assert found == set.union(*requirements.values())
+        folder, log = tmp_path / "packages", tmp_path / "uv.log"
+        build.install(tmp_path / "layer.lock", build.target(*wanted), folder, log)
+    ours = [pin for pin in packages if pin.name not in build.IN_THE_RUNTIME and fits(pin, machine)]
+    assert packages_in(folder) == {pin.name: pin.version for pin in ours}
 
 
 def test_what_a_lock_has_lost_is_taken_away(only: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -181,6 +197,17 @@ def test_what_a_lock_has_lost_is_taken_away(only: pytest.MonkeyPatch, tmp_path: 
         assert installed(tmp_path / "venv") == {"second": "2.0"}
 
 
+def test_what_was_installed_once_needs_no_network(only: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    packages = [Pin("first", "1.0", None, None)]
+    (own := tmp_path / "own.lock").write_text(packages[0].line())
+    with index(packages) as address:
+        only.setenv("PIP_INDEX_URL", address)
+        bootstrap.install(str(own), tmp_path / "venv")
+    bootstrap.install(str(own), tmp_path / "another")
+    build.install(own, build.target("local", "local"), tmp_path / "layer", tmp_path / "uv.log")
+    assert installed(tmp_path / "another") == packages_in(tmp_path / "layer") == {"first": "1.0"}
+
+
 def test_a_wheel_with_another_hash_is_refused(only: pytest.MonkeyPatch, tmp_path: Path) -> None:
     packages = [Pin("first", "1.0", None, None)]
     (tmp_path / "own.lock").write_text(f"first==1.0 --hash=sha256:{'0' * 64}\n")
@@ -188,7 +215,13 @@ def test_a_wheel_with_another_hash_is_refused(only: pytest.MonkeyPatch, tmp_path
         only.setenv("PIP_INDEX_URL", address)
         with pytest.raises(bootstrap.CannotInstallError, match=r"could not install .*own\.lock"):
             bootstrap.install(str(tmp_path / "own.lock"), tmp_path / "venv")
+        with pytest.raises(Refusal, match=r"could not install own\.lock for \S+: "):
+            build.install(
+                tmp_path / "own.lock", build.target("local", "local"), tmp_path / "layer", tmp_path / "uv.log"
+            )
     assert not (tmp_path / "venv" / "installed").exists()
+    assert packages_in(tmp_path / "layer") == {}
+    assert "Hash mismatch" in (tmp_path / "uv.log").read_text()
 
 
 def test_without_a_network_it_says_so_in_one_sentence(only: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -208,9 +241,75 @@ def test_this_environment_is_what_a_lock_says_neither_more_nor_less() -> None:
         for each, version, marker in packages
         if fits(Pin(each, version, marker or None, None))
     }
-    brought = ("pip", "setuptools")  # by `python -m venv`
+    brought = {"pip", "setuptools"}  # by `python -m venv`, in a .venv that is older than this line
     assert wanted.items() <= installed(venv).items()
-    assert installed(venv).keys() - wanted.keys() <= set(brought)
+    assert installed(venv).keys() - wanted.keys() <= brought
+
+
+def test_uv_is_installed_by_the_pip_that_the_interpreter_would_unpack(only: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    only.setattr(site, "getsitepackages", lambda _: [])
+    assert ".whl" in bootstrap.find_pip()
+    pin = Pin("uv", "1.0", None, None)
+    (tmp_path / "installer.lock").write_text(pin.line())
+    for name, value in {"LOCKS": tmp_path, "INSTALLER": tmp_path / ".uv"}.items():
+        only.setattr(bootstrap, name, value)
+    only.setenv("PATH", str(tmp_path))
+    only.setenv("PIP_REQUIRE_VIRTUALENV", "1")
+    with index([pin]) as address:
+        only.setenv("PIP_INDEX_URL", address)
+        assert bootstrap.find_uv(Path(sys.executable)) == str(tmp_path / ".uv" / "bin" / "uv")
+    assert (tmp_path / ".uv" / "uv-1.0.dist-info").exists()
+
+
+@pytest.mark.parametrize("lacking", ["venv", "pip"])
+def test_an_interpreter_that_lacks_what_it_takes_is_named_in_one_sentence(
+    lacking: str, only: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    find = importlib.util.find_spec
+    only.setattr(importlib.util, "find_spec", lambda name: find(name) if name not in ("venv", "ensurepip") else None)
+    only.setattr(site, "getsitepackages", lambda _: [])
+    only.setattr(sysconfig, "get_config_var", lambda _: None)
+    with pytest.raises(bootstrap.CannotInstallError) as told:
+        bootstrap.make_venv(tmp_path / "venv") if lacking == "venv" else bootstrap.find_pip()
+    assert re.fullmatch(
+        r"\S+ cannot .*: install its venv module .* name another interpreter: make PYTHON=\S+", str(told.value)
+    )
+
+
+FILES = {
+    "xdg/pip/pip.conf": "[global]\nindex-url = http://first/simple\ntimeout = 7\n",
+    "more/pip/pip.conf": "[global]\nindex_url = http://second/simple\n[install]\nproxy = http://proxy:3128\n",
+    "home/.pip/pip.conf": "[global]\nindex-url = http://third/simple\ntrusted-host =\n    one\n    two\n",
+    "home/.config/pip/pip.conf": "[global]\nproxy = http://other\ncert = /ca.pem\n[install]\nextra-index-url = http://x/y%20z\n",
+    "named.conf": "[global]\nfind-links = /wheels\n[list]\nformat = columns\n",
+}
+
+
+@pytest.mark.parametrize("named", [None, "named.conf", "missing.conf", os.devnull])
+def test_pips_settings_are_read_as_pip_reads_them(
+    named: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name in [name for name in os.environ if name.startswith(("PIP_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path / 'xdg'}:{tmp_path / 'more'}")
+    monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "9")
+    monkeypatch.setenv("PIP_CERT", "")
+    if named:
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / named))
+    command = [sys.executable, bootstrap.find_pip(), "config", "list"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    told = [re.fullmatch(r"(global|install|:env:)\.([\w-]+)='(.*)'", line) for line in said.splitlines()]
+    expected = {}
+    for section in ("global", "install", ":env:"):
+        for one in filter(None, told):
+            if one[1] == section and one[2] in bootstrap.UV_NAMES and one[3]:
+                expected[bootstrap.UV_NAMES[one[2]]] = " ".join(one[3].replace("\\n", " ").split())
+    assert bootstrap.settings_of_pip() == expected
+    assert len(expected) > 1 or named == os.devnull
 
 
 def test_what_the_local_server_needs_is_all_in_the_tests_lock() -> None:

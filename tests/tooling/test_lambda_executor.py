@@ -41,12 +41,11 @@ from scripts.emulator.lambda_executor.environment import (
 from scripts.emulator.lambda_executor.runtime_api import HOST, PREFIX, Answered, Invocation, RuntimeApi
 from scripts.emulator.lambda_executor.workshop import Workshop
 from scripts.local import embedded_valkey
+from scripts.places import ROOT
 from tests.support.invoking import event
 from tests.support.patience import wait_until
 from tests.support.processes import is_running
 from tests.support.wires import free_port
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="AWS's runtime client is for Linux only")
 

@@ -22,6 +22,7 @@ import valkey
 
 from scripts.local import embedded_valkey
 from scripts.local import schedule as local_schedule
+from scripts.places import ROOT
 from tests.support import once, processes
 from tests.support.patience import wait_until
 from tests.support.wires import free_port, silent
@@ -74,7 +75,7 @@ def copy(tmp_path: Path) -> Path:
 def copied(folder: Path) -> Path:
     """Makes one."""
     for name in COPIED:
-        shutil.copytree(processes.ROOT / name, folder / name, ignore=shutil.ignore_patterns("node_modules"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("node_modules"))
     return folder
 
 
@@ -204,6 +205,17 @@ def test_no_valkey_survives_a_run_that_was_killed(used: Path) -> None:
         assert run.get("/leaderboard")["totalPlayers"] == DEMO_PLAYERS
 
 
+def test_the_embedded_valkey_is_alone_in_its_cluster_and_has_all_slots_at_every_start(tmp_path: Path) -> None:
+    for start in range(2):
+        with embedded_valkey.running(tmp_path, durable=True) as server, valkey.Valkey(port=server.port) as client:
+            ((ranges, nodes),) = [shard[1:4:2] for shard in client.execute_command("CLUSTER SHARDS")]
+            ((_, own, _, port),) = [node[:4] for node in nodes]
+            assert (ranges, own, port) == ([0, 16383], client.execute_command("CLUSTER MYID"), server.port)
+            assert client.execute_command("CLUSTER INFO")["cluster_known_nodes"] == "1"
+            assert client.execute_command("ROLE")[0] == b"master"
+            assert client.incr("starts") == start + 1
+
+
 def test_ctrl_c_while_it_starts_is_as_quiet(copy: Path) -> None:
     with starting(copy) as run:
         run.wait_until("Starting Valkey")
@@ -214,7 +226,7 @@ def test_ctrl_c_while_it_starts_is_as_quiet(copy: Path) -> None:
 def test_an_interrupted_filling_is_finished_by_the_next_run(copy: Path) -> None:
     with starting(copy) as run:
         run.wait_until("Starting Valkey")
-        time.sleep(2.1)  # somewhere before, in or after the filling: the end is the same
+        time.sleep(0.5)  # somewhere before, in or after the filling: the end is the same
         run.end()
     with running(copy) as run:
         assert run.get("/leaderboard")["totalPlayers"] == DEMO_PLAYERS

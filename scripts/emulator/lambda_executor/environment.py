@@ -300,7 +300,7 @@ class _Output:
 
 
 def _environment(function: Function, workshop: Workshop, temporary: Path, address: str) -> dict[str, str]:
-    """All that the process gets: nothing of ours, and in the order of their rights what may be changed and what not."""
+    """All that the process gets, and nothing of ours: first what a function may set otherwise, then what it may not."""
     path, libraries, packages = ["/usr/local/bin", "/usr/bin", "/bin"], [], [str(function.code)]
     if function.layers:
         path.append(f"{function.layers}/bin")

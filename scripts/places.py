@@ -1,0 +1,12 @@
+"""Where things are in this tree."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TERRAFORM = ROOT / "terraform"
+CONTRACT = ROOT / "functions" / "openapi.yaml"
+
+
+def seen_from_here(path: Path) -> str:
+    """A path as people write it: from the root of this tree where it is in there."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
