@@ -61,7 +61,8 @@ def load(given: Mapping[str, str] | None = None) -> dict[str, Example]:
     for path, item in routes.contract()["paths"].items():
         for method in routes.METHODS:
             if method in item:
-                example = _example(method.upper(), path, item[method], given or {})
+                parameters = [*item.get("parameters", ()), *item[method].get("parameters", ())]
+                example = _example(method.upper(), path, {**item[method], "parameters": parameters}, given or {})
                 found[example.operation_id] = example
     return found
 
@@ -86,19 +87,19 @@ def existing(ask: Callable[[Example], Any]) -> dict[str, str]:
 
 
 def _example(method: str, path: str, operation: Mapping[str, Any], given: Mapping[str, str]) -> Example:
-    parameters = [_followed(one) for one in operation.get("parameters", ())]
+    parameters = [_followed(one) for one in operation["parameters"]]
     body, required = _body(operation, given)
     return Example(
-        operation["operationId"],
-        operation["tags"][0],
-        method,
-        path,
-        {one["name"]: given.get(one["name"], one["example"]) for one in parameters if one["in"] == "path"},
-        {one["name"]: one["example"] for one in parameters if one["in"] == "query"},
-        body,
-        required,
-        any(one["name"] == "Idempotency-Key" for one in parameters),
-        min(map(int, operation["responses"])),
+        operation_id=operation["operationId"],
+        tag=operation["tags"][0],
+        method=method,
+        path=path,
+        parameters={one["name"]: given.get(one["name"], one["example"]) for one in parameters if one["in"] == "path"},
+        query={one["name"]: one["example"] for one in parameters if one["in"] == "query"},
+        body=body,
+        required=required,
+        is_keyed=any(one["name"] == "Idempotency-Key" for one in parameters),
+        status=min(map(int, operation["responses"])),
     )
 
 

@@ -42,7 +42,8 @@ CONTRACT: dict[str, Any] = {
             )
         },
         "/teams/{teamId}/members/{memberId}": {
-            "get": operation("members.get", parameters=[TEAM, MEMBER, parameter("part", "query", "a b")]),
+            "parameters": [TEAM, MEMBER],
+            "get": operation("members.get", parameters=[parameter("part", "query", "a b")]),
         },
         "/moves": {
             "put": operation(

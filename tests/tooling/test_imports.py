@@ -145,6 +145,9 @@ def private_names(tree: ast.AST) -> list[str]:
         if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in OURS:
             found += [alias.name for alias in node.names if is_private(alias.name)]
             names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            ours = [alias for alias in node.names if alias.name.partition(".")[0] in OURS]
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in ours}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr) and root_of(node) in names:
             found.append(ast.unparse(node))
@@ -224,6 +227,8 @@ def test_an_arrow_the_other_way_is_found(module: str, source: str) -> None:
         "from shared.store import _tls",
         "from shared.store import _tls as tls",
         "from shared import store\nstore._tls(None)",
+        "import shared.store\nshared.store._tls(None)",
+        "import shared.store as other\nother._tls(None)",
         "from shared import store as other\nother.Store._trip = None",
         "from shared import store\npatch.setattr(store, '_tls', None)",
         "from shared import store\npatch.setattr(store.Store, '_trip', None)",
