@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None, terraform: Path = TERRAFORM) ->
     parser.add_argument(
         "--check", action="store_true", help="write nothing, exit with 1 if a table is not as it should be"
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     readme = terraform / "README.md"
     before = readme.read_text()
     try:
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None, terraform: Path = TERRAFORM) ->
         return 1
     if after == before:
         return 0
-    if given.check:
+    if options.check:
         stale = [
             old[2] for old, new in zip(MARKED.finditer(before), MARKED.finditer(after), strict=True) if old[0] != new[0]
         ]
