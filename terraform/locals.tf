@@ -17,6 +17,8 @@ locals {
   contract = yamldecode(file("${path.root}/${var.contract_path}"))
 
   settings = {
+    RECEIPT_SECONDS  = tostring(var.receipt_seconds)
+    SESSION_SECONDS  = tostring(var.session_seconds)
     DEADLINE_SECONDS = tostring(var.deadline_seconds)
     DEFAULT_OPERATOR = var.default_operator
   }

@@ -125,6 +125,41 @@ variable "daily_snapshot_time" {
   default     = "03:00"
 }
 
+# How long things live. Each environment's file sets these three together.
+
+variable "receipt_seconds" {
+  description = "How long an Idempotency-Key is remembered at least, in seconds, 60 to 31,536,000; at most twice as long. A game repeats a request while its session lives, so this should be session_seconds or more."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.receipt_seconds >= 60 && var.receipt_seconds <= 31536000 && floor(var.receipt_seconds) == var.receipt_seconds
+    error_message = "receipt_seconds is a whole number from 60 to 31536000, a year."
+  }
+}
+
+variable "session_seconds" {
+  description = "How long a session lives, in seconds, 1 to 31,536,000."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.session_seconds >= 1 && var.session_seconds <= 31536000 && floor(var.session_seconds) == var.session_seconds
+    error_message = "session_seconds is a whole number from 1 to 31536000, a year."
+  }
+}
+
+variable "deadline_seconds" {
+  description = "How long a request may work with the cache, its own retry included, before it is answered 503, in seconds, 0.01 to 28."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.deadline_seconds >= 0.01 && var.deadline_seconds <= 28
+    error_message = "deadline_seconds is from 0.01 to 28: API Gateway gives up after 29 s."
+  }
+}
+
 # Functions
 
 variable "contract_path" {
@@ -169,18 +204,6 @@ variable "timeout_seconds" {
   default     = 60
 }
 
-variable "deadline_seconds" {
-  description = "Seconds that all work of a request with the cache may take, retry included, before it is answered 503."
-  type        = number
-  nullable    = false
-  default     = 2.5
-
-  validation {
-    condition     = var.deadline_seconds >= 0.01 && var.deadline_seconds <= 28
-    error_message = "deadline_seconds is from 0.01 to 28: the gateway gives up after 29 s."
-  }
-}
-
 variable "default_operator" {
   description = "What a submission does that names no operator: `set`, `best`, `increment` or `decrement`. Most games want `best`."
   type        = string
@@ -200,8 +223,8 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = length([for name in keys(var.settings) : name if startswith(name, "VALKEY_") || contains(["DEADLINE_SECONDS", "DEFAULT_OPERATOR"], name)]) == 0
-    error_message = "settings takes neither DEADLINE_SECONDS (set deadline_seconds), nor DEFAULT_OPERATOR (set default_operator), nor VALKEY_… names, which come from the cache."
+    condition     = alltrue([for name in keys(var.settings) : !startswith(name, "VALKEY_") && !contains(keys(local.settings), name)])
+    error_message = "settings takes no VALKEY_… names, which come from the cache, and none of ${join(", ", keys(local.settings))}: each of these has a variable of its own, in lower case."
   }
 }
 

@@ -6,6 +6,11 @@ alarm_emails = []
 cache_data_storage_gb = { maximum = 1 }
 cache_ecpu_per_second = { maximum = 1000 }
 
+# An attempt of a request ends with its deadline. A game may repeat it while its session lives: receipts should live as long.
+receipt_seconds  = 86400
+session_seconds  = 3600
+deadline_seconds = 2.5
+
 throttling  = { rate_per_second = 10000, burst = 5000 }
 usage_plans = { standard = { rate_per_second = 10000, burst = 5000 } }
 api_keys    = { developers = "standard" }
