@@ -72,7 +72,6 @@ module "monitoring" {
 
   name                          = local.name
   functions                     = module.functions.functions
-  timeout_seconds               = var.timeout_seconds
   deadline_seconds              = var.deadline_seconds
   reconcile_interval_minutes    = module.functions.reconcile_interval_minutes
   api                           = { name = module.api.name, stage_name = module.api.stage_name }

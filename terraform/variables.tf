@@ -190,19 +190,38 @@ variable "runtime" {
   default     = "python3.13"
 }
 
+# These go by function: `default` stands for every function that a map does not name.
+
 variable "memory_mb" {
-  description = "Memory of each function in MB, 128 to 10,240; CPU comes in proportion."
-  type        = number
+  description = "Memory in MB, 128 to 10,240, by function: { default = 512, leaderboard = 1024 }. CPU comes in proportion."
+  type        = map(number)
   nullable    = false
-  default     = 512
+  default     = { default = 512 }
 }
 
 variable "timeout_seconds" {
-  description = "Seconds after which Lambda ends a run. A request ends far sooner, by deadline_seconds; the rest is for reconcile."
-  type        = number
+  description = "Seconds after which Lambda ends a run, 10 to 900, by function. A request ends far sooner, by deadline_seconds: the rest is for reconcile."
+  type        = map(number)
   nullable    = false
-  default     = 60
+  default     = { default = 60 }
 }
+
+variable "reserved_concurrency" {
+  description = "Runs at once that are reserved for a function and are also the most it can have, by function: { reconcile = 2 }. A function without a number shares what the account has left; 0 stops it."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+}
+
+variable "provisioned_concurrency" {
+  description = "Execution environments that are kept warm, by function: { update_score = 5 }. They are billed by the hour."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+}
+
+# The same for all functions
+
 
 variable "default_operator" {
   description = "What a submission does that names no operator: `set`, `best`, `increment` or `decrement`. Most games want `best`."
@@ -226,20 +245,6 @@ variable "settings" {
     condition     = alltrue([for name in keys(var.settings) : !startswith(name, "VALKEY_") && !contains(keys(local.settings), name)])
     error_message = "settings takes no VALKEY_… names, which come from the cache, and none of ${join(", ", keys(local.settings))}: each of these has a variable of its own, in lower case."
   }
-}
-
-variable "reserved_concurrency" {
-  description = "Runs at once that a function may have at most and that are kept for it, by function, e.g. { reconcile = 2 }."
-  type        = map(number)
-  nullable    = false
-  default     = {}
-}
-
-variable "provisioned_concurrency" {
-  description = "Execution environments that are kept warm, by function, e.g. { update_score = 5 }. They cost by the hour."
-  type        = map(number)
-  nullable    = false
-  default     = {}
 }
 
 variable "reconcile_schedule" {

@@ -86,7 +86,7 @@ def test_the_deadline_is_checked_in_one_place() -> None:
 
 
 def test_a_function_runs_as_long_here_as_there() -> None:
-    assert variable("variables.tf", "timeout_seconds")["default"] == schedule.FUNCTION_SECONDS
+    assert variable("variables.tf", "timeout_seconds")["default"] == {"default": schedule.FUNCTION_SECONDS}
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in TERRAFORM.rglob("variables.tf")}), ids=str)

@@ -32,7 +32,7 @@ resource "aws_lambda_alias" "moved_by_codedeploy" {
 }
 
 resource "aws_lambda_provisioned_concurrency_config" "this" {
-  for_each = var.provisioned_concurrency
+  for_each = { for key, warm in local.of_function.provisioned_concurrency : key => warm if coalesce(warm, 0) > 0 }
 
   function_name                     = local.alias[each.key].function_name
   qualifier                         = local.alias[each.key].name

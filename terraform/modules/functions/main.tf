@@ -27,6 +27,18 @@ locals {
   )
   keys = keys(local.roles)
 
+  # What a variable says of each function: its own number, or that of `default`, or null.
+  of_function = {
+    for name, numbers in {
+      memory_mb               = var.memory_mb
+      timeout_seconds         = var.timeout_seconds
+      reserved_concurrency    = var.reserved_concurrency
+      provisioned_concurrency = var.provisioned_concurrency
+    } : name => { for key in local.keys : key => try(numbers[key], numbers["default"], null) }
+  }
+  named_in_maps = concat(["default"], local.keys)
+  naming        = "There are ${join(", ", local.keys)}, and `default` for all others."
+
   # ARNs are built from names, so that a plan shows policies in full.
   names         = { for key in local.keys : key => "${var.name}-${replace(key, "_", "-")}" }
   account       = data.aws_caller_identity.current.account_id
@@ -63,9 +75,9 @@ resource "aws_lambda_function" "this" {
   layers                         = [aws_lambda_layer_version.this.arn]
   runtime                        = var.runtime
   architectures                  = [var.architecture]
-  memory_size                    = var.memory_mb
-  timeout                        = var.timeout_seconds
-  reserved_concurrent_executions = lookup(var.reserved_concurrency, each.key, -1)
+  memory_size                    = local.of_function.memory_mb[each.key]
+  timeout                        = local.of_function.timeout_seconds[each.key]
+  reserved_concurrent_executions = coalesce(local.of_function.reserved_concurrency[each.key], -1)
   kms_key_arn                    = var.kms_key_arn
   publish                        = true
 

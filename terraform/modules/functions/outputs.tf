@@ -1,13 +1,14 @@
 output "functions" {
-  description = "Every function by key (`update_score`, …, `reconcile`): its name, its ARN without a version, and its alias `live` with the ARN to call and the URI for API Gateway."
+  description = "Every function by key (`update_score`, …, `reconcile`): its name, its ARN without a version, its alias `live` with the ARN to call and the URI for API Gateway, its log group, and its timeout in seconds."
   value = {
     for key, function in aws_lambda_function.this : key => {
-      name           = function.function_name
-      arn            = local.function_arns[key]
-      alias          = local.alias[key].name
-      alias_arn      = local.alias_arns[key]
-      invoke_arn     = "arn:${local.partition}:apigateway:${local.region}:lambda:path/2015-03-31/functions/${local.alias_arns[key]}/invocations"
-      log_group_name = aws_cloudwatch_log_group.function[key].name
+      name            = function.function_name
+      arn             = local.function_arns[key]
+      alias           = local.alias[key].name
+      alias_arn       = local.alias_arns[key]
+      invoke_arn      = "arn:${local.partition}:apigateway:${local.region}:lambda:path/2015-03-31/functions/${local.alias_arns[key]}/invocations"
+      log_group_name  = aws_cloudwatch_log_group.function[key].name
+      timeout_seconds = local.of_function.timeout_seconds[key]
     }
   }
 }

@@ -17,11 +17,11 @@ variable "contract" {
   validation {
     condition = alltrue(flatten([
       for item in values(var.contract.paths) : [
-        for method, operation in item : can(regex("^[a-z][a-z_]*(\\.[a-z_]+)?$", operation.operationId)) && !can(regex("^${local.reconcile}\\b", operation.operationId))
+        for method, operation in item : can(regex("^[a-z][a-z_]*(\\.[a-z_]+)?$", operation.operationId)) && !can(regex("^(${local.reconcile}|default)\\b", operation.operationId))
         if contains(local.http_methods, method)
       ]
     ]))
-    error_message = "Every operation of the contract needs an operationId such as get_user or sessions.create; reconcile is none, it has no route."
+    error_message = "Every operation of the contract needs an operationId such as get_user or sessions.create. No route can be called reconcile, or default, which means every other function in a map by function."
   }
 }
 
@@ -55,30 +55,50 @@ variable "runtime" {
   }
 }
 
+# Four values go by function. Each is a map in which `default` stands for every function that it does not name.
+
 variable "memory_mb" {
-  description = "Memory of each function in MB; CPU comes in proportion, a whole one at 1,769 MB."
-  type        = number
+  description = "Memory in MB, by function; `default` is for all others. CPU comes in proportion, a whole one at 1,769 MB."
+  type        = map(number)
   nullable    = false
-  default     = 512
 
   validation {
-    condition     = var.memory_mb >= 128 && var.memory_mb <= 10240 && floor(var.memory_mb) == var.memory_mb
-    error_message = "memory_mb is a whole number from 128 to 10240."
+    condition     = length(setsubtract(keys(var.memory_mb), local.named_in_maps)) == 0
+    error_message = "memory_mb names no function: ${join(", ", setsubtract(keys(var.memory_mb), local.named_in_maps))}. ${local.naming}"
+  }
+
+  validation {
+    condition     = alltrue([for key in local.keys : lookup(var.memory_mb, key, lookup(var.memory_mb, "default", null)) != null])
+    error_message = "memory_mb needs a `default` for the functions that it does not name."
+  }
+
+  validation {
+    condition     = alltrue([for mb in values(var.memory_mb) : mb >= 128 && mb <= 10240 && floor(mb) == mb])
+    error_message = "memory_mb takes whole numbers from 128 to 10240."
   }
 }
 
 variable "timeout_seconds" {
   description = <<-EOT
-    Seconds after which Lambda ends a run. The gateway answers 504 after 29 s whatever stands here; a request keeps to the
-    handler's own deadline (DEADLINE_SECONDS, at most 28), and the rest of the time is for reconcile.
+    Seconds after which Lambda ends a run, by function; `default` is for all others. API Gateway answers 504 after 29 s in any case, and a
+    request keeps to its own deadline (DEADLINE_SECONDS, at most 28): anything longer is for reconcile.
   EOT
-  type        = number
+  type        = map(number)
   nullable    = false
-  default     = 60
 
   validation {
-    condition     = var.timeout_seconds >= 10 && var.timeout_seconds <= 900 && floor(var.timeout_seconds) == var.timeout_seconds
-    error_message = "timeout_seconds is a whole number from 10 to 900."
+    condition     = length(setsubtract(keys(var.timeout_seconds), local.named_in_maps)) == 0
+    error_message = "timeout_seconds names no function: ${join(", ", setsubtract(keys(var.timeout_seconds), local.named_in_maps))}. ${local.naming}"
+  }
+
+  validation {
+    condition     = alltrue([for key in local.keys : lookup(var.timeout_seconds, key, lookup(var.timeout_seconds, "default", null)) != null])
+    error_message = "timeout_seconds needs a `default` for the functions that it does not name."
+  }
+
+  validation {
+    condition     = alltrue([for seconds in values(var.timeout_seconds) : seconds >= 10 && seconds <= 900 && floor(seconds) == seconds])
+    error_message = "timeout_seconds takes whole numbers from 10 to 900."
   }
 }
 
@@ -173,44 +193,52 @@ variable "alias_mover" {
   }
 }
 
-# { reconcile = 2 } is sensible where the account has the usual 1,000: the schedule, and a rebuild beside it. It is no
-# default, because Lambda keeps 100 unreserved, and a new account has but 10 in all.
+# { reconcile = 2 } makes sense where the account has the usual 1,000: the schedule, and a rebuild beside it. It is not the
+# default, because Lambda keeps 100 unreserved, and a new account has only 10 in all.
 variable "reserved_concurrency" {
-  description = "Runs at once that a function may have at most and that are kept for it, by function; 0 stops it. Free, but taken from the account's own limit."
+  description = "Runs at once that are reserved for a function and are also the most it can have, by function; `default` is for all others. A function without a number shares what the account has left; 0 stops it. Free, but taken from the account's limit."
   type        = map(number)
   nullable    = false
   default     = {}
 
   validation {
-    condition     = length(setsubtract(keys(var.reserved_concurrency), local.keys)) == 0
-    error_message = "reserved_concurrency names no function: ${join(", ", setsubtract(keys(var.reserved_concurrency), local.keys))}. There are ${join(", ", local.keys)}."
+    condition     = length(setsubtract(keys(var.reserved_concurrency), local.named_in_maps)) == 0
+    error_message = "reserved_concurrency names no function: ${join(", ", setsubtract(keys(var.reserved_concurrency), local.named_in_maps))}. ${local.naming}"
   }
 
   validation {
     condition     = alltrue([for runs in values(var.reserved_concurrency) : runs >= 0 && floor(runs) == runs])
-    error_message = "reserved_concurrency is a whole number from 0 for each function."
+    error_message = "reserved_concurrency takes whole numbers from 0."
   }
 
   validation {
-    condition     = lookup(var.reserved_concurrency, local.reconcile, 2) != 1
-    error_message = "reserved_concurrency of reconcile is at least 2 (0 stops it): with 1 the schedule and a rebuild block each other."
+    condition     = lookup(var.reserved_concurrency, local.reconcile, lookup(var.reserved_concurrency, "default", 2)) != 1
+    error_message = "reserved_concurrency of reconcile is at least 2, or 0 to stop it: with 1, the schedule and a rebuild block each other."
   }
 }
 
 variable "provisioned_concurrency" {
-  description = "Execution environments that are kept warm behind the alias, by function. They cost by the hour."
+  description = "Execution environments that are kept warm behind the alias, by function; `default` is for all others. A function without a number has none. They are billed by the hour."
   type        = map(number)
   nullable    = false
   default     = {}
 
   validation {
-    condition     = length(setsubtract(keys(var.provisioned_concurrency), local.keys)) == 0
-    error_message = "provisioned_concurrency names no function: ${join(", ", setsubtract(keys(var.provisioned_concurrency), local.keys))}. There are ${join(", ", local.keys)}."
+    condition     = length(setsubtract(keys(var.provisioned_concurrency), local.named_in_maps)) == 0
+    error_message = "provisioned_concurrency names no function: ${join(", ", setsubtract(keys(var.provisioned_concurrency), local.named_in_maps))}. ${local.naming}"
   }
 
   validation {
-    condition     = alltrue([for key, warm in var.provisioned_concurrency : warm >= 1 && floor(warm) == warm && warm <= lookup(var.reserved_concurrency, key, warm)])
-    error_message = "provisioned_concurrency is a whole number from 1 for each function, and no more than what is reserved for it."
+    condition     = alltrue([for warm in values(var.provisioned_concurrency) : warm >= 0 && floor(warm) == warm])
+    error_message = "provisioned_concurrency takes whole numbers from 0."
+  }
+
+  validation {
+    condition = alltrue([for key in local.keys :
+      lookup(var.provisioned_concurrency, key, lookup(var.provisioned_concurrency, "default", 0)) <=
+      lookup(var.reserved_concurrency, key, lookup(var.reserved_concurrency, "default", 10000000))
+    ])
+    error_message = "provisioned_concurrency of a function is at most what reserved_concurrency keeps for it."
   }
 }
 

@@ -51,8 +51,9 @@ locals {
   reconcile_longest_seconds = 45
   reconcile_reserve_seconds = 5
   own_seconds = {
-    for key in keys(var.functions) : key =>
-    key == "reconcile" ? min(local.reconcile_longest_seconds, var.timeout_seconds - local.reconcile_reserve_seconds) : min(var.deadline_seconds, var.timeout_seconds)
+    for key, function in var.functions : key => key == "reconcile" ?
+    min(local.reconcile_longest_seconds, function.timeout_seconds - local.reconcile_reserve_seconds) :
+    min(var.deadline_seconds, function.timeout_seconds)
   }
   slow_share = 0.8
 

@@ -10,28 +10,23 @@ variable "name" {
 }
 
 variable "functions" {
-  description = "What is watched, by function key (`update_score`, …), `reconcile` among them: the function's name, its live alias and its log group."
+  description = "What is watched, by function key (`update_score`, …), `reconcile` among them: the function's name, its live alias, its log group, and its timeout in seconds."
   type = map(object({
-    name           = string
-    alias          = string
-    log_group_name = string
+    name            = string
+    alias           = string
+    log_group_name  = string
+    timeout_seconds = number
   }))
   nullable = false
 
   validation {
     condition     = contains(keys(var.functions), "reconcile")
-    error_message = "The functions must have one with the key reconcile: half of the alarms are about what it heals."
+    error_message = "functions needs the key reconcile: half of the alarms are about what it heals."
   }
-}
-
-variable "timeout_seconds" {
-  description = "Longest run of a function, in seconds, as Lambda enforces it."
-  type        = number
-  nullable    = false
 
   validation {
-    condition     = var.timeout_seconds > local.reconcile_reserve_seconds && var.timeout_seconds <= 900
-    error_message = "The timeout is above the ${local.reconcile_reserve_seconds} seconds that reconcile leaves unused, and at most Lambda's 900."
+    condition     = try(var.functions.reconcile.timeout_seconds > local.reconcile_reserve_seconds, true)
+    error_message = "The timeout of reconcile is above the ${local.reconcile_reserve_seconds} seconds that it leaves unused."
   }
 }
 
