@@ -75,7 +75,8 @@ module "monitoring" {
   deadline_seconds              = var.deadline_seconds
   reconcile_interval_minutes    = module.functions.reconcile_interval_minutes
   api                           = { name = module.api.name, stage_name = module.api.stage_name }
-  latency_p99_milliseconds      = var.latency_p99_milliseconds
+  thresholds                    = var.alarm_thresholds
+  duration_p99_milliseconds     = var.duration_p99_milliseconds
   reconcile_failures_queue_name = module.functions.reconcile_failures_queue.name
   emails                        = var.alarm_emails
   kms_key_arn                   = aws_kms_key.operations.arn

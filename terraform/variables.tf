@@ -220,6 +220,13 @@ variable "provisioned_concurrency" {
   default     = {}
 }
 
+variable "duration_p99_milliseconds" {
+  description = "The longest that one call in a hundred may take before an alarm goes off, in milliseconds within Lambda, by function: { leaderboard = 300 }. A function without a number has function_duration_percent (see alarm_thresholds) of its time."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+}
+
 # The same for all functions
 
 
@@ -323,11 +330,11 @@ variable "log_retention_days" {
   default     = 30
 }
 
-variable "latency_p99_milliseconds" {
-  description = "The slowest that one request in a hundred may be, in milliseconds at the gateway, before an alarm goes off."
-  type        = number
+variable "alarm_thresholds" {
+  description = "What to change of the alarms' thresholds, by name: { api_5xx_percent = 2 }. The [table below](#monitoring) has all names and their defaults."
+  type        = map(number)
   nullable    = false
-  default     = 1000
+  default     = {}
 }
 
 variable "alias_mover" {

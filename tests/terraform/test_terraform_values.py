@@ -36,6 +36,7 @@ def variable(file: str, name: str) -> dict[str, Any]:
 
 
 ALARMS = "modules/monitoring/alarms.tf"
+THRESHOLDS = "modules/monitoring/thresholds.tf"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_the_alarms_know_reconciles_own_times(name: str, seconds: float) -> None
 def test_the_slowest_schedule_has_two_runs_before_it_is_a_standstill() -> None:
     condition = variable("modules/functions/variables.tf", "reconcile_schedule")["validation"][0]["condition"]
     (slowest,) = re.findall(r"\[2-(\d)\] minutes", condition)
-    assert local(ALARMS, "standstill_seconds") >= 2 * 60 * int(slowest)
+    assert local(THRESHOLDS, "threshold_defaults")["reconcile_standstill_minutes"] >= 2 * int(slowest)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ locals {
           ["AWS/ApiGateway", "4XXError", local.api_dimensions, { stat = "Average", label = "4xx" }],
           ["AWS/ApiGateway", "5XXError", local.api_dimensions, { stat = "Average", label = "5xx" }],
         ] },
-        { title = "Latency (ms)", line = var.latency_p99_milliseconds, metrics = [
+        { title = "Latency (ms)", line = local.thresholds.api_latency_p99_milliseconds, metrics = [
           ["AWS/ApiGateway", "Latency", local.api_dimensions, { stat = "p50", label = "p50" }],
           ["AWS/ApiGateway", "Latency", local.api_dimensions, { stat = "p99", label = "p99" }],
           ["AWS/ApiGateway", "IntegrationLatency", local.api_dimensions, { stat = "p99", label = "of it the function, p99" }],

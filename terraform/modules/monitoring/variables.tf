@@ -51,15 +51,64 @@ variable "api" {
   nullable = false
 }
 
-variable "latency_p99_milliseconds" {
-  description = "The slowest that one request in a hundred may be, in milliseconds as the API Gateway measures it, before the alarm."
-  type        = number
-  default     = 1000
+variable "thresholds" {
+  description = "What to change of the thresholds in the table below, by name."
+  type        = map(number)
   nullable    = false
+  default     = {}
 
   validation {
-    condition     = var.latency_p99_milliseconds > 0 && var.latency_p99_milliseconds <= 29000
-    error_message = "The latency is from 1 to 29000 milliseconds, which is where the gateway gives up."
+    condition     = length(setsubtract(keys(var.thresholds), keys(local.threshold_defaults))) == 0
+    error_message = "There is no threshold ${join(", ", setsubtract(keys(var.thresholds), keys(local.threshold_defaults)))}. There are ${join(", ", keys(local.threshold_defaults))}."
+  }
+
+  validation {
+    condition     = alltrue([for name, number in var.thresholds : number > 0 && number < 100 if endswith(name, "_percent")])
+    error_message = "A threshold in percent is above 0 and below 100."
+  }
+
+  validation {
+    condition     = alltrue([for name, number in var.thresholds : number >= 1 && floor(number) == number if !endswith(name, "_percent")])
+    error_message = "A threshold that is not in percent is a whole number of at least 1."
+  }
+
+  validation {
+    condition     = lookup(var.thresholds, "api_latency_p99_milliseconds", 1) <= 29000
+    error_message = "api_latency_p99_milliseconds is at most 29000: API Gateway gives up then."
+  }
+
+  validation {
+    condition     = lookup(var.thresholds, "reconcile_standstill_minutes", 1) <= 1440
+    error_message = "reconcile_standstill_minutes is at most 1440: CloudWatch looks back no further than a day."
+  }
+
+  validation {
+    condition     = try(var.thresholds.reconcile_standstill_minutes, local.threshold_defaults.reconcile_standstill_minutes) >= 2 * var.reconcile_interval_minutes
+    error_message = "reconcile_standstill_minutes is at least two intervals of reconcile's schedule: with less, a late run sets off the alarm."
+  }
+}
+
+variable "duration_p99_milliseconds" {
+  description = "The longest that one call in a hundred may take before the alarm on a function's duration, in milliseconds, by function; `default` is for all others, reconcile among them. A function without a number has function_duration_percent of its time."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.duration_p99_milliseconds), concat(["default"], keys(var.functions)))) == 0
+    error_message = "duration_p99_milliseconds names no function: ${join(", ", setsubtract(keys(var.duration_p99_milliseconds), concat(["default"], keys(var.functions))))}. There are ${join(", ", keys(var.functions))}, and `default` for all others."
+  }
+
+  validation {
+    condition     = alltrue([for milliseconds in values(var.duration_p99_milliseconds) : milliseconds > 0])
+    error_message = "duration_p99_milliseconds takes numbers above 0."
+  }
+
+  validation {
+    condition = alltrue([for key in keys(var.functions) :
+      lookup(var.duration_p99_milliseconds, key, lookup(var.duration_p99_milliseconds, "default", 0)) < local.own_seconds[key] * 1000
+    ])
+    error_message = "duration_p99_milliseconds of a function must be less than the time it has: no call takes longer, so the alarm would never go off."
   }
 }
 
