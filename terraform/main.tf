@@ -1,5 +1,5 @@
 # Valkey Leaderboard on AWS: API Gateway -> one Lambda function per route -> ElastiCache Serverless for Valkey.
-# Each module is a concern; this file is how they meet.
+# Each module is one concern; this file joins them.
 
 module "network" {
   source = "./modules/network"

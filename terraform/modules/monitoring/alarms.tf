@@ -100,7 +100,7 @@ locals {
         periods           = 3
         breaching_periods = 3
         happened          = "One call in a hundred to ${function.name} took at least ${local.slow_milliseconds[key]} ms of the ${local.own_seconds[key]} s that it has"
-        first             = "${key == "reconcile" ? "It can hardly keep up: look at its backlog." : "It will soon answer 503."} Look at the cache's throttled commands and latency first."
+        first             = "${key == "reconcile" ? "It can hardly keep up: look at its backlog." : "When its time is up, it answers 503."} Look at the cache's throttled commands and latency first."
       }
       # Only calls through the alias, which is what a deployment shifts. A sum, because a rate would drown a canary's few
       # calls in the old version's. The metric's dimension ExecutedVersion would tell the versions apart, but the new
@@ -111,7 +111,7 @@ locals {
         dimensions = { FunctionName = function.name, Resource = "${function.name}:${function.alias}" }
         threshold  = local.thresholds.rollback_errors_per_minute
         period     = 60
-        notify     = false # people hear of it from the alarm -errors
+        notify     = false # people hear about it from the alarm -errors
         happened   = "${function.name}:${function.alias} crashed, timed out or failed to start${local.times.rollback_errors_per_minute}"
         first      = "This stops a running deployment and rolls it back. Read ${function.log_group_name} before the next one."
       }
@@ -164,7 +164,7 @@ locals {
   }
 }
 
-# The cache. Its metrics know it as clusterId; under any other dimension an alarm would wait for ever, without an error.
+# The cache. Its metrics know it as clusterId; with any other dimension, an alarm would wait for ever, without an error.
 locals {
   cache_alarms = merge([for cache in var.cache[*] : {
     for name, alarm in {
@@ -178,7 +178,7 @@ locals {
       cache-data = {
         metric    = "BytesUsedForCache"
         statistic = "Maximum"
-        # GB as 10^9 bytes: should the service count in GiB, the alarm goes off early, not late.
+        # A GB as 10^9 bytes: if the service counts in GiB, the alarm goes off early, not late.
         threshold = local.thresholds.cache_data_percent * cache.data_storage_gb_maximum * 10000000
         happened  = "The cache ${cache.name} holds at least ${local.thresholds.cache_data_percent} % of its ${cache.data_storage_gb_maximum} GB"
         first     = "When it is full, sessions are evicted first, then writes fail. Raise the maximum of cache_data_storage_gb."
@@ -244,7 +244,7 @@ locals {
       statistic         = "Maximum"
       comparison        = "GreaterThanThreshold"
       threshold         = local.backlog_seconds
-      period            = local.interval_seconds # a run, and so a figure, in each
+      period            = local.interval_seconds # each has a run, and so a figure
       periods           = 5
       breaching_periods = 3
       happened          = "A score waited more than ${local.backlog_seconds / 60} minutes to get from its profile to the board"
@@ -286,7 +286,7 @@ locals {
   }
 }
 
-# What only the logs know. Our lines are JSON already, so Lambda's JSON log format leaves them as they are.
+# What only the logs know. Our lines are JSON already, so Lambda's JSON log format does not wrap them.
 locals {
   log_metrics = merge(
     {
