@@ -31,7 +31,7 @@ def intent(user_id: str, attempt: str) -> str:
     return f"{user_id}:{attempt}"
 
 
-def add(entry: str, milliseconds: int) -> Command:
+def add_command(entry: str, milliseconds: int) -> Command:
     """The command that puts an entry there with the attempt's time, ms since 1970. (model: intent)"""
     return ("ZADD", PENDING, milliseconds, entry)
 
