@@ -24,7 +24,7 @@ INTENTS = {"overdue": (outbox.due, "seconds old"), "early": (outbox.early, "seco
 PHASES = ("profiles", "rows", "members", *INTENTS)
 BEGINNING = f"{PHASES[0]} 0"
 POSITION = re.compile(f"(?:{'|'.join(PHASES)}) [0-9]{{1,20}}")
-"""How far an audit is: its phase, and a cursor within."""
+"""How far an audit is: its phase, and a cursor within; among intents, how many it has passed."""
 
 
 class Player(NamedTuple):
@@ -121,10 +121,10 @@ def step(store: Store, position: str) -> Step:
         following, user_ids = board.scan_members(store, cursor, SLICE)
         players = [player for player in look(store, _absent(store, user_ids)) if player.row is None]
     else:
-        find, text = INTENTS[phase]
-        found = find(store, int(cursor), SLICE)
+        (find, text), skipped = INTENTS[phase], int(cursor)
+        found = find(store, skipped, SLICE)
         differences = [Difference("intent", one.user_id, "", f"{abs(one.age_seconds):.0f} {text}") for one in found]
-        following = str(int(cursor) + len(found)) if found else "0"
+        following = str(skipped + len(found)) if found else "0"
     if following != "0":
         return Step(f"{phase} {following}", players, differences)
     ended = PHASES.index(phase) + 1

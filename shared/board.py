@@ -1,4 +1,4 @@
-"""The board: a projection of the profiles, ranked, with the names beside it, all in one slot.
+"""The board: what is projected of the profiles, ranked, with a row beside each member, all in one slot.
 
 Its order is that of ZREVRANK and ZRANGE … REV: the highest score first, and of equal scores the userId that is the
 greatest byte by byte. Whatever reads an order, here or in a script, reads this one.

@@ -23,7 +23,7 @@ from shared.problems import (
     UserExists,
     UserNotFound,
 )
-from shared.records import Applied, Creation, Projection, State, Submission, User
+from shared.records import Creation, Facts, Projection, State, Submission, User
 from shared.store import Script, Store, value
 
 SUBMIT = Script("submit", writes=True)
@@ -152,13 +152,13 @@ def _submit(
         outbox.add_command(intent, sent),
         SUBMIT.command([profiles.profile_key(user_id), *kept], *submission, *creation),
     )
-    word, *bounds = value(reply)
+    word = value(reply)[0]
     if word not in ("done", "replayed"):
         if store.repeated:  # the first try may be still to come, or has done it: reconcile clears its intent
             raise StaleAttempt if word == "stale" else Unavailable
         with contextlib.suppress(Unavailable):  # the refusal stands; reconcile clears what this could not
             outbox.clear(store, intent)
-        raise _refusal(rules, word, bounds)
+        raise _refusal(rules, word, reply[1:])
     outcome = records.outcome(reply)
     try:
         projection = _project(store, records.state_of(user_id, outcome.profile), intent)
@@ -166,10 +166,10 @@ def _submit(
         raise NotYetVisible from problem
     if projection.index_now < 0:
         raise Unavailable  # the profile was lost meanwhile, and the submission with it
-    replayed = word == "replayed" and outcome.applied.attempt != attempt
+    replayed = word == "replayed" and outcome.facts.attempt != attempt
     return Submitted(
         records.user(user_id, outcome.profile._asdict()),
-        _receipt(user_id, name, outcome.applied, projection, replayed=replayed),
+        _receipt(user_id, name, outcome.facts, projection, replayed=replayed),
         replayed,
     )
 
@@ -192,17 +192,17 @@ def _refusal(rules: Rules, word: str, bounds: Sequence[str]) -> Problem:
     return InvalidArguments([{"name": "score", "in": "body", "detail": BROKEN_RULES[word].format(*bounds)}])
 
 
-def _receipt(user_id: str, name: str, applied: Applied, projection: Projection, *, replayed: bool) -> Receipt:
-    previous, score = int(applied.previous_score), int(applied.score)
+def _receipt(user_id: str, name: str, facts: Facts, projection: Projection, *, replayed: bool) -> Receipt:
+    previous, score = int(facts.previous_score), int(facts.score_then)
     rank = projection.index_now + 1
     above = None
     if projection.score_above:
         passing = records.whole_score(projection.score_above) + 1
         above = Next(score=passing, points=passing - records.whole_score(projection.board_score))
     return {
-        "submissionId": idempotency.derived_id(user_id, name, applied.attempt),
-        "operator": applied.operator,
-        "applied": applied.operator != "best" or score != previous,
+        "submissionId": idempotency.derived_id(user_id, name, facts.attempt),
+        "operator": facts.operator,
+        "applied": facts.operator != "best" or score != previous,
         "previousScore": previous,
         "score": score,
         "delta": score - previous,

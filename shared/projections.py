@@ -18,11 +18,11 @@ def state_command(user_id: str) -> Command:
 
 
 def settle(store: Store, intents: Sequence[tuple[str, str | None]]) -> list[Projection | None]:
-    """Projects the present profile of each (userId, intent or None) and settles the intent: what it has come to.
+    """Projects the present profile of each (userId, intent or None) and settles the intent: the projections.
 
     None where profile or board hold what no submission has written: it is logged and left alone.
     Three round trips for any number of players; more only for those without a profile or with one that is older than
-    its projection, which gets a new revision first.
+    its row, which gets a new revision first.
     """
     states = _states(store, [user_id for user_id, _ in intents])
     done = _project(store, states, [intent for _, intent in intents])

@@ -33,7 +33,8 @@ LONGEST_TEXT = 160
 
 class Report(TypedDict):
     """What a run did. Intents: `found` due, `projected` from a profile, `cleared`, the oldest one's age in seconds.
-    Sweep: players `swept`, `mended`, `unreadable`, generations of receipts `forgotten`, its number and position."""
+    Sweep: players `swept`, `mended`, `unreadable`, generations of receipts `forgotten`, its position, and the cursor
+    that a rebuild goes on from, which is its number: the position is in Valkey."""
 
     found: int
     projected: int
@@ -50,7 +51,8 @@ class Report(TypedDict):
 
 class Comparison(TypedDict):
     """What a check has seen of everything: what the totals should be over the profiles that it met, what is different,
-    and how many players never stood still; the fingerprint before and after."""
+    and how many players never stood still; the fingerprint before and after; the cursor that a check goes on from: a
+    position of the audit."""
 
     sums: dict[str, Any]
     differences: list[dict[str, str]]
@@ -168,7 +170,7 @@ def _settle_intents(store: Store, report: Report) -> None:
         due = outbox.due(store, left, BATCH)
         if not due:
             break
-        settled = projections.settle(store, [(entry.user_id, entry.intent) for entry in due])
+        settled = projections.settle(store, [(one.user_id, one.intent) for one in due])
         report["found"] += len(due)
         report["oldestSeconds"] = max(report["oldestSeconds"], due[0].age_seconds)
         report["projected"] += sum(1 for projection in settled if projection and projection.index_now >= 0)

@@ -39,17 +39,20 @@ class Entry(TypedDict):
 
 
 class Profile(NamedTuple):
-    """The hash of a player by its own names, all but the userId; numbers as decimal text."""
+    """The hash of a player by its own names, all but the userId; numbers as decimal text.
+
+    What players tell of themselves comes last, in the order of a Creation.
+    """
 
     revision: str
     score: str
     gamesPlayed: str
     bestScore: str
-    username: str
-    email: str
     level: str
     createdAt: str
     lastActive: str
+    username: str
+    email: str
 
 
 class Submission(NamedTuple):
@@ -72,28 +75,28 @@ class Submission(NamedTuple):
 
 
 class Creation(NamedTuple):
-    """What submit.lua is told of a new player, after the submission."""
+    """What submit.lua is told besides when the player is new."""
 
     user_id: str
     username: str
     email: str
 
 
-class Applied(NamedTuple):
-    """What a submission did, as its receipt keeps it; numbers as decimal text."""
+class Facts(NamedTuple):
+    """What a receipt keeps of a submission; numbers as decimal text."""
 
     attempt: str
     operator: Operator
     previous_score: str
-    score: str
+    score_then: str
 
 
 class Outcome(NamedTuple):
-    """What submit.lua replies when it is `done` or `replayed`: the profile as it is now, and what was applied."""
+    """What submit.lua replies when it is `done` or `replayed`: the facts, and the profile as it is now."""
 
     word: str
+    facts: Facts
     profile: Profile
-    applied: Applied
 
 
 class State(NamedTuple):
@@ -154,9 +157,9 @@ ROW = r"(?s)([0-9]{1,16}) (-?[0-9]+) ([0-9]+) ([0-9]+) (.*)\Z"
 
 def outcome(reply: Sequence[Any]) -> Outcome:
     """The reply of submit.lua to a submission that it has accepted, now or before."""
-    word, *facts = reply
-    fields = len(Profile._fields)
-    return Outcome(word, Profile(*facts[:fields]), Applied(*facts[fields:]))
+    word, *values = reply
+    facts = len(Facts._fields)
+    return Outcome(word, Facts(*values[:facts]), Profile(*values[facts:]))
 
 
 def state(user_id: str, values: Sequence[Any]) -> State | None:

@@ -1,4 +1,4 @@
--- Gives a profile that is older than its projection a new revision, so that it can be projected. (model: renew)
+-- Gives a profile that is older than its row a new revision, so that it can be projected. (model: renew)
 -- KEYS  user:{id}
 -- ARGV  the revision read, a revision to be newer than, the fields to return
 -- Returns  these fields of the profile as it is now, renewed or moved on by itself

@@ -5,27 +5,24 @@
 --       allowed ('' for any), points per level, attempt id (12 characters), attempt time (ms since 1970), furthest that this
 --       may be from the server's (ms), attempt time (ISO-8601, ms, Z), name of the client's key, payload digest (16
 --       characters), seconds that the receipt lives at least, most receipts of one generation;
---       for create also the fields in CREATION
+--       for create also userId and what is in TOLD
 -- Returns  {'missing'} | {'taken'} | {'reused'} | {'stale'} | {'outside', lowest, highest score allowed} |
 --          {'below' | 'above' | 'step' | 'games', the bound} | {'many', seconds until there is room} |
---          {'done' | 'replayed', the fields in PROFILE, id of the attempt that did it, operator, previous score, score
---          then}; numbers as decimal text
+--          {'done' | 'replayed', id of the attempt that did it, operator, previous score, score then, and of the profile
+--          revision, score, gamesPlayed, bestScore, level, createdAt, lastActive and what is in TOLD}; numbers as decimal text
 --
 -- A receipt is text of 64 bytes at most, so that a hash of them stays compact: attempt id, digest, first letter of the
 -- operator, previous score, a blank, score then. Those of keys lie in two generations without a TTL, which nothing evicts.
 -- One of them takes receipts for a life from the second it was `born`, and counts until the second `ends`, a life after its
 -- last receipt; then it is dropped and born anew. So every receipt lives for one life at least and two at most.
 
-local PROFILE = {'revision', 'score', 'gamesPlayed', 'bestScore', 'username', 'email', 'level', 'createdAt', 'lastActive'}
-local CREATION = {'userId', 'username', 'email'}
+local TOLD = {'username', 'email'} -- what players tell of themselves: it is kept as it comes
 
 local operator, amount, score_min, score_max, score_step_max, points_per_level, attempt, sent_milliseconds,
   fence_milliseconds, sent, key_name, digest, receipt_seconds, receipts_max = unpack(ARGV)
 
 local LARGEST = 9007199254740991 -- beyond it a double skips whole numbers
 local LETTERS = {create = 'c', set = 's', best = 'b', increment = 'i', decrement = 'd'}
-local OPERATORS = {}
-for word, letter in pairs(LETTERS) do OPERATORS[letter] = word end
 if not LETTERS[operator] then return redis.error_reply('ERR submit: no such operator') end
 
 local function text(number) -- tostring loses digits above 10^14
@@ -51,28 +48,26 @@ else
   receipt = redis.call('GET', KEYS[2])
 end
 
-local profile = {}
-for index, value in ipairs(redis.call('HMGET', KEYS[1], unpack(PROFILE))) do profile[PROFILE[index]] = value end
+local stored = redis.call('HMGET', KEYS[1],
+  'revision', 'score', 'gamesPlayed', 'bestScore', 'level', 'createdAt', 'lastActive', unpack(TOLD))
+local revision, score, games_played, best_score, level, created_at, last_active = unpack(stored)
+local told = stored -- a list that ends with what is in TOLD
 
-local function write(fields)
-  local parts = {}
-  for index, field in ipairs(fields) do parts[2 * index - 1], parts[2 * index] = field, profile[field] end
-  redis.call('HSET', KEYS[1], unpack(parts))
-end
-
-local function accepted(word, attempt, operator, previous_score, score)
-  local reply = {word}
-  for _, field in ipairs(PROFILE) do reply[#reply + 1] = profile[field] end
-  for _, fact in ipairs({attempt, operator, previous_score, score}) do reply[#reply + 1] = fact end
-  return reply
+local function accepted(word, attempt, operator, previous_score, score_then)
+  return {word, attempt, operator, previous_score, score_then,
+    revision, score, games_played, best_score, level, created_at, last_active, unpack(told, #told - #TOLD + 1)}
 end
 
 -- The key was used before: the same payload has its facts again, another is refused. Nothing changes, so this needs no fence.
 if receipt then
   if string.sub(receipt, 13, 28) ~= digest then return {'reused'} end
-  if profile.revision then
+  if revision then
     local previous, after = string.match(receipt, '^(%-?%d+) (%-?%d+)$', 30)
-    return accepted('replayed', string.sub(receipt, 1, 12), OPERATORS[string.sub(receipt, 29, 29)], previous, after)
+    local did
+    for word, letter in pairs(LETTERS) do
+      if letter == string.sub(receipt, 29, 29) then did = word end
+    end
+    return accepted('replayed', string.sub(receipt, 1, 12), did, previous, after)
   end
 end
 
@@ -86,25 +81,24 @@ end
 if math.abs(time[1] * 1000 + time[2] / 1000 - sent_milliseconds) > tonumber(fence_milliseconds) then return {'stale'} end
 
 local before, after, start -- start: what a step counts from
-local games, best
 if operator == 'create' then
-  if profile.revision then return {'taken'} end
-  for index, field in ipairs(CREATION) do profile[field] = ARGV[#ARGV - #CREATION + index] end
-  profile.createdAt, profile.lastActive = sent, sent
-  before, after, games, best = 0, amount, 0, amount
+  if revision then return {'taken'} end
+  told = ARGV
+  created_at, last_active, games_played, best_score = sent, sent, 0, amount
+  before, after = 0, amount
   start = math.min(math.max(0, tonumber(score_min)), tonumber(score_max))
 else
-  if not profile.revision then return {'missing'} end
-  before, games = tonumber(profile.score), tonumber(profile.gamesPlayed) + 1
+  if not revision then return {'missing'} end
+  before, games_played = tonumber(score), tonumber(games_played) + 1
   start = before
   if operator == 'set' then after = amount
   elseif operator == 'best' then after = math.max(before, amount)
   elseif operator == 'increment' then after = before + amount
   elseif operator == 'decrement' then after = before - amount
   end
-  best = math.max(tonumber(profile.bestScore), after)
-  if profile.lastActive < sent then profile.lastActive = sent end
-  if games > LARGEST then return {'games', text(LARGEST)} end
+  best_score = math.max(tonumber(best_score), after)
+  if last_active < sent then last_active = sent end
+  if games_played > LARGEST then return {'games', text(LARGEST)} end
 end
 if score_step_max ~= '' and math.abs(after - start) > tonumber(score_step_max) then return {'step', score_step_max} end
 -- A score that stays what it is is nobody's to refuse, even where the bounds have been moved since.
@@ -126,15 +120,21 @@ if KEYS[3] then
 end
 
 -- Newer than any revision that the board ever saw, even where this slot has lost its last writes.
-profile.revision = text(math.max((tonumber(profile.revision) or 0) + 1, time[1] * 1000000 + time[2]))
-profile.level = text(math.max(1, math.floor(after / points_per_level) + 1))
-profile.score, profile.gamesPlayed, profile.bestScore = text(after), text(games), text(best)
-before, after = text(before), profile.score
+revision = text(math.max((tonumber(revision) or 0) + 1, time[1] * 1000000 + time[2]))
+level = text(math.max(1, math.floor(after / points_per_level) + 1))
+score, games_played, best_score, before = text(after), text(games_played), text(best_score), text(before)
 
 -- The first write is one that a full memory refuses: then none of them happens.
-write({'score', 'level', 'gamesPlayed', 'lastActive', 'bestScore', 'revision'})
-if operator == 'create' then write({'createdAt', unpack(CREATION)}) end
-receipt = attempt .. digest .. LETTERS[operator] .. before .. ' ' .. after
+redis.call('HSET', KEYS[1], 'score', score, 'level', level, 'gamesPlayed', games_played, 'lastActive', last_active,
+  'bestScore', best_score, 'revision', revision)
+if operator == 'create' then
+  local fields, user_id = {'createdAt', created_at}, #ARGV - #TOLD
+  for index, field in ipairs({'userId', unpack(TOLD)}) do
+    fields[2 * index + 1], fields[2 * index + 2] = field, ARGV[user_id + index - 1]
+  end
+  redis.call('HSET', KEYS[1], unpack(fields))
+end
+receipt = attempt .. digest .. LETTERS[operator] .. before .. ' ' .. score
 if not KEYS[3] then
   redis.call('SET', KEYS[2], receipt, 'EX', life)
 elseif anew then
@@ -143,4 +143,4 @@ elseif anew then
 else
   redis.call('HSET', young.key, 'ends', text(math.max(young.ends, second + life + 1)), key_name, receipt)
 end
-return accepted('done', attempt, operator, before, after)
+return accepted('done', attempt, operator, before, score)
