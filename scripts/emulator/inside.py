@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from localstack.aws.connect import connect_to  # type: ignore[import-not-found]
 from localstack.http import Response  # type: ignore[import-not-found]
 from localstack.runtime import main as runtime  # type: ignore[import-not-found]
 from localstack.services.apigateway.legacy.provider import ApigatewayProvider  # type: ignore[import-not-found]
@@ -31,11 +32,15 @@ from localstack.services.cloudwatch import alarm_scheduler  # type: ignore[impor
 from localstack.services.cloudwatch.provider_v2 import CloudwatchProvider  # type: ignore[import-not-found]
 from localstack.services.lambda_ import api_utils  # type: ignore[import-not-found]
 from localstack.services.lambda_.provider import LambdaProvider  # type: ignore[import-not-found]
+from localstack.services.logs.models import get_moto_logs_backend  # type: ignore[import-not-found]
+from localstack.services.logs.provider import LogsProvider  # type: ignore[import-not-found]
+from localstack.services.moto import call_moto  # type: ignore[import-not-found]
 from moto.ec2.models import security_groups
 
 ALARM_SECONDS = 60
 END_SECONDS = 5
 GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
+PATTERN = re.compile(r'{ \$\.(\w+) = "([^"\\]*)" }')
 
 
 def import_gateway_responses() -> None:
@@ -140,6 +145,25 @@ def look_at_alarms_each_minute() -> None:
     alarm_scheduler.Scheduler = EachMinute
 
 
+def count_what_metric_filters_match() -> None:
+    """Every metric filter counts every line of every log group, as 1. Of patterns this knows the one that we use."""
+
+    def counting(_provider: Any, context: Any, **_given: Any) -> Any:
+        request = context.service_request
+        filters = get_moto_logs_backend(context.account_id, context.region).filters
+        cloudwatch = connect_to(aws_access_key_id=context.account_id, region_name=context.region).cloudwatch
+        for found in filters.get_matching_filters(log_group_name=request["logGroupName"]):
+            for change in found["metricTransformations"]:
+                values = [
+                    _counted(found["filterPattern"], change["metricValue"], line) for line in request["logEvents"]
+                ]
+                if data := [{"MetricName": change["metricName"], "Value": one} for one in values if one is not None]:
+                    cloudwatch.put_metric_data(Namespace=change["metricNamespace"], MetricData=data)
+        return call_moto(context)
+
+    LogsProvider.put_log_events = counting
+
+
 REPAIRS: tuple[Callable[[], None], ...] = (
     import_gateway_responses,
     render_gateway_responses,
@@ -147,7 +171,20 @@ REPAIRS: tuple[Callable[[], None], ...] = (
     keep_descriptions_of_rules,
     keep_keys_of_functions,
     look_at_alarms_each_minute,
+    count_what_metric_filters_match,
 )
+
+
+def _counted(pattern: str, value: str, line: Any) -> float | None:
+    """What a metric filter makes of a line; None if it does not match."""
+    matched = PATTERN.fullmatch(pattern)
+    try:
+        event = json.loads(line["message"])
+    except ValueError:
+        return None
+    if not matched or not isinstance(event, dict) or event.get(matched[1]) != matched[2]:
+        return None
+    return float(event[value.removeprefix("$.")] if value.startswith("$.") else value)
 
 
 def _dig(values: Any, path: str) -> Any:

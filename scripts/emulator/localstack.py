@@ -37,6 +37,10 @@ START_SECONDS = 60
 STOP_SECONDS = 15
 LEAVE_SECONDS = 7
 LOG_TAIL_LINES = 10
+FILES = "files"
+
+CACHE = VENV / "cache"
+"""Where LocalStack keeps its lists of plugins and of AWS's services, more than half of its start."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,10 @@ def running(python: Path, folder: Path, port: int = PORT) -> Iterator[LocalStack
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "tmp").mkdir(parents=True)
+    cache = folder / FILES / "var" / "lib" / "localstack" / "cache"
+    cache.parent.mkdir(parents=True)
+    CACHE.mkdir(exist_ok=True)
+    cache.symlink_to(CACHE)
     log = folder / "localstack.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -191,8 +199,8 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         "LOCALSTACK_HOST": f"localhost:{port}",
         "LAMBDA_RUNTIME_EXECUTOR": "process",
         "OVERRIDE_IN_DOCKER": "0",  # otherwise, in a container, it would write to /var/lib and /etc
-        "FILESYSTEM_ROOT": str(folder / "files"),
-        "XDG_CACHE_HOME": str(VENV / "cache"),  # where it keeps its list of plugins, which is half of its start
+        "FILESYSTEM_ROOT": str(folder / FILES),
+        "XDG_CACHE_HOME": str(CACHE),
         "DNS_ADDRESS": "0",  # no name server
         # It asks nobody outside: no statistics, no certificate, no list of what costs money.
         "DISABLE_EVENTS": "1",
