@@ -5,11 +5,11 @@ PYTHONS = .venv/bin/python python3.13 python3.12 python3.11 python3.14 python3 p
 PYTHON = $(PYTHONS)
 INTERPRETERS = $(PYTHON)
 
-# `make build PYTHON=3.13` names the version that the zips are for, and no interpreter.
+# `make build PYTHON=3.13` names the version that the zips are for, not an interpreter.
 VERSION = $(filter 3.% local,$(PYTHON))
 build: INTERPRETERS = $(if $(VERSION),$(PYTHONS),$(PYTHON))
 
-# Two workers a core (tests/conftest.py), each with a Valkey of its own. Who is done takes from the other's end, so neighbours mostly stay together.
+# Two workers a core (tests/conftest.py), each with a Valkey of its own. One that is done takes tests from the end of another's, so neighbours mostly stay together.
 WORKERS = --numprocesses auto --dist worksteal
 
 # The tests that need neither Terraform nor LocalStack nor a generator of clients.
@@ -32,7 +32,7 @@ emulate: ## all of terraform/ on an emulated AWS, with real functions and a real
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.emulator.emulate
 
-rebuild: ## board, names and totals anew from the profiles, while writes go on (ENV=dev: on AWS; RESUME=1: go on with one that was stopped; CHECK=1: compare only)
+rebuild: ## make board, names and totals anew from the profiles, while writes go on (ENV=dev: on AWS; RESUME=1: go on with one that was stopped; CHECK=1: compare only)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.rebuild
 
@@ -53,12 +53,12 @@ apply: ## make AWS what terraform/ says, once you say yes (ENV=dev)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.aws.infrastructure apply "$(ENV)" $(ARGS)
 
-destroy: ## take an environment off AWS, with its data, once you say yes (ENV=dev)
+destroy: ## remove an environment from AWS, with its data, once you say yes (ENV=dev)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.aws.infrastructure destroy "$(ENV)" $(ARGS)
 
 #: Prove
-test: ## what our own code promises, on a real Valkey of its own (ARGS=tests/api/test_ties.py: a part, of any tier; COVERAGE=1: with the lines that none has run)
+test: ## what our own code promises, on a real Valkey of its own (ARGS=tests/api/test_ties.py: a part, of any tier; COVERAGE=1: list the lines that no test has run)
 	@$(call install,dev.lock)
 	@.venv/bin/pytest $(if $(findstring tests/,$(ARGS)),,$(VALKEY_ONLY) $(WORKERS)) $(if $(COVERAGE),--cov) $(ARGS)
 
@@ -92,7 +92,7 @@ check: ## formatting, lint, types, the contract and Terraform
 	.venv/bin/python -m scripts.dev.check_terraform
 
 #: Change
-format: ## rewrite the code in its one format, and what of terraform/README.md is generated
+format: ## rewrite the code in its one format, and the generated parts of terraform/README.md
 	@$(call install,dev.lock)
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .

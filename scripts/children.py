@@ -4,8 +4,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-# The interpreter becomes the command after it asked Linux to end it with us (1 is PR_SET_PDEATHSIG, 15 is SIGTERM).
-# Done there and not in preexec_fn, which is unsafe once this process has threads.
+# An interpreter asks Linux to end it with us (1 is PR_SET_PDEATHSIG, 15 is SIGTERM), then becomes the command. This is
+# not done in preexec_fn, which is unsafe once this process has threads.
 _BECOME = """
 import ctypes, os, sys
 parent, *command = sys.argv[1:]
@@ -17,5 +17,5 @@ if os.getppid() == int(parent):
 
 
 def mortal(command: Sequence[str]) -> list[str]:
-    """A command line that becomes this one and, on Linux, gets SIGTERM when the *thread* ends that started it."""
+    """Wraps a command: on Linux its process gets SIGTERM when the *thread* that started it ends."""
     return [sys.executable, "-I", "-S", "-c", _BECOME, str(os.getpid()), *command]

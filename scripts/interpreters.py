@@ -10,23 +10,23 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-ASKED = "import platform, sys; print(sys.implementation.name, platform.python_version())"
+IDENTIFY = "import platform, sys; print(sys.implementation.name, platform.python_version())"
 
 
 class Interpreter(NamedTuple):
-    """A CPython: where it is, and its version, as in 3.13.2."""
+    """A CPython: its path, and its version, such as 3.13.2."""
 
     path: str
     version: str
 
     @property
     def minor(self) -> str:
-        """As in 3.13."""
+        """Such as 3.13."""
         return self.version.rpartition(".")[0]
 
 
 def find(minor: str) -> Interpreter | None:
-    """The first of this minor version: the one that runs this, the one on PATH, pyenv's. None if there is none."""
+    """The first of this minor version: the running one, the one on PATH, pyenv's; None if there is none."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
     paths = [sys.executable, shutil.which(f"python{minor}")]
     paths += [str(path) for path in sorted(pyenv.glob(f"{minor}*/bin/python{minor}"))]
@@ -35,9 +35,9 @@ def find(minor: str) -> Interpreter | None:
 
 
 def ask(path: str) -> Interpreter | None:
-    """What a program says of itself: pyenv puts programs on PATH that may not be there. None if it is no CPython."""
+    """Runs a program to see what it is; None if it is not a CPython. Some of pyenv's programs on PATH only fail."""
     with contextlib.suppress(OSError):
-        done = subprocess.run([path, "-I", "-S", "-c", ASKED], check=False, capture_output=True, text=True)
+        done = subprocess.run([path, "-I", "-S", "-c", IDENTIFY], check=False, capture_output=True, text=True)
         name, _, version = done.stdout.strip().partition(" ")
         if done.returncode == 0 and name == "cpython":
             return Interpreter(path, version)

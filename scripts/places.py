@@ -8,5 +8,5 @@ CONTRACT = ROOT / "functions" / "openapi.yaml"
 
 
 def seen_from_here(path: Path) -> str:
-    """A path as people write it: from the root of this tree where it is in there."""
+    """A path for people to read: relative to the root of this tree if it is inside."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -1,8 +1,8 @@
 """`make rebuild`: board, names and totals from the profiles alone, while writes go on; with CHECK=1 it only compares.
 
-Both are the reconcile function's work, which is called as often as it takes: with ENV=dev that environment's own on
-AWS, since nothing else reaches its Valkey; else the function in this process, on the Valkey that VALKEY_HOST names, or
-on that of `make run`, which is started for as long as this takes if it is not running.
+The reconcile function does the work, called until it has finished. With ENV=dev it is that environment's own function
+on AWS, since nothing else reaches its Valkey. Otherwise it runs in this process, on the Valkey that VALKEY_HOST names,
+or on that of `make run`, which is started for as long as this takes if it is not running.
 Exit status: 0 all is well, 1 there are differences (or profiles that cannot be read), 2 it cannot run.
 """
 
@@ -32,22 +32,22 @@ Call = Callable[[dict[str, Any]], dict[str, Any]]
 """The reconcile function: what it reports for an event."""
 
 SLICE_SECONDS = 7.0
-"""What a call of the reconcile function is given for a rebuild: it keeps 6 s of that in reserve, and works for one."""
+"""How long a call of the reconcile function may take in a rebuild: it keeps 6 s in reserve, so it works for 1 s."""
 
 TRIES = 5
-"""A call that fails is made again, so often in a row, a second later."""
+"""How often a call is tried, a second apart, when Valkey or Lambda is unavailable."""
 
 RECOUNTS = 4
-"""Totals that differ are counted again so often, until two counts are alike."""
+"""How often totals that differ are counted again, until two counts agree."""
 
 QUIET_SECONDS = 5.0
-"""Between two lines of progress where nobody watches a terminal."""
+"""Between two lines of progress when standard error is not a terminal."""
 
 BAR_WIDTH = 24
 
 
 class Progress:
-    """A line about how far this is, on standard error: it moves on a terminal, and comes now and then elsewhere."""
+    """Progress on standard error: one line that moves on a terminal, a new line now and then elsewhere."""
 
     def __init__(self, verb: str, total: int):
         self._verb, self.total = verb, total
@@ -56,11 +56,11 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Since the start."""
         return time.monotonic() - self._started
 
     def show(self, seen: int, remark: str) -> None:
-        """So many players have been seen."""
+        """Says how many players have been seen so far."""
         now = time.monotonic()
         if not self._watched and now - self._written < QUIET_SECONDS:
             return
@@ -75,13 +75,13 @@ class Progress:
         print(text, end="" if self._watched else "\n", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
-        """Makes room for something else."""
+        """Takes the line away, to make room for other output."""
         if self._watched:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 class Seen:
-    """What the reports of a check come to."""
+    """The sum of a check's reports."""
 
     def __init__(self) -> None:
         self.sums = audit.Sums()
@@ -90,7 +90,6 @@ class Seen:
         self.after: dict[str, Any] = {}
 
     def add(self, report: Mapping[str, Any]) -> None:
-        """One report more."""
         self.sums = self.sums.and_(audit.Sums(**report["sums"]))
         self.found += len(report["differences"])
         self.unsettled += report["unsettled"]
@@ -99,43 +98,43 @@ class Seen:
 
 
 class _Warnings(io.TextIOBase):
-    """The reconcile function's standard output: its log goes to standard error, less what says that all is well."""
+    """Standard output for the reconcile function: its log goes to standard error, without lines of level INFO."""
 
     def write(self, text: str) -> int:
-        """Whole lines, as the log writes them."""
+        """Gets whole lines, as the log writes them."""
         if '"level":"INFO"' not in text:
             sys.stderr.write(text)
         return len(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rebuilds or compares, in any thread. Returns the exit status."""
-    given = _arguments(arguments)
-    again = "nothing was changed" if given.check else "RESUME=1 make rebuild goes on from there"
+    """Rebuilds or compares, and returns the exit status."""
+    options = _options(arguments)
+    outcome = "nothing was changed" if options.check else "RESUME=1 make rebuild goes on from there"
     try:
         if environment := os.environ.get("ENV", "").strip():
             call = deployed.invoker(environment, "reconcile")
-            if given.check:
-                return _check(call, 0, as_json=given.json)
-            return _rebuild(call, "0" if given.resume else None, 0, as_json=given.json)
+            if options.check:
+                return _check(call, 0, as_json=options.json)
+            return _rebuild(call, "0" if options.resume else None, 0, as_json=options.json)
         with _valkey(os.environ):
             total = _players(store())
-            if given.check:
-                return _check(_local, total, as_json=given.json)
-            cursor = _stopped(store()) if given.resume else None
-            return _rebuild(_local, cursor, total, as_json=given.json)
+            if options.check:
+                return _check(_local, total, as_json=options.json)
+            cursor = _stopped(store()) if options.resume else None
+            return _rebuild(_local, cursor, total, as_json=options.json)
     except (Refusal, config.MisconfiguredError) as error:
         return _failed(str(error))
     except Unavailable:
-        return _failed(f"Valkey does not answer any more, see the log above: {again}")
+        return _failed(f"Valkey does not answer any more, see the log above: {outcome}")
     except ReplyError as error:
         return _failed(f"Valkey refuses: {error}")
     except KeyboardInterrupt:
-        print(f"\nStopped: {again}.", file=sys.stderr)
+        print(f"\nStopped: {outcome}.", file=sys.stderr)
         return 130
 
 
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     def is_set(name: str) -> bool:
         return os.environ.get(name, "").strip() not in ("", "0")
 
@@ -158,7 +157,7 @@ def _failed(text: str) -> int:
 
 @contextlib.contextmanager
 def _valkey(environ: MutableMapping[str, str]) -> Iterator[None]:
-    """A Valkey that answers, whose address then stands in environ. Raises Refusal."""
+    """Finds or starts a Valkey, and puts its address into environ. Raises Refusal."""
     if environ.get("VALKEY_HOST", "").strip():
         local_api.check_answers(config.load(environ))
         yield
@@ -169,9 +168,7 @@ def _valkey(environ: MutableMapping[str, str]) -> Iterator[None]:
         yield
         return
     if not local_api.DATA.exists():
-        raise Refusal(
-            "There is no board here yet: `make run` begins one, or name the Valkey of another with VALKEY_HOST"
-        )
+        raise Refusal("There is no board here yet: start one with `make run`, or name another Valkey with VALKEY_HOST")
     print("Starting Valkey …", file=sys.stderr)
     with embedded_valkey.running(local_api.DATA, durable=True) as server:
         environ["VALKEY_PORT"] = str(server.port)
@@ -179,7 +176,7 @@ def _valkey(environ: MutableMapping[str, str]) -> Iterator[None]:
 
 
 def _players(connection: Store) -> int:
-    """About how many players there are. Raises Refusal where there is nothing at all."""
+    """About how many players there are. Raises Refusal if Valkey is empty."""
     members, keys = connection.ask(("ZCARD", BOARD), ("DBSIZE",))
     if not keys:
         raise Refusal(
@@ -190,7 +187,7 @@ def _players(connection: Store) -> int:
 
 
 def _stopped(connection: Store) -> str | None:
-    """The number of the rebuild that was stopped, None if none was."""
+    """The number of the rebuild that was stopped; None if none was."""
     running = sweeps.current(connection)
     print("Going on." if running.position else "No rebuild was stopped: beginning one.", file=sys.stderr)
     return running.number if running.position else None
@@ -224,11 +221,11 @@ def _rebuild(call: Call, cursor: str | None, total: int, *, as_json: bool) -> in
 
 
 def _ask(call: Call, event: dict[str, Any]) -> dict[str, Any]:
-    for left in reversed(range(TRIES)):
+    for tries_left in reversed(range(TRIES)):
         try:
             return call(event)
         except Unavailable:
-            if not left:
+            if not tries_left:
                 raise
             time.sleep(1)
     raise AssertionError("the last try returns or raises")
@@ -244,7 +241,7 @@ def _check(call: Call, total: int, *, as_json: bool) -> int:
         progress.show(seen.sums.players, f"{seen.found:,} different")
     counted = _counted(call, seen)
     if counted:
-        wrong = [one._asdict() for one in audit.totals(audit.Fingerprint(**seen.before), counted)]
+        wrong = [total._asdict() for total in audit.totals(audit.Fingerprint(**seen.before), counted)]
         _tell(progress, wrong, as_json=as_json)
         seen.found += len(wrong)
     progress.clear()
@@ -269,9 +266,9 @@ def _reports(call: Call) -> Iterator[dict[str, Any]]:
 
 
 def _counted(call: Call, seen: Seen) -> audit.Sums | None:
-    """What the totals should be, None if somebody wrote while they were counted.
+    """What the totals should be; None if somebody wrote while they were counted.
 
-    A scan may show a player twice while the server's table shrinks, so what differs has to come out alike again.
+    A scan may show a player twice while the server's table shrinks, so a difference counts once a second count agrees.
     """
     sums, after = seen.sums, seen.after
     for _ in range(RECOUNTS):
@@ -280,14 +277,14 @@ def _counted(call: Call, seen: Seen) -> audit.Sums | None:
         if not audit.totals(audit.Fingerprint(**seen.before), sums):
             return sums
         time.sleep(reconcile.PAUSE_SECONDS)
-        again = Seen()
+        recount = Seen()
         for report in _reports(call):
-            again.add(report)
+            recount.add(report)
             if not report["cursor"].startswith(audit.PHASES[0]):
                 break
-        if (again.before, again.after, again.sums) == (seen.before, seen.before, sums):
+        if (recount.before, recount.after, recount.sums) == (seen.before, seen.before, sums):
             return sums
-        sums, after = again.sums, again.after
+        sums, after = recount.sums, recount.after
     return None
 
 
@@ -298,16 +295,16 @@ def _tell(progress: Progress, differences: Iterable[dict[str, str]], *, as_json:
 
 
 def _line(difference: Mapping[str, str]) -> str:
-    whose = f"{difference['kind']:10} {difference['user_id']}".rstrip()
-    return f"{whose}: expected {difference['expected'] or 'nothing'}, found {difference['found'] or 'nothing'}"
+    subject = f"{difference['kind']:10} {difference['user_id']}".rstrip()
+    return f"{subject}: expected {difference['expected'] or 'nothing'}, found {difference['found'] or 'nothing'}"
 
 
 def _summary(facts: dict[str, Any]) -> str:
     text = f"Compared {facts['players']:,} players in {facts['seconds']:.1f} s: {facts['differences']:,} differences."
     if not facts["totalsCompared"]:
-        text += " The totals were not compared, because somebody wrote meanwhile."
+        text += " The totals were not compared, because of writes in the meantime."
     if facts["unsettled"]:
-        text += f" {facts['unsettled']:,} players were written to all the time and could not be compared."
+        text += f" {facts['unsettled']:,} players kept changing and could not be compared."
     return text
 
 

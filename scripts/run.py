@@ -8,7 +8,7 @@ from scripts.refusal import Refusal
 
 
 def main() -> int:
-    """Serves the API. Its modules are imported after the signals are seen to: an early Ctrl-C is quiet as well."""
+    """Serves the API. Its modules are imported once signals are handled, so that an early Ctrl-C is quiet too."""
     signals.interrupt_once()
     try:
         from scripts.local import api as local_api  # noqa: PLC0415

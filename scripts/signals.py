@@ -1,4 +1,4 @@
-"""How a command of ours ends: on Ctrl-C or SIGTERM, at once and quietly. Imports next to nothing, to be ready first."""
+"""How our commands end: on Ctrl-C or SIGTERM, at once and quietly. Imports next to nothing, to be ready early."""
 
 import contextlib
 import os
@@ -8,13 +8,13 @@ from typing import NoReturn
 
 
 def interrupt_once() -> None:
-    """From now on the first SIGINT or SIGTERM raises KeyboardInterrupt; later ones do not disturb the cleaning up."""
+    """From now on the first SIGINT or SIGTERM raises KeyboardInterrupt; later ones do not interrupt the cleanup."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
 
 
 def leave(code: int) -> NoReturn:
-    """Ends this process, waiting for no thread: one may wait for a Valkey that is away, and nobody for its reply."""
+    """Ends this process without waiting for its threads: one may be waiting for a Valkey that is away."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from shared import board, outbox, profiles
+from shared import board, outbox, profiles, projections, records
+from shared.records import State
 from shared.store import Command, ReplyError, Store, value
 
 SLICE = 500
@@ -23,17 +24,17 @@ INTENTS = {"overdue": (outbox.due, "seconds old"), "early": (outbox.early, "seco
 PHASES = ("profiles", "rows", "members", *INTENTS)
 BEGINNING = f"{PHASES[0]} 0"
 POSITION = re.compile(f"(?:{'|'.join(PHASES)}) [0-9]{{1,20}}")
-"""How far an audit is: its phase, and a cursor within."""
+"""How far an audit is: its phase, and a cursor within; among intents, how many it has passed."""
 
 
-class Sight(NamedTuple):
-    """A player on both sides at one moment: the profile, the row beside the board, the score on the board.
+class Player(NamedTuple):
+    """A player on both sides at one moment: the profile's state, the text of the row, the score on the board.
 
     None where there is none; a profile that cannot be read is the name of what it holds instead.
     """
 
     user_id: str
-    profile: profiles.State | str | None
+    state: State | str | None
     row: str | None
     score: str | None
 
@@ -55,9 +56,9 @@ class Sums(NamedTuple):
     score: int = 0
     high_score: int | None = None
 
-    def with_(self, sights: Sequence[Sight]) -> Sums:
+    def with_(self, players: Sequence[Player]) -> Sums:
         """These and some more players."""
-        states = [sight.profile for sight in sights if isinstance(sight.profile, profiles.State)]
+        states = [player.state for player in players if isinstance(player.state, State)]
         part = Sums(
             len(states),
             sum(int(state.games_played) for state in states),
@@ -81,7 +82,7 @@ class Step(NamedTuple):
     """A slice: the position to go on from, '' at the end; players as they are, and what should not be there."""
 
     position: str
-    sights: list[Sight]
+    players: list[Player]
     differences: list[Difference]
 
 
@@ -108,56 +109,56 @@ def step(store: Store, position: str) -> Step:
     perhaps twice. Three round trips at most.
     """
     phase, cursor = position.split(" ")
-    sights: list[Sight] = []
+    players: list[Player] = []
     differences: list[Difference] = []
     if phase == "profiles":
         following, user_ids, receipts_of = profiles.scan(store, cursor, SLICE)
-        sights, differences = look(store, user_ids), _receipts(store, receipts_of)
+        players, differences = look(store, user_ids), _receipts(store, receipts_of)
     elif phase == "rows":
         following, rows = board.scan_rows(store, cursor, SLICE)
-        sights = look(store, _absent(store, [user_id for user_id, _ in rows]))
+        players = look(store, _absent(store, [user_id for user_id, _ in rows]))
     elif phase == "members":
         following, user_ids = board.scan_members(store, cursor, SLICE)
-        sights = [sight for sight in look(store, _absent(store, user_ids)) if sight.row is None]
+        players = [player for player in look(store, _absent(store, user_ids)) if player.row is None]
     else:
-        find, text = INTENTS[phase]
-        found = find(store, int(cursor), SLICE)
+        (find, text), skipped = INTENTS[phase], int(cursor)
+        found = find(store, skipped, SLICE)
         differences = [Difference("intent", one.user_id, "", f"{abs(one.age_seconds):.0f} {text}") for one in found]
-        following = str(int(cursor) + len(found)) if found else "0"
+        following = str(skipped + len(found)) if found else "0"
     if following != "0":
-        return Step(f"{phase} {following}", sights, differences)
+        return Step(f"{phase} {following}", players, differences)
     ended = PHASES.index(phase) + 1
-    return Step(f"{PHASES[ended]} 0" if ended < len(PHASES) else "", sights, differences)
+    return Step(f"{PHASES[ended]} 0" if ended < len(PHASES) else "", players, differences)
 
 
-def look(store: Store, user_ids: Sequence[str]) -> list[Sight]:
+def look(store: Store, user_ids: Sequence[str]) -> list[Player]:
     """Some players as they are now, in one round trip."""
     if not user_ids:
         return []
-    readings = [profiles.reading(user_id) for user_id in user_ids]
+    states = [projections.state_command(user_id) for user_id in user_ids]
     beside: list[Command] = [("HMGET", board.PLAYERS, *user_ids), ("ZMSCORE", board.BOARD, *user_ids)]
-    *replies, rows, scores = store.exchange(*readings, *beside)
+    *replies, rows, scores = store.exchange(*states, *beside)
     return [
-        Sight(user_id, _profile(user_id, reply), row, score)
+        Player(user_id, _state(user_id, reply), row, score)
         for user_id, reply, row, score in zip(user_ids, replies, value(rows), value(scores), strict=True)
     ]
 
 
-def compare(sight: Sight) -> list[Difference]:
+def compare(player: Player) -> list[Difference]:
     """How a player stands differently on the two sides."""
-    user_id, profile, row, score = sight
-    if isinstance(profile, str):
-        return [Difference("unreadable", user_id, "a profile", profile)]
-    if profile is None:
+    user_id, state, row, score = player
+    if isinstance(state, str):
+        return [Difference("unreadable", user_id, "a profile", state)]
+    if state is None:
         if row is None and score is None:
             return []
         return [Difference("ghost", user_id, "", f"score {score}, row {row!r}")]
     found = []
     if score is None:
-        found.append(Difference("missing", user_id, profile.score, ""))
-    elif float(score) != float(profile.score):
-        found.append(Difference("score", user_id, profile.score, score))
-    return found + _compare_row(profile, row)
+        found.append(Difference("missing", user_id, state.score, ""))
+    elif float(score) != float(state.score):
+        found.append(Difference("score", user_id, state.score, score))
+    return found + _compare_row(state, row)
 
 
 def totals(before: Fingerprint, sums: Sums) -> list[Difference]:
@@ -191,23 +192,21 @@ def _compare_receipts(user_id: str, reply: Any, now: int) -> Iterator[Difference
         yield Difference("receipts", user_id, "", f"a generation that ended {now - int(reply[1])} seconds ago")
 
 
-def _compare_row(profile: profiles.State, row: str | None) -> list[Difference]:
-    user_id = profile.user_id
-    parts = row.split(" ", 4) if row else []
-    if len(parts) != 5 or not all(map(_is_whole, parts[:4])):
-        return [Difference("row", user_id, "a row", repr(row) if row else "")]
-    revision, score, games, _, username = parts
-    if revision != profile.revision:
-        kind = "older" if int(revision) < int(profile.revision) else "newer"
-        return [Difference(kind, user_id, f"revision {profile.revision}", f"revision {revision}")]
-    should, found = (profile.score, profile.games_played, profile.username), (score, games, username)
-    return [] if should == found else [Difference("row", user_id, repr(" ".join(should)), repr(" ".join(found)))]
+def _compare_row(state: State, text: str | None) -> list[Difference]:
+    user_id, row = state.user_id, records.row(text)
+    if row is None or not all(map(_is_whole, row[:4])):
+        return [Difference("row", user_id, "a row", repr(text) if text else "")]
+    if row.revision != state.revision:
+        kind = "older" if int(row.revision) < int(state.revision) else "newer"
+        return [Difference(kind, user_id, f"revision {state.revision}", f"revision {row.revision}")]
+    should, found = (" ".join((one.score, one.games_played, one.shown)) for one in (state, row))
+    return [] if should == found else [Difference("row", user_id, repr(should), repr(found))]
 
 
-def _profile(user_id: str, reply: Any) -> profiles.State | str | None:
+def _state(user_id: str, reply: Any) -> State | str | None:
     if isinstance(reply, ReplyError):
         return "a value of another type"
-    state = profiles.state(user_id, reply)
+    state = records.state(user_id, reply)
     if state and not state.score:
         return None
     if state and all(map(_is_whole, (state.revision, state.score, state.games_played, state.best_score))):

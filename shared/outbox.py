@@ -27,18 +27,18 @@ class Due(NamedTuple):
 
 
 def intent(user_id: str, attempt: str) -> str:
-    """An attempt's entry in the outbox. It belongs to this attempt: nobody else clears it but reconcile."""
+    """An attempt's intent. It belongs to this attempt: nobody else clears it but reconcile."""
     return f"{user_id}:{attempt}"
 
 
-def add(entry: str, milliseconds: int) -> Command:
-    """The command that puts an entry there with the attempt's time, ms since 1970. (model: intent)"""
-    return ("ZADD", PENDING, milliseconds, entry)
+def add_command(intent: str, milliseconds: int) -> Command:
+    """The command that puts an intent there with the attempt's time, ms since 1970. (model: intent)"""
+    return ("ZADD", PENDING, milliseconds, intent)
 
 
-def clear(store: Store, entry: str) -> None:
-    """Takes an entry out again: its attempt has changed nothing. (model: clear)"""
-    store.ask(("ZREM", PENDING, entry))
+def clear(store: Store, intent: str) -> None:
+    """Takes an intent out again: its attempt has changed nothing. (model: clear)"""
+    store.ask(("ZREM", PENDING, intent))
 
 
 def due(store: Store, skipped: int, count: int) -> list[Due]:
@@ -62,6 +62,6 @@ def _now(store: Store) -> int:
 def _between(store: Store, now: int, lowest: str, highest: int | str, skipped: int, count: int) -> list[Due]:
     (flat,) = store.ask(("ZRANGE", PENDING, lowest, highest, "BYSCORE", "LIMIT", skipped, count, "WITHSCORES"))
     return [
-        Due(entry.partition(":")[0], entry, (now - float(sent)) / 1000)
-        for entry, sent in zip(flat[::2], flat[1::2], strict=True)
+        Due(intent.partition(":")[0], intent, (now - float(sent)) / 1000)
+        for intent, sent in zip(flat[::2], flat[1::2], strict=True)
     ]

@@ -6,9 +6,9 @@ import contextlib
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
-from shared import board, clock, idempotency, outbox, profiles, projections
+from shared import board, clock, idempotency, outbox, profiles, projections, records
 from shared.config import Operator, Rules
 from shared.idempotency import Key
 from shared.problems import (
@@ -23,12 +23,10 @@ from shared.problems import (
     UserExists,
     UserNotFound,
 )
-from shared.profiles import State
+from shared.records import Creation, Facts, Projection, State, Submission, User
 from shared.store import Script, Store, value
 
 SUBMIT = Script("submit", writes=True)
-
-PUBLIC_FIELDS = ("username", "email", "score", "level", "gamesPlayed", "createdAt", "lastActive")
 
 UNKEYED = ("", "-" * 16, 60)
 """Name and digest of no key, and how long a receipt lives without one in seconds: for our own second try."""
@@ -46,19 +44,6 @@ BROKEN_RULES = {
     "step": "would change by more than {}, the largest change allowed",
     "games": "cannot be counted: the player has {} games, the most there can be",
 }
-
-
-class User(TypedDict):
-    """A profile as its owner sees it. Times are ISO-8601 in UTC with milliseconds."""
-
-    userId: str
-    username: str
-    email: str
-    score: int
-    level: int
-    gamesPlayed: int
-    createdAt: str
-    lastActive: str
 
 
 class Next(TypedDict):
@@ -94,10 +79,11 @@ class Submitted(NamedTuple):
 
 def find(store: Store, user_id: str) -> User:
     """A player's profile, in one round trip. Raises UserNotFound."""
-    ((username, *values),) = store.ask(("HMGET", profiles.profile_key(user_id), *PUBLIC_FIELDS))
-    if username is None:
+    (values,) = store.ask(("HMGET", profiles.profile_key(user_id), *records.USER_FIELDS))
+    profile = dict(zip(records.USER_FIELDS, values, strict=True))
+    if profile["username"] is None:
         raise UserNotFound
-    return _user(user_id, username, *values)
+    return records.user(user_id, profile)
 
 
 def create(
@@ -105,13 +91,12 @@ def create(
     rules: Rules,
     key: Key | None,
     *,
-    username: str,
-    email: str,
     user_id: str | None = None,
     score: int | None = None,
+    **fields: str,
 ) -> Submitted:
-    """A new player, ranked at once, in two round trips; without a user_id a UUID names them, which follows from the key
-    if there is one; without a score they start at the rules' starting score.
+    """A new player with the fields of a Creation, ranked at once, in two round trips; without a user_id a UUID names
+    them, which follows from the key if there is one; without a score they start at the rules' starting score.
 
     So a key makes one player at most: when its receipt is no more, it finds them taken.
     Raises UserExists, KeyReused, and InvalidArguments for a score against the rules.
@@ -119,7 +104,7 @@ def create(
     chosen = user_id or (key.made_id if key else str(uuid.uuid4()))
     if score is None:
         score = rules.starting_score
-    return _submit(store, rules, key, chosen, "create", score, username, email)
+    return _submit(store, rules, key, chosen, "create", score, Creation(chosen, **fields))
 
 
 def submit(
@@ -134,97 +119,96 @@ def submit(
 
 
 def _submit(
-    store: Store, rules: Rules, key: Key | None, user_id: str, operator: str, amount: int, *creation: str
+    store: Store,
+    rules: Rules,
+    key: Key | None,
+    user_id: str,
+    operator: str,
+    amount: int,
+    creation: Creation | tuple[()] = (),
 ) -> Submitted:
     attempt = idempotency.attempt()
     intent = outbox.intent(user_id, attempt)
     name, digest, life = (key.name, key.digest, rules.receipt_seconds) if key else UNKEYED
     kept = profiles.receipts_keys(user_id) if key else [profiles.unkeyed_receipt_key(user_id, attempt)]
-    step = "" if rules.score_step_max is None else rules.score_step_max
     sent = time.time_ns() // 1_000_000
-    _, reply = store.exchange(
-        outbox.add(intent, sent),
-        SUBMIT.call(
-            [profiles.profile_key(user_id), *kept],
-            *(operator, amount, rules.score_min, rules.score_max, step, board.POINTS_PER_LEVEL),
-            *(attempt, sent, outbox.FENCE_SECONDS * 1000, clock.text(sent), name, digest, life, rules.receipts_max),
-            *((user_id, *creation) if creation else ()),
-        ),
+    submission = Submission(
+        operator=operator,
+        amount=amount,
+        score_min=rules.score_min,
+        score_max=rules.score_max,
+        score_step_max="" if rules.score_step_max is None else rules.score_step_max,
+        points_per_level=records.POINTS_PER_LEVEL,
+        attempt=attempt,
+        sent_milliseconds=sent,
+        fence_milliseconds=outbox.FENCE_SECONDS * 1000,
+        sent=clock.text(sent),
+        key_name=name,
+        digest=digest,
+        receipt_seconds=life,
+        receipts_max=rules.receipts_max,
     )
-    outcome, *facts = value(reply)
-    if outcome not in ("done", "replayed"):
+    _, reply = store.exchange(
+        outbox.add_command(intent, sent),
+        SUBMIT.command([profiles.profile_key(user_id), *kept], *submission, *creation),
+    )
+    word = value(reply)[0]
+    if word not in ("done", "replayed"):
         if store.repeated:  # the first try may be still to come, or has done it: reconcile clears its intent
-            raise StaleAttempt if outcome == "stale" else Unavailable
+            raise StaleAttempt if word == "stale" else Unavailable
         with contextlib.suppress(Unavailable):  # the refusal stands; reconcile clears what this could not
             outbox.clear(store, intent)
-        raise _refusal(rules, outcome, facts)
-    state = State(user_id, *facts[:5])
+        raise _refusal(rules, word, reply[1:])
+    outcome = records.outcome(reply)
     try:
-        place = _project(store, state, intent)
+        projection = _project(store, records.state_of(user_id, outcome.profile), intent)
     except Unavailable as problem:
         raise NotYetVisible from problem
-    if not place.rank:
+    if projection.index_now < 0:
         raise Unavailable  # the profile was lost meanwhile, and the submission with it
-    return _submitted(state, facts[5:], place, name, replayed=outcome == "replayed" and facts[9] != attempt)
+    replayed = word == "replayed" and outcome.facts.attempt != attempt
+    return Submitted(
+        records.user(user_id, outcome.profile._asdict()),
+        _receipt(user_id, name, outcome.facts, projection, replayed=replayed),
+        replayed,
+    )
 
 
-def _project(store: Store, state: State, intent: str) -> board.Place:
+def _project(store: Store, state: State, intent: str) -> Projection:
     """Brings the board to the state, which it may have passed: by a later submission, or because this slot has lost its
     last writes and the clock stood still since; then the profile gets a newer revision, so that its owner sees it."""
-    place = board.project(store, state, intent)
-    if int(place.revision) > int(state.revision):
+    projection = board.project(store, state, intent)
+    if int(projection.row_revision) > int(state.revision):
         (settled,) = projections.settle(store, [(state.user_id, None)])
-        place = settled._replace(previous_rank=place.previous_rank) if settled else place
-    return place
+        return settled._replace(index_before=projection.index_before) if settled else projection
+    return projection
 
 
-def _refusal(rules: Rules, outcome: str, facts: Sequence[str]) -> Problem:
-    if outcome in REFUSALS:
-        return REFUSALS[outcome]()
-    if outcome == "many":
-        return TooManyKeys(rules.receipts_max, int(facts[0]))
-    return InvalidArguments([{"name": "score", "in": "body", "detail": BROKEN_RULES[outcome].format(*facts)}])
+def _refusal(rules: Rules, word: str, bounds: Sequence[str]) -> Problem:
+    if word in REFUSALS:
+        return REFUSALS[word]()
+    if word == "many":
+        return TooManyKeys(rules.receipts_max, int(bounds[0]))
+    return InvalidArguments([{"name": "score", "in": "body", "detail": BROKEN_RULES[word].format(*bounds)}])
 
 
-def _submitted(state: State, facts: Sequence[Any], place: board.Place, name: str, *, replayed: bool) -> Submitted:
-    email, level, created_at, last_active, attempt, operator, previous, then = facts
-    user = _user(state.user_id, state.username, email, state.score, level, state.games_played, created_at, last_active)
+def _receipt(user_id: str, name: str, facts: Facts, projection: Projection, *, replayed: bool) -> Receipt:
+    previous, score = int(facts.previous_score), int(facts.score_then)
+    rank = projection.index_now + 1
     above = None
-    if place.above is not None:
-        above = Next(score=place.above + 1, points=place.above + 1 - place.score)
-    receipt: Receipt = {
-        "submissionId": idempotency.derived_id(state.user_id, name, attempt),
-        "operator": operator,
-        "applied": operator != "best" or then != previous,
-        "previousScore": int(previous),
-        "score": int(then),
-        "delta": int(then) - int(previous),
-        "previousRank": None if replayed else place.previous_rank,
-        "rank": place.rank,
-        "totalPlayers": place.total_players,
-        "percentile": board.percentile(place.rank, place.total_players),
-        "next": above,
-    }
-    return Submitted(user, receipt, replayed)
-
-
-def _user(
-    user_id: str,
-    username: str,
-    email: str,
-    score: str,
-    level: str,
-    games_played: str,
-    created_at: str,
-    last_active: str,
-) -> User:
+    if projection.score_above:
+        passing = records.whole_score(projection.score_above) + 1
+        above = Next(score=passing, points=passing - records.whole_score(projection.board_score))
     return {
-        "userId": user_id,
-        "username": username,
-        "email": email,
-        "score": int(score),
-        "level": int(level),
-        "gamesPlayed": int(games_played),
-        "createdAt": created_at,
-        "lastActive": last_active,
+        "submissionId": idempotency.derived_id(user_id, name, facts.attempt),
+        "operator": facts.operator,
+        "applied": facts.operator != "best" or score != previous,
+        "previousScore": previous,
+        "score": score,
+        "delta": score - previous,
+        "previousRank": None if replayed or projection.index_before < 0 else projection.index_before + 1,
+        "rank": rank,
+        "totalPlayers": projection.total_players,
+        "percentile": board.percentile(rank, projection.total_players),
+        "next": above,
     }

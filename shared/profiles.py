@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from shared.store import Command, Store
+from shared.store import Store
 
 PREFIX, RECEIPTS = "user:", ":receipts:"
 
-STATE = re.compile(r"-?[0-9]{1,16} -?[0-9]{1,16} [0-9]{1,16} -?[0-9]{1,16} [^\ud800-\udfff]*\Z")
-"""A state as a submission writes it, its parts joined by spaces; bytes that are no text are read as surrogates."""
-
 OWNER = re.compile(re.escape(f"{{{PREFIX}") + "(.*)" + re.escape("}" + RECEIPTS) + "[ab]", re.DOTALL)
 """The key of a player's receipts."""
-
-
-class State(NamedTuple):
-    """What the board shows of a player, at a revision; numbers as decimal text. An empty score: there is no profile."""
-
-    user_id: str
-    revision: str
-    score: str
-    games_played: str
-    best_score: str
-    username: str
 
 
 def profile_key(user_id: str) -> str:
@@ -41,18 +26,6 @@ def receipts_keys(user_id: str) -> list[str]:
 def unkeyed_receipt_key(user_id: str, attempt: str) -> str:
     """The string, in the profile's slot, that holds what a submission without a key did, for its own second try."""
     return f"{{{PREFIX}{user_id}}}:submission:{attempt}"
-
-
-def reading(user_id: str) -> Command:
-    """The command that reads a player's state; its reply is for `state`. (model: read)"""
-    return ("HMGET", profile_key(user_id), "revision", "score", "gamesPlayed", "bestScore", "username")
-
-
-def state(user_id: str, reply: Sequence[Any]) -> State | None:
-    """A player's state from the reply to `reading`; None for a hash that is no profile of ours."""
-    if set(reply) == {None}:
-        return State(user_id, "0", "", "", "", "")
-    return State(user_id, *reply) if None not in reply and STATE.match(" ".join(reply)) else None
 
 
 class Scanned(NamedTuple):

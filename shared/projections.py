@@ -5,33 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shared import board, logs, profiles
+from shared import board, logs, profiles, records
+from shared.records import Projection, State
 from shared.store import Command, ReplyError, Script, Store, value
 
 RENEW = Script("renew", writes=True)
 
 
-def settle(store: Store, intents: Sequence[tuple[str, str | None]]) -> list[board.Place | None]:
-    """Projects the present profile of each (userId, intent or None) and settles the intent: the places they have now.
+def state_command(user_id: str) -> Command:
+    """The command that reads a player's state; its reply is for `records.state`. (model: read)"""
+    return ("HMGET", profiles.profile_key(user_id), *records.STATE_FIELDS)
+
+
+def settle(store: Store, intents: Sequence[tuple[str, str | None]]) -> list[Projection | None]:
+    """Projects the present profile of each (userId, intent or None) and settles the intent: the projections.
 
     None where profile or board hold what no submission has written: it is logged and left alone.
     Three round trips for any number of players; more only for those without a profile or with one that is older than
-    its projection, which gets a new revision first.
+    its row, which gets a new revision first.
     """
     states = _states(store, [user_id for user_id, _ in intents])
-    places = _project(store, states, [intent for _, intent in intents])
-    old = [index for index, place in enumerate(places) if place and _is_older(states[index], place)]
+    done = _project(store, states, [intent for _, intent in intents])
+    old = [index for index, projection in enumerate(done) if projection and _is_older(states[index], projection)]
     if old:
-        for index, place in zip(old, _renew(store, [(states[index], places[index]) for index in old]), strict=True):
-            places[index] = place
-    return places
+        pairs = [(states[index], done[index]) for index in old]
+        for index, projection in zip(old, _renew(store, pairs), strict=True):
+            done[index] = projection
+    return done
 
 
-def _is_older(state: profiles.State | None, place: board.Place) -> bool:
-    return state is not None and int(state.revision) < int(place.revision)
+def _is_older(state: State | None, projection: Projection) -> bool:
+    return state is not None and int(state.revision) < int(projection.row_revision)
 
 
-def _states(store: Store, user_ids: Sequence[str]) -> list[profiles.State | None]:
+def _states(store: Store, user_ids: Sequence[str]) -> list[State | None]:
     """Profiles as they are now; a player without one has the revision of the row that stands for them on the board.
 
     Such a profile is read again after the row: made in between, it would seem missing at its own row's revision.
@@ -48,36 +55,35 @@ def _states(store: Store, user_ids: Sequence[str]) -> list[profiles.State | None
     return states
 
 
-def _profiles(store: Store, user_ids: Sequence[str]) -> list[profiles.State | None]:
-    replies = readable(store, user_ids, [profiles.reading(user_id) for user_id in user_ids])
-    states: list[profiles.State | None] = []
+def _profiles(store: Store, user_ids: Sequence[str]) -> list[State | None]:
+    replies = readable(store, user_ids, [state_command(user_id) for user_id in user_ids])
+    states: list[State | None] = []
     for user_id, reply in zip(user_ids, replies, strict=True):
-        states.append(profiles.state(user_id, reply) if reply else None)
+        states.append(records.state(user_id, reply) if reply else None)
         if reply and states[-1] is None:
             _tell(user_id, "malformed profile")
     return states
 
 
-def _project(
-    store: Store, states: Sequence[profiles.State | None], intents: Sequence[str | None]
-) -> list[board.Place | None]:
+def _project(store: Store, states: Sequence[State | None], intents: Sequence[str | None]) -> list[Projection | None]:
     known = [(index, state) for index, state in enumerate(states) if state]
-    commands = [board.projection(state, intents[index]) for index, state in known]
+    commands = [board.project_command(state, intents[index]) for index, state in known]
     replies = readable(store, [state.user_id for _, state in known], commands)
-    places: list[board.Place | None] = [None] * len(states)
+    done: list[Projection | None] = [None] * len(states)
     for (index, _), reply in zip(known, replies, strict=True):
-        places[index] = board.place(reply) if reply else None
-    return places
+        done[index] = Projection(*reply) if reply else None
+    return done
 
 
-def _renew(store: Store, pairs: Sequence[tuple[Any, Any]]) -> list[board.Place | None]:
+def _renew(store: Store, pairs: Sequence[tuple[Any, Any]]) -> list[Projection | None]:
     """A second look at profiles that were older than the board: they have moved on by now, or get a new revision."""
     user_ids = [state.user_id for state, _ in pairs]
     states = _states(store, user_ids)
-    for index, (state, (_, place)) in enumerate(zip(states, pairs, strict=True)):
-        if state and state.score and _is_older(state, place):
-            (reply,) = store.ask(RENEW.call([profiles.profile_key(state.user_id)], state.revision, place.revision))
-            states[index] = profiles.state(state.user_id, reply)
+    for index, (state, (_, projection)) in enumerate(zip(states, pairs, strict=True)):
+        if state and state.score and _is_older(state, projection):
+            key, newer_than = profiles.profile_key(state.user_id), projection.row_revision
+            (reply,) = store.ask(RENEW.command([key], state.revision, newer_than, *records.STATE_FIELDS))
+            states[index] = records.state(state.user_id, reply)
             logs.write("WARNING", "profile was older than the board", userId=state.user_id)
     return _project(store, states, [None] * len(states))
 

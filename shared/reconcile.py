@@ -33,7 +33,8 @@ LONGEST_TEXT = 160
 
 class Report(TypedDict):
     """What a run did. Intents: `found` due, `projected` from a profile, `cleared`, the oldest one's age in seconds.
-    Sweep: players `swept`, `mended`, `unreadable`, generations of receipts `forgotten`, its number and position."""
+    Sweep: players `swept`, `mended`, `unreadable`, generations of receipts `forgotten`, its position, and the cursor
+    that a rebuild goes on from, which is its number: the position is in Valkey."""
 
     found: int
     projected: int
@@ -50,7 +51,8 @@ class Report(TypedDict):
 
 class Comparison(TypedDict):
     """What a check has seen of everything: what the totals should be over the profiles that it met, what is different,
-    and how many players never stood still; the fingerprint before and after."""
+    and how many players never stood still; the fingerprint before and after; the cursor that a check goes on from: a
+    position of the audit."""
 
     sums: dict[str, Any]
     differences: list[dict[str, str]]
@@ -96,12 +98,12 @@ def check(store: Store, position: str | None) -> Comparison:
     before = _fingerprint(store)
     position = position or audit.BEGINNING
     sums = audit.Sums()
-    suspects: list[audit.Sight] = []
+    suspects: list[audit.Player] = []
     found: list[audit.Difference] = []
     while True:
-        position, sights, differences = audit.step(store, position)
-        sums = sums.with_(sights)
-        suspects += (sight for sight in sights if audit.compare(sight))
+        position, players, differences = audit.step(store, position)
+        sums = sums.with_(players)
+        suspects += (player for player in players if audit.compare(player))
         found += differences
         enough = len(suspects) + len(found) >= MOST_SUSPECTS or time.monotonic() - began >= COMPARING_SECONDS
         if not position or enough:
@@ -118,7 +120,7 @@ def check(store: Store, position: str | None) -> Comparison:
     }
 
 
-def _look_again(store: Store, suspects: list[audit.Sight], found: list[audit.Difference]) -> int:
+def _look_again(store: Store, suspects: list[audit.Player], found: list[audit.Difference]) -> int:
     """Finds what is wrong with those who have not moved since they were seen; how many never stood still."""
     for _ in range(LOOKS - 1):
         if not suspects or deadline.remaining() < PAUSE_SECONDS + RESERVE_SECONDS:
@@ -127,7 +129,7 @@ def _look_again(store: Store, suspects: list[audit.Sight], found: list[audit.Dif
         moved = []
         for start in range(0, len(suspects), audit.SLICE):
             seen = suspects[start : start + audit.SLICE]
-            for earlier, now in zip(seen, audit.look(store, [sight.user_id for sight in seen]), strict=True):
+            for earlier, now in zip(seen, audit.look(store, [player.user_id for player in seen]), strict=True):
                 if now == earlier:
                     found += audit.compare(now)
                 elif audit.compare(now):
@@ -168,13 +170,13 @@ def _settle_intents(store: Store, report: Report) -> None:
         due = outbox.due(store, left, BATCH)
         if not due:
             break
-        places = projections.settle(store, [(entry.user_id, entry.intent) for entry in due])
+        settled = projections.settle(store, [(one.user_id, one.intent) for one in due])
         report["found"] += len(due)
         report["oldestSeconds"] = max(report["oldestSeconds"], due[0].age_seconds)
-        report["projected"] += sum(1 for place in places if place and place.rank)
-        report["cleared"] += len(due) - places.count(None)
-        report["unreadable"] += places.count(None)
-        left += places.count(None)
+        report["projected"] += sum(1 for projection in settled if projection and projection.index_now >= 0)
+        report["cleared"] += len(due) - settled.count(None)
+        report["unreadable"] += settled.count(None)
+        left += settled.count(None)
 
 
 def _sweep(store: Store, report: Report, sweep: sweeps.Sweep, most: int | None) -> None:

@@ -116,7 +116,7 @@ def _open(
 ) -> tuple[str, str]:
     keys = [session_key(key.made_id), opened_key(key.made_id)]
     kept_seconds = max(lifetime_seconds, receipt_seconds) + SPARE_SECONDS
-    (reply,) = store.ask(OPEN.call(keys, orjson.dumps(session), lifetime_seconds, " ".join(own), kept_seconds))
+    (reply,) = store.ask(OPEN.command(keys, orjson.dumps(session), lifetime_seconds, " ".join(own), kept_seconds))
     told, standing = reply
     return told, standing
 

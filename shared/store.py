@@ -51,7 +51,7 @@ class Script:
         _sources[digest] = source
         return digest
 
-    def call(self, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
+    def command(self, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
         """The command that runs it."""
         return (f"EVALSHA{self._suffix}", self.digest, len(keys), *keys, *arguments)
 
@@ -170,7 +170,7 @@ class Store:
                 replies = self.trip(commands)
                 unknown = [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
                 if unknown:
-                    sources = [_with_source(commands[index]) for index in unknown]
+                    sources = [_source_command(commands[index]) for index in unknown]
                     for index, reply in zip(unknown, self.trip(sources), strict=True):
                         replies[index] = reply
             except exceptions.AuthenticationError as error:  # a second try would be refused as well
@@ -243,7 +243,7 @@ def _as_it_was(part: Any) -> Any:
     return part.encode(errors="surrogateescape") if isinstance(part, str) else part
 
 
-def _with_source(command: Command) -> Command:
+def _source_command(command: Command) -> Command:
     verb, digest, *rest = command
     return (verb.replace("EVALSHA", "EVAL"), _sources[digest], *rest)
 

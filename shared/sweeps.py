@@ -54,7 +54,7 @@ def advance(store: Store, sweep: Sweep, count: int) -> Slice:
     phase, cursor = sweep.position.split(" ")
     following, user_ids, receipts_of = _slice(store, sweep.number, phase, cursor, count)
     forgotten = _forget(store, receipts_of)
-    places = projections.settle(store, [(user_id, None) for user_id in user_ids]) if user_ids else []
+    settled = projections.settle(store, [(user_id, None) for user_id in user_ids]) if user_ids else []
     if following != "0":
         position = f"{phase} {following}"
     elif phase != PHASES[-1]:
@@ -63,9 +63,9 @@ def advance(store: Store, sweep: Sweep, count: int) -> Slice:
         position = ""
     return Slice(
         sweep=_state(store, "move", *sweep, position),
-        seen=len(places),
-        mended=sum(place.mended for place in places if place),
-        unreadable=places.count(None),
+        seen=len(settled),
+        mended=sum(projection.mended for projection in settled if projection),
+        unreadable=settled.count(None),
         forgotten=forgotten,
     )
 
@@ -75,7 +75,7 @@ def _slice(store: Store, number: str, phase: str, cursor: str, count: int) -> pr
         return profiles.scan(store, cursor, count)
     if phase == "rows":
         following, rows = board.scan_rows(store, cursor, count)
-        user_ids = [user_id for user_id, row in rows if row is None or row.sweep != number]
+        user_ids = [user_id for user_id, row in rows if row is None or row.counted_in != number]
     else:
         following, members = board.scan_members(store, cursor, count)
         beside = board.rows(store, members)
@@ -85,10 +85,10 @@ def _slice(store: Store, number: str, phase: str, cursor: str, count: int) -> pr
 
 def _forget(store: Store, user_ids: Sequence[str]) -> int:
     now, tolerance = time.time_ns() // 1_000_000, outbox.FENCE_SECONDS * 1000
-    commands = [FORGET.call(profiles.receipts_keys(user_id), now, tolerance) for user_id in user_ids]
+    commands = [FORGET.command(profiles.receipts_keys(user_id), now, tolerance) for user_id in user_ids]
     return sum(each or 0 for each in projections.readable(store, user_ids, commands))
 
 
 def _state(store: Store, *arguments: str) -> Sweep:
-    (reply,) = store.ask(SWEEP.call([board.TOTALS, board.SWEEP], *arguments))
+    (reply,) = store.ask(SWEEP.command([board.TOTALS, board.SWEEP], *arguments))
     return Sweep(*reply)

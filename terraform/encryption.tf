@@ -1,5 +1,5 @@
-# The key for what operating the system leaves behind: logs, notifications, failed events, settings of functions.
-# The cache's data has a key of its own, in modules/cache.
+# The key for logs, notifications, failed events and the functions' settings. The cache's data has a key of its own, in
+# modules/cache.
 
 resource "aws_kms_key" "operations" {
   description             = "Logs, notifications and queues of ${local.name}"
@@ -13,13 +13,13 @@ resource "aws_kms_alias" "operations" {
   target_key_id = aws_kms_key.operations.key_id
 }
 
-# In a key's policy the resource "*" is this key, which has no ARN before it exists.
+# In a key's policy, the resource "*" is the key itself, which has no ARN before it exists.
 data "aws_iam_policy_document" "operations_key" {
   #checkov:skip=CKV_AWS_109:The account administers its own key, through the IAM policies of its roles.
-  #checkov:skip=CKV_AWS_111:A key's policy has no other resource than its key.
-  #checkov:skip=CKV_AWS_356:A key's policy has no other resource than its key.
+  #checkov:skip=CKV_AWS_111:The only resource in a key's policy is the key.
+  #checkov:skip=CKV_AWS_356:The only resource in a key's policy is the key.
 
-  # Without this nobody could ever change the key again; IAM policies say who of the account may do what.
+  # Without this, nobody could ever change the key again. IAM policies say who in the account may do what.
   statement {
     sid       = "TheAccountAdministersTheKey"
     actions   = ["kms:*"]
@@ -46,7 +46,7 @@ data "aws_iam_policy_document" "operations_key" {
       variable = "kms:EncryptionContext:aws:logs:arn"
       values = [
         "arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:*${local.name}*",
-        # API Gateway names its execution log itself, by the API's id, which is not known yet.
+        # API Gateway names its execution log after the API's id, which is not known yet.
         "arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:API-Gateway-Execution-Logs_*/${var.stage_name}",
       ]
     }

@@ -1,4 +1,4 @@
-# What is computed once: names, the contract, and whether this is an emulator.
+# Computed once: names, the contract, and whether this is an emulator.
 
 data "aws_caller_identity" "current" {}
 
@@ -17,6 +17,8 @@ locals {
   contract = yamldecode(file("${path.root}/${var.contract_path}"))
 
   settings = {
+    RECEIPT_SECONDS  = tostring(var.receipt_seconds)
+    SESSION_SECONDS  = tostring(var.session_seconds)
     DEADLINE_SECONDS = tostring(var.deadline_seconds)
     DEFAULT_OPERATOR = var.default_operator
   }
@@ -37,6 +39,6 @@ locals {
     VALKEY_HOST = one(module.cache[*].host)
     VALKEY_PORT = tostring(one(module.cache[*].port))
     VALKEY_TLS  = "1"
-    RES_OPTIONS = "timeout:1 attempts:2" # a name server that is silent: the resolver's own default is 5 s
+    RES_OPTIONS = "timeout:1 attempts:2" # if a name server is silent; the resolver's default is 5 s
   }
 }

@@ -1,5 +1,5 @@
 # Valkey Leaderboard on AWS: API Gateway -> one Lambda function per route -> ElastiCache Serverless for Valkey.
-# Each module is a concern; this file is how they meet.
+# Each module is one concern; this file joins them.
 
 module "network" {
   source = "./modules/network"
@@ -72,11 +72,11 @@ module "monitoring" {
 
   name                          = local.name
   functions                     = module.functions.functions
-  timeout_seconds               = var.timeout_seconds
   deadline_seconds              = var.deadline_seconds
   reconcile_interval_minutes    = module.functions.reconcile_interval_minutes
   api                           = { name = module.api.name, stage_name = module.api.stage_name }
-  latency_p99_milliseconds      = var.latency_p99_milliseconds
+  thresholds                    = var.alarm_thresholds
+  duration_p99_milliseconds     = var.duration_p99_milliseconds
   reconcile_failures_queue_name = module.functions.reconcile_failures_queue.name
   emails                        = var.alarm_emails
   kms_key_arn                   = aws_kms_key.operations.arn

@@ -1,21 +1,21 @@
 output "api_url" {
-  description = "Where the API answers, without a slash at the end."
+  description = "URL of the API, without a slash at the end."
   value       = module.api.invoke_url
 }
 
 output "api_key_values" {
-  description = "The API keys' values by their names, for the header x-api-key."
+  description = "The API keys' values, by name, for the header x-api-key."
   value       = module.api.api_key_values
   sensitive   = true
 }
 
 output "function_names" {
-  description = "The Lambda functions' names by key, e.g. update_score."
+  description = "The Lambda functions' names, by key, e.g. update_score."
   value       = { for key, function in module.functions.functions : key => function.name }
 }
 
 output "log_group_names" {
-  description = "The functions' log groups by key, and the API's access log as `api`."
+  description = "The functions' log groups, by key, and the API's access log as `api`."
   value = merge(
     { for key, function in module.functions.functions : key => function.log_group_name },
     { api = module.api.access_log_group_name },
@@ -23,7 +23,7 @@ output "log_group_names" {
 }
 
 output "dashboard_name" {
-  description = "The CloudWatch dashboard's name."
+  description = "Name of the CloudWatch dashboard."
   value       = module.monitoring.dashboard_name
 }
 
@@ -33,7 +33,7 @@ output "alarm_topic_arn" {
 }
 
 output "cache_host" {
-  description = "The cache's host name within the VPC; null in an emulator."
+  description = "The cache's host name in the VPC; null in an emulator."
   value       = one(module.cache[*].host)
 }
 
@@ -48,6 +48,6 @@ output "vpc_id" {
 }
 
 output "deployment" {
-  description = "Where CodeDeploy moves the alias: its application, and its group by function; null where Terraform does."
+  description = "If CodeDeploy moves the alias: its application, and its deployment groups by function. Null if Terraform does."
   value       = one([for delivery in module.delivery : { application_name = delivery.application_name, group_names = delivery.deployment_group_names }])
 }

@@ -1,40 +1,40 @@
-# The first five are what a studio sets; the rest has defaults, or differs by environment (environments/*.tfvars).
+# A studio sets the first five. The rest has defaults, or differs by environment (environments/*.tfvars).
 
 variable "environment" {
-  description = "Which environment this is, e.g. \"dev\": part of every name, so that several can share an account."
+  description = "The environment's name, e.g. \"dev\". It is part of every name, so several environments can share an account."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{0,11}$", var.environment))
-    error_message = "environment is 1 to 12 lower-case letters and digits, a letter first."
+    error_message = "environment must be 1 to 12 lower-case letters and digits, beginning with a letter."
   }
 }
 
 variable "region" {
-  description = "AWS Region that everything is made in, e.g. \"eu-central-1\"."
+  description = "AWS Region to build everything in, e.g. \"eu-central-1\"."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
-    error_message = "region is a Region's code, such as eu-central-1, not a zone's and not a name."
+    error_message = "region must be a Region's code such as eu-central-1, not that of a zone, and not a name."
   }
 }
 
 variable "alarm_emails" {
-  description = "Addresses that get every alarm, once their owner has followed the link in the confirmation mail."
+  description = "Addresses that get every alarm, once their owners have followed the link in the confirmation mail."
   type        = set(string)
   nullable    = false
 
   validation {
     condition     = alltrue([for email in var.alarm_emails : can(regex("^[^@[:space:],;<>]+@[^@[:space:],;<>]+\\.[^@[:space:],;<>.]+$", email))])
-    error_message = "Each of alarm_emails is one bare address such as on-call@example.com."
+    error_message = "Each of alarm_emails must be a bare address such as on-call@example.com."
   }
 }
 
 variable "cache_data_storage_gb" {
-  description = "Limits of what the cache stores, in GB, 1 to 5,000. A million players are about half a GB. At the maximum sessions are evicted, then writes fail. A minimum is billed whether used or not."
+  description = "Limits on what the cache stores, in GB, 1 to 5,000. A million players take about half a GB. At the maximum, sessions are evicted, then writes fail. A minimum is billed whether it is used or not."
   type = object({
     minimum = optional(number)
     maximum = number
@@ -43,7 +43,7 @@ variable "cache_data_storage_gb" {
 }
 
 variable "cache_ecpu_per_second" {
-  description = "Limits of the cache's work, in ElastiCache processing units a second, 1,000 to 15,000,000. One board is one slot, which does about 30,000. A minimum is kept at hand and billed whether used or not."
+  description = "Limits on the cache's work, in ElastiCache processing units (ECPU) a second, 1,000 to 15,000,000. One board is one slot, which does about 30,000. A minimum is kept ready, and billed whether it is used or not."
   type = object({
     minimum = optional(number)
     maximum = number
@@ -61,12 +61,12 @@ variable "project" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.project)) && length(var.project) <= 17
-    error_message = "project is 1 to 17 lower-case letters, digits and single dashes, a letter first: with the environment it is part of names of at most 40 characters."
+    error_message = "project must be 1 to 17 lower-case letters, digits and single dashes, beginning with a letter: with the environment, it is part of names of at most 40 characters."
   }
 }
 
 variable "tags" {
-  description = "Tags that everything gets, beside Project, Environment and ManagedBy."
+  description = "Tags for everything, besides Project, Environment and ManagedBy."
   type        = map(string)
   nullable    = false
   default     = {}
@@ -82,21 +82,21 @@ variable "cidr_block" {
 }
 
 variable "availability_zone_count" {
-  description = "How many availability zones the functions use, 1 to 6; the cache uses as many, but at least 2."
+  description = "How many availability zones the functions use, 1 to 6. The cache uses as many, but at least 2."
   type        = number
   nullable    = false
   default     = 3
 }
 
 variable "gateway_endpoints" {
-  description = "Services that the functions reach by a gateway endpoint, which is free: \"s3\", \"dynamodb\". None is needed."
+  description = "Services that the functions reach through a gateway endpoint, which is free: \"s3\", \"dynamodb\". None is needed."
   type        = set(string)
   nullable    = false
   default     = []
 }
 
 variable "interface_endpoints" {
-  description = "Services that the functions reach by an interface endpoint, at about $7.3 a zone and month each (us-east-1, 2026). None is needed: \"elasticache\" is the control plane only, commands to the cache do not go through it."
+  description = "Services that the functions reach through an interface endpoint, at about $7.30 per zone and month each (us-east-1, 2026). None is needed: \"elasticache\" is the control plane only, and commands to the cache do not go through it."
   type        = set(string)
   nullable    = false
   default     = []
@@ -105,7 +105,7 @@ variable "interface_endpoints" {
 # Cache
 
 variable "valkey_major_version" {
-  description = "Valkey's major version. It can be raised and never lowered."
+  description = "Valkey's major version. It can be raised but never lowered."
   type        = string
   nullable    = false
   default     = "8"
@@ -125,17 +125,52 @@ variable "daily_snapshot_time" {
   default     = "03:00"
 }
 
+# How long things live. Each environment's file sets these three together.
+
+variable "receipt_seconds" {
+  description = "How long an Idempotency-Key is remembered, in seconds, 60 to 31,536,000; it can be up to twice as long. A game may repeat a request while its session lives, so this should be at least session_seconds."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.receipt_seconds >= 60 && var.receipt_seconds <= 31536000 && floor(var.receipt_seconds) == var.receipt_seconds
+    error_message = "receipt_seconds must be a whole number from 60 to 31536000, a year."
+  }
+}
+
+variable "session_seconds" {
+  description = "How long a session lives, in seconds, 1 to 31,536,000."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.session_seconds >= 1 && var.session_seconds <= 31536000 && floor(var.session_seconds) == var.session_seconds
+    error_message = "session_seconds must be a whole number from 1 to 31536000, a year."
+  }
+}
+
+variable "deadline_seconds" {
+  description = "How long a request may work with the cache, its own retry included, before it is answered 503, in seconds, 0.01 to 28."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.deadline_seconds >= 0.01 && var.deadline_seconds <= 28
+    error_message = "deadline_seconds must be from 0.01 to 28: API Gateway gives up after 29 s."
+  }
+}
+
 # Functions
 
 variable "contract_path" {
-  description = "The OpenAPI document, the only list of routes, seen from this folder."
+  description = "The OpenAPI document, the only list of routes, relative to this folder."
   type        = string
   nullable    = false
   default     = "../functions/openapi.yaml"
 }
 
 variable "build_path" {
-  description = "Where `make build` wrote <architecture>-<runtime>/layer.zip and functions/, seen from this folder."
+  description = "Where `make build` wrote <architecture>-<runtime>/layer.zip and functions/, relative to this folder."
   type        = string
   nullable    = false
   default     = "../build"
@@ -155,68 +190,68 @@ variable "runtime" {
   default     = "python3.13"
 }
 
+# Maps by function, in which `default` stands for every function that is not named.
+
 variable "memory_mb" {
-  description = "Memory of each function in MB, 128 to 10,240; CPU comes in proportion."
-  type        = number
+  description = "Memory in MB, 128 to 10,240, by function: { default = 512, leaderboard = 1024 }. CPU is in proportion."
+  type        = map(number)
   nullable    = false
-  default     = 512
+  default     = { default = 512 }
 }
 
 variable "timeout_seconds" {
-  description = "Seconds after which Lambda ends a run. A request ends far sooner, by deadline_seconds; the rest is for reconcile."
-  type        = number
+  description = "Seconds after which Lambda stops a run, 10 to 900, by function. A request ends far sooner, at deadline_seconds: the rest is for reconcile."
+  type        = map(number)
   nullable    = false
-  default     = 60
-}
-
-variable "deadline_seconds" {
-  description = "Seconds that all work of a request with the cache may take, retry included, before it is answered 503."
-  type        = number
-  nullable    = false
-  default     = 2.5
-
-  validation {
-    condition     = var.deadline_seconds >= 0.01 && var.deadline_seconds <= 28
-    error_message = "deadline_seconds is from 0.01 to 28: the gateway gives up after 29 s."
-  }
-}
-
-variable "default_operator" {
-  description = "What a submission does that names no operator: `set`, `best`, `increment` or `decrement`. Most games want `best`."
-  type        = string
-  nullable    = false
-  default     = "set"
-
-  validation {
-    condition     = contains(local.contract.components.schemas.Operator.enum, var.default_operator)
-    error_message = "default_operator is one of the contract's operators: ${join(", ", local.contract.components.schemas.Operator.enum)}."
-  }
-}
-
-variable "settings" {
-  description = "Settings of the leaderboard by environment variable, e.g. { SCORE_MAX = \"1000000\" }; docs/operations.md lists them."
-  type        = map(string)
-  nullable    = false
-  default     = {}
-
-  validation {
-    condition     = length([for name in keys(var.settings) : name if startswith(name, "VALKEY_") || contains(["DEADLINE_SECONDS", "DEFAULT_OPERATOR"], name)]) == 0
-    error_message = "settings takes neither DEADLINE_SECONDS (set deadline_seconds), nor DEFAULT_OPERATOR (set default_operator), nor VALKEY_… names, which come from the cache."
-  }
+  default     = { default = 60 }
 }
 
 variable "reserved_concurrency" {
-  description = "Runs at once that a function may have at most and that are kept for it, by function, e.g. { reconcile = 2 }."
+  description = "How many concurrent runs are reserved for a function, which is also the most it can have, by function: { reconcile = 2 }. Functions without a number share what the account has left; 0 stops a function."
   type        = map(number)
   nullable    = false
   default     = {}
 }
 
 variable "provisioned_concurrency" {
-  description = "Execution environments that are kept warm, by function, e.g. { update_score = 5 }. They cost by the hour."
+  description = "How many execution environments are kept warm, by function: { update_score = 5 }. They are billed by the hour."
   type        = map(number)
   nullable    = false
   default     = {}
+}
+
+variable "duration_p99_milliseconds" {
+  description = "How long one call in a hundred may take before an alarm goes off, in milliseconds within Lambda, by function: { leaderboard = 300 }. A function without a number may take function_duration_percent of its time (see alarm_thresholds)."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+}
+
+# The same for all functions
+
+
+variable "default_operator" {
+  description = "What a submission without an operator does: `set`, `best`, `increment` or `decrement`. Most games want `best`."
+  type        = string
+  nullable    = false
+  default     = "set"
+
+  validation {
+    condition     = contains(local.contract.components.schemas.Operator.enum, var.default_operator)
+    error_message = "default_operator must be one of the contract's operators: ${join(", ", local.contract.components.schemas.Operator.enum)}."
+  }
+}
+
+variable "settings" {
+  description = "Other settings of the leaderboard, by environment variable: { SCORE_MAX = \"1000000\" }. docs/operations.md lists them."
+  type        = map(string)
+  nullable    = false
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.settings) : !startswith(name, "VALKEY_") && !contains(keys(local.settings), name)])
+    error_message = "settings must not have VALKEY_… names, which come from the cache, nor ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
+  }
 }
 
 variable "reconcile_schedule" {
@@ -236,7 +271,7 @@ variable "stage_name" {
 }
 
 variable "throttling" {
-  description = "Requests per second, and at once, that each method takes from everybody together; `methods` overrides it by operation, e.g. \"PUT /users/{userId}/score\"."
+  description = "How many requests per second, and at once, each method takes from all callers together; `methods` overrides it by operation, e.g. \"PUT /users/{userId}/score\"."
   type = object({
     rate_per_second = number
     burst           = number
@@ -246,7 +281,7 @@ variable "throttling" {
 }
 
 variable "usage_plans" {
-  description = "What one API key may use, by tier: requests per second, at once, and per month (null: as many as come)."
+  description = "What one API key may use, by tier: requests per second, at once, and per month (null: no limit)."
   type = map(object({
     rate_per_second = number
     burst           = number
@@ -256,25 +291,25 @@ variable "usage_plans" {
 }
 
 variable "api_keys" {
-  description = "API keys to make: the tier of each by the key's name, e.g. { my-game = \"standard\" }."
+  description = "API keys to make: each key's tier, by the key's name: { my-game = \"standard\" }."
   type        = map(string)
   nullable    = false
 }
 
 variable "waf" {
-  description = "The firewall before the API, or null for none: how many requests one IP address may make in 5 minutes."
+  description = "The firewall in front of the API, or null for none: how many requests one IP address may make in 5 minutes."
   type        = object({ requests_per_5_minutes_per_ip = number })
   default     = null
 }
 
 variable "domain" {
-  description = "A host name of one's own, with the ARN of its certificate in this Region and, if Route 53 is to point it here, the id of its zone; null for AWS's name, which is switched off where there is one."
+  description = "A host name of your own, with the ARN of its certificate in this Region and, if Route 53 is to point it here, the id of its zone; null for AWS's name. With a name of your own, AWS's is switched off."
   type        = object({ name = string, certificate_arn = string, hosted_zone_id = optional(string) })
   default     = null
 }
 
 variable "tls_policy" {
-  description = "Which TLS the API speaks, e.g. \"SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09\"; null for AWS's default. Not yet seen on AWS with this provider version."
+  description = "Which TLS the API speaks, e.g. \"SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09\"; null for AWS's default. Not yet tried on AWS with this provider version."
   type        = string
   default     = null
 }
@@ -289,39 +324,39 @@ variable "detailed_metrics" {
 # Operations
 
 variable "log_retention_days" {
-  description = "How long all logs are kept, in days; a value that CloudWatch Logs takes."
+  description = "How long all logs are kept, in days: one of the values that CloudWatch Logs takes."
   type        = number
   nullable    = false
   default     = 30
 }
 
-variable "latency_p99_milliseconds" {
-  description = "The slowest that one request in a hundred may be, in milliseconds at the gateway, before an alarm goes off."
-  type        = number
+variable "alarm_thresholds" {
+  description = "Alarm thresholds to change, by name: { api_5xx_percent = 2 }. The [table below](#monitoring) has all names and defaults."
+  type        = map(number)
   nullable    = false
-  default     = 1000
+  default     = {}
 }
 
 variable "alias_mover" {
-  description = "Who moves the functions' alias `live` to a new version: \"terraform\" at once on apply, or \"codedeploy\", bit by bit."
+  description = "Who moves the functions' alias `live` to a new version: \"terraform\", at once on apply, or \"codedeploy\", gradually."
   type        = string
   nullable    = false
 }
 
 variable "deployment_config" {
-  description = "How CodeDeploy moves traffic, e.g. \"CodeDeployDefault.LambdaCanary10Percent5Minutes\"; only where alias_mover is codedeploy."
+  description = "How CodeDeploy shifts traffic, e.g. \"CodeDeployDefault.LambdaCanary10Percent5Minutes\"; only used if alias_mover is codedeploy."
   type        = string
   nullable    = false
   default     = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
 }
 
 variable "emulator" {
-  description = "Null on AWS. Else the Valkey beside an AWS emulator, which has no ElastiCache, CodeDeploy, WAF or provisioned concurrency: these are left out, everything else is the same."
+  description = "Null on AWS. Otherwise the Valkey beside an AWS emulator, which has no ElastiCache, CodeDeploy, WAF or provisioned concurrency: these are left out, everything else is the same."
   type        = object({ valkey_host = string, valkey_port = number })
   default     = null
 
   validation {
     condition     = var.emulator == null ? true : var.emulator.valkey_port >= 1 && var.emulator.valkey_port <= 65535
-    error_message = "emulator.valkey_port is from 1 to 65535."
+    error_message = "emulator.valkey_port must be from 1 to 65535."
   }
 }

@@ -1,5 +1,5 @@
 terraform {
-  required_version = ">= 1.11" # locks the state in S3 itself
+  required_version = ">= 1.11" # locks a state in S3 without a table
 
   required_providers {
     aws = {
@@ -8,14 +8,14 @@ terraform {
     }
   }
 
-  # Where the state lies is the account's: bootstrap/ makes the bucket, `make plan ENV=…` names it.
+  # The bucket is the account's: bootstrap/ makes it, `make plan ENV=…` names it.
   backend "s3" {}
 }
 
 provider "aws" {
   region = var.region
 
-  # An emulator knows no real account. What stands here does nothing on AWS, where it is false.
+  # An emulator knows no real account. On AWS, all of these are false and do nothing.
   skip_credentials_validation = local.emulated
   skip_metadata_api_check     = local.emulated
   skip_region_validation      = local.emulated

@@ -1,7 +1,7 @@
 """Makes what Lambda runs, one zip for the layer and one for each function: `make build`.
 
-They lie in build/<architecture>-python<version>/ and are the same bytes on every machine that has the same interpreter
-of the target's version. Nothing of a dependency goes in but its code: the layer is what every cold start reads.
+They go to build/<architecture>-python<version>/ and are the same bytes on every machine that has the same interpreter
+of the target's version. Of a dependency only the code goes in, since every cold start reads the layer.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 """What wheels call Lambda's architectures."""
 
 MANYLINUX, OLD_MANYLINUX = "manylinux_2_34", "manylinux2014"
-"""Wheels that a runtime loads: glibc is 2.34 on Amazon Linux 2023; Python 3.11 runs on Amazon Linux 2, with 2.26, and
-uv knows nothing between that and 2.17."""
+"""Wheels that a runtime can load. Amazon Linux 2023 has glibc 2.34; Python 3.11 runs on Amazon Linux 2, which has 2.26,
+and the next older one that uv knows is 2.17."""
 
 LOCAL = "local"
-"""As architecture and as version: this machine's own."""
+"""This machine's own, as an architecture and as a version."""
 
 IN_THE_RUNTIME = {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
-"""What every Python runtime of Lambda brings: 15 MB that the layer need not."""
+"""What every Python runtime of Lambda has: 15 MB that the layer can do without."""
 
 UNNEEDED_FOLDERS = {"__pycache__", "bin", "include", "test", "tests", "testing"}
 UNNEEDED_SUFFIXES = {".c", ".cpp", ".h", ".pxd", ".pyc", ".pyi", ".pyx", ".typed"}
-"""Not of a package's code. Its .dist-info goes too: of the layer's packages only valkey looks at its own version, at
-import, knows how to be without, and shared/store.py never sends it to the server."""
+"""What is not a package's code. Its .dist-info is left out too: of the layer's packages only valkey looks up its own
+version, at import, and copes without one; shared/store.py never sends it to the server."""
 
 UNFINISHED = ".unfinished-"
 
@@ -66,15 +66,15 @@ for name in sys.stdin.read().splitlines():
     except py_compile.PyCompileError as error:
         sys.exit(f"{shown}: {error.exc_value}")
 """
-"""Run by the target's interpreter. Unchecked, so that Lambda neither looks at a source's time nor reads it; the file
-name inside is where Lambda unpacks the source, and not where it was compiled."""
+"""Run by the target's interpreter. It is unchecked: Lambda looks neither at a source's time nor at its content. The
+file name inside is where Lambda unpacks the source, not where it was compiled."""
 
 Files = dict[str, bytes]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a build is for. An architecture of `local` is a machine that Lambda has none of, such as a Mac."""
+    """What a build is for. The architecture `local` is a kind of machine that Lambda does not have, such as a Mac."""
 
     architecture: str
     python: str
@@ -87,7 +87,7 @@ class Target:
 
     @property
     def options(self) -> list[str]:
-        """What uv has to know of it. A machine that Lambda has none of loads whatever uv takes there."""
+        """What tells uv of it. For `local` uv takes the wheels of this machine."""
         if self.architecture == LOCAL:
             return ["--python-version", self.full_version]
         platform = f"{MACHINES[self.architecture]}-{OLD_MANYLINUX if self.python == '3.11' else MANYLINUX}"
@@ -99,21 +99,21 @@ def target(architecture: str = ARCHITECTURE, python: str = PYTHON) -> Target:
     if architecture not in (*MACHINES, LOCAL):
         raise Refusal(f"ARCH={architecture} is not an architecture of Lambda: use arm64, x86_64 or local")
     if python != LOCAL and not re.fullmatch(r"3\.(1[1-9]|[2-9]\d)", python):
-        raise Refusal(f"PYTHON={python} is not a Python that this supports: use 3.11 or newer, or local")
-    own = ".".join(platform.python_version_tuple()[:2])
+        raise Refusal(f"PYTHON={python} is not supported: use 3.11 or newer, or local")
+    own_version = ".".join(platform.python_version_tuple()[:2])
     if architecture == LOCAL:
         architecture = _own_architecture()
-        if architecture == LOCAL and python not in (LOCAL, own):
-            raise Refusal(f"PYTHON={python} is not the Python that builds, {own}: ARCH=local needs that here")
+        if architecture == LOCAL and python not in (LOCAL, own_version):
+            raise Refusal(f"ARCH=local builds for Python {own_version} only here, not for {python}: use PYTHON=local")
     if python == LOCAL:
-        return Target(architecture, own, platform.python_version())
-    return Target(architecture, python, f"{python}.99")  # a runtime has about the last patch release
+        return Target(architecture, own_version, platform.python_version())
+    return Target(architecture, python, f"{python}.99")  # a runtime has about the newest patch release
 
 
 def build(wanted: Target, output: Path = BUILD) -> Path:
     """Brings output/<target> up to date and returns it. Raises Refusal.
 
-    The folder appears at once when all of it is there, in place of an older one.
+    It replaces an older folder as a whole, once it is complete.
     """
     output.mkdir(parents=True, exist_ok=True)
     compiler, digest, folder = interpreters.find(wanted.python), _digest(wanted), output / wanted.name
@@ -124,31 +124,36 @@ def build(wanted: Target, output: Path = BUILD) -> Path:
             shutil.rmtree(stale)
         with tempfile.TemporaryDirectory(dir=output, prefix=UNFINISHED) as unfinished:
             new, old = Path(unfinished, "new"), Path(unfinished, "old")
-            (new / "functions").mkdir(parents=True)
             packages = _packages(wanted, Path(unfinished, "packages"), output / "uv.log")
-            for name, (prefix, files) in {"layer": _layer(packages), **_functions()}.items():
-                bytecode = _compiled(files, prefix, compiler, Path(unfinished, "compiled")) if compiler else {}
-                reproducible_zip.write(new / f"{name}.zip", files | bytecode)
-            made = {name: _sha256((new / name).read_bytes()) for name in _zips(new)}
-            facts = {"inputs": digest, "compiler": compiler.version if compiler else None, "zips": made}
-            (new / "build.json").write_text(json.dumps(facts, indent=2) + "\n")
+            _write_zips(new, packages, compiler, Path(unfinished, "compiled"))
+            (new / "build.json").write_text(json.dumps(_facts_of(new, digest, compiler), indent=2) + "\n")
             if folder.exists():
                 folder.rename(old)
             new.rename(folder)
     return folder
 
 
+def _write_zips(folder: Path, packages: Files, compiler: Interpreter | None, scratch: Path) -> None:
+    (folder / "functions").mkdir(parents=True)
+    for name, (prefix, files) in {"layer": _layer(packages), **_functions()}.items():
+        bytecode = _compiled(files, prefix, compiler, scratch) if compiler else {}
+        reproducible_zip.write(folder / f"{name}.zip", files | bytecode)
+
+
 def is_current(wanted: Target, output: Path = BUILD) -> bool:
-    """Whether the build for a target is there, is whole and holds what the sources say, whoever compiled it."""
+    """Whether a target's build is there, whole, and made from the sources as they are now, by whichever compiler."""
     folder = output / wanted.name
     facts = _facts(folder)
     return facts.get("inputs") == _digest(wanted) and facts.get("zips") == _hashes(folder)
 
 
 def _is_whole(folder: Path, digest: str, compiler: Interpreter | None) -> bool:
-    facts = _facts(folder)
-    expected = {"inputs": digest, "compiler": compiler.version if compiler else None, "zips": _hashes(folder)}
-    return facts == expected
+    return _facts(folder) == _facts_of(folder, digest, compiler)
+
+
+def _facts_of(folder: Path, digest: str, compiler: Interpreter | None) -> dict[str, object]:
+    """What build.json says when the zips in the folder were made from these sources by this compiler."""
+    return {"inputs": digest, "compiler": compiler.version if compiler else None, "zips": _hashes(folder)}
 
 
 def _facts(folder: Path) -> dict[str, object]:
@@ -168,7 +173,7 @@ def _zips(folder: Path) -> list[str]:
 
 
 def _digest(wanted: Target) -> str:
-    """A hash of all that a build is made of, its interpreter apart."""
+    """A hash of everything that a build is made of, except the interpreter."""
     sources = {
         path: path.read_bytes() for path in (ROOT / "locks" / "layer.lock", *builders(), *_sources(ROOT / "shared"))
     }
@@ -189,13 +194,13 @@ def _layer(packages: Files) -> tuple[str, Files]:
 
 
 def _functions() -> dict[str, tuple[str, Files]]:
-    """A zip for each folder of functions/, whose handler is functions.<name>.handler.handler there as here."""
+    """Prefix and files of each function's zip. Its handler is functions.<name>.handler.handler there as here."""
     folders = sorted(path.parent for path in (ROOT / "functions").glob("*/handler.py"))
-    above = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in (ROOT / "functions").glob("__init__.py")}
+    init = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in (ROOT / "functions").glob("__init__.py")}
     return {
         f"functions/{folder.name}": (
             "/var/task",
-            above | {f"functions/{folder.name}/{name}": content for name, content in _read(folder).items()},
+            init | {f"functions/{folder.name}/{name}": content for name, content in _read(folder).items()},
         )
         for folder in folders
     }
@@ -206,7 +211,7 @@ def _read(folder: Path) -> Files:
 
 
 def _sources(folder: Path) -> list[Path]:
-    """Python and Lua; an editor's or an operating system's droppings are neither."""
+    """The Python and Lua files, without what editors and operating systems leave behind."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -215,7 +220,7 @@ def _sources(folder: Path) -> list[Path]:
 
 
 def _packages(wanted: Target, folder: Path, log: Path) -> Files:
-    """The code of all packages that the layer carries, as it lies in the folder that is on Python's path."""
+    """The code of all packages in the layer, by its path below the folder that is on Python's path."""
     install(ROOT / "locks" / "layer.lock", wanted, folder, log)
     paths = [path for path in folder.rglob("*") if path.is_file()]
     return {name: path.read_bytes() for path in paths if _is_needed(name := path.relative_to(folder).as_posix())}
@@ -232,27 +237,28 @@ def _is_needed(name: str) -> bool:
 
 
 def install(lock: Path, wanted: Target, folder: Path, log: Path) -> None:
-    """Has in the folder what a lock file pins for a target and its runtime does not bring; nothing is resolved.
+    """Installs what a lock file pins for a target and its runtime does not have, into a new folder, without resolving.
 
     Raises Refusal.
     """
     pins = re.split(r"^(?=[\w.-]+==)", lock.read_text(), flags=re.MULTILINE)[1:]
-    ours = [pin for pin in pins if pin.partition("==")[0] not in IN_THE_RUNTIME]
+    needed = [pin for pin in pins if pin.partition("==")[0] not in IN_THE_RUNTIME]
     folder.mkdir()
-    if not ours:
+    if not needed:
         return
-    (less := folder.with_suffix(".lock")).write_text("".join(ours))
+    layer_lock = folder.with_suffix(".lock")
+    layer_lock.write_text("".join(needed))
     arguments = ["install", "--target", str(folder), *wanted.options, "--no-deps", "--only-binary", ":all:"]
-    arguments += ["--requirements", str(less)]
+    arguments += ["--requirements", str(layer_lock)]
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # the other is for the table
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for the table
             bootstrap.run_uv(arguments, f"{lock.name} for {wanted.name}", log, Path(sys.executable))
     except bootstrap.CannotInstallError as error:
         raise Refusal(str(error)) from None
 
 
 def _compiled(files: Files, prefix: str, compiler: Interpreter, scratch: Path) -> Files:
-    """Bytecode for every source. One zip a process: what else was compiled shows in the bytes of what comes after."""
+    """Bytecode for every source. One process for each zip: what it compiles first shows in the bytes of the next."""
     sources = sorted(name for name in files if name.endswith(".py"))
     for name in sources:
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
@@ -279,7 +285,7 @@ def _cached(source: str, compiler: Interpreter) -> str:
 
 
 def _own_architecture() -> str:
-    """Lambda's name for this machine where it can load Lambda's wheels, else `local`."""
+    """Lambda's name for this machine if it can load Lambda's wheels, else `local`."""
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return LOCAL
     return next((name for name, machine in MACHINES.items() if machine == platform.machine()), LOCAL)
@@ -287,7 +293,7 @@ def _own_architecture() -> str:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One build at a time, also of another target: they share what is downloaded."""
+    """One build at a time, whatever the target: each removes the unfinished folders that it finds."""
     with (folder / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -314,14 +320,14 @@ class Row:
 
 def rows(folder: Path) -> list[Row]:
     """The figures of a build, the layer first."""
-    made = []
+    figures = []
     for name in sorted(_zips(folder), key=lambda name: (name != "layer.zip", name)):
         path = folder / name
         with zipfile.ZipFile(path) as archive:
             unzipped = sum(entry.file_size for entry in archive.infolist())
         limit = LAYER_LIMIT_KB if name == "layer.zip" else FUNCTION_LIMIT_KB
-        made.append(Row(name, path.stat().st_size, unzipped, limit, _sha256(path.read_bytes())))
-    return made
+        figures.append(Row(name, path.stat().st_size, unzipped, limit, _sha256(path.read_bytes())))
+    return figures
 
 
 def _print_table(folder: Path, figures: Iterable[Row]) -> None:
@@ -343,10 +349,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", default=PYTHON, help="the runtime's minor version, or local (%(default)s)")
     parser.add_argument("--output", type=Path, default=BUILD, help="folder of the builds (build)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        wanted = target(given.arch, given.python)
-        folder = build(wanted, given.output)
+        wanted = target(options.arch, options.python)
+        folder = build(wanted, options.output)
     except Refusal as error:
         print(error, file=sys.stderr)
         return 2
@@ -358,7 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"No Python {wanted.python} is on this machine (PATH, pyenv), so the zips hold sources only, which Lambda "
             "compiles at every cold start: install one to ship bytecode."
         )
-    if given.json:
+    if options.json:
         facts = {"architecture": wanted.architecture, "python": wanted.python, "compiled_by": compiled_by}
         print(json.dumps({**facts, "folder": str(folder), "zips": [vars(row) for row in figures]}, indent=2))
     else:

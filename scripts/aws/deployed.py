@@ -16,9 +16,9 @@ LONGEST_SECONDS = 70
 
 
 def invoker(environment: str, key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A function that gives an event to a Lambda function, and returns what that makes of it.
+    """Returns a function that calls a Lambda function with an event and returns its reply.
 
-    It raises Unavailable where trying again may help, and Refusal, as this does for an unknown environment.
+    That raises Unavailable where trying again may help, else Refusal. Raises Refusal for an unknown environment.
     """
     import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - it takes longer than a local rebuild
     from botocore.config import Config  # type: ignore[import-untyped] # noqa: PLC0415
@@ -34,16 +34,16 @@ def invoker(environment: str, key: str) -> Callable[[dict[str, Any]], dict[str, 
             if isinstance(error, ClientError) and _may_pass(error.response["ResponseMetadata"]["HTTPStatusCode"]):
                 raise Unavailable from None
             raise Refusal(f"{name} in {region} cannot be called: {error}") from None
-        said = json.loads(answer["Payload"].read())
+        reply = json.loads(answer["Payload"].read())
         if "FunctionError" not in answer:
-            return dict(said)
-        if said.get("errorType") == Unavailable.__name__:
+            return dict(reply)
+        if reply.get("errorType") == Unavailable.__name__:
             raise Unavailable
-        raise Refusal(f"{name} failed with {said.get('errorType')}: its log group says more")
+        raise Refusal(f"{name} failed with {reply.get('errorType')}: its log group says more")
 
     return invoke
 
 
 def _may_pass(status: int) -> bool:
-    """Whether Lambda was busy: others have all of the function's concurrency, say."""
+    """Whether a failure may pass: others use all of the function's concurrency, for example."""
     return status == 429 or status >= 500

@@ -1,7 +1,7 @@
 """Runs terraform for one environment: `make plan ENV=dev`, `make apply ENV=dev`, `make destroy ENV=dev`.
 
-Looks first for what would fail later and less plainly, and says what to do about it. Each environment has its state
-and its working files to itself; the bucket of the states, one for an account, is named in terraform/backend.hcl.
+Checks first what would fail later and less plainly, and says what to do about it. Each environment has a state and
+working files of its own; terraform/backend.hcl names the bucket of the states, of which an account has one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EMULATED = "local"
 
 
 def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
-    """The terraform command, prepared so far that it can run. Raises Refusal and CalledProcessError."""
+    """The terraform command, ready to run, after `terraform init`. Raises Refusal and CalledProcessError."""
     _check_environment(environment)
     if action == "destroy":
         check_nothing_is_protected()
@@ -54,7 +54,7 @@ def region(environment: str) -> str:
 
 
 def data_folder(environment: str) -> Path:
-    """Where terraform keeps its working files: no environment ever sees which state another one's are of."""
+    """Where terraform keeps an environment's working files: none ever sees which state another uses."""
     return TERRAFORM / ".terraform" / environment
 
 
@@ -75,8 +75,8 @@ def _check_environment(environment: str) -> None:
     if environment == EMULATED:
         raise Refusal(f"ENV={EMULATED} is the emulator's and not for AWS: use {choice}.")
     if environment not in known:
-        said = f"ENV={environment} is unknown" if environment else "ENV is missing"
-        raise Refusal(f"{said}: use {choice}, or write a file of that name in terraform/environments.")
+        problem = f"ENV={environment} is unknown" if environment else "ENV is missing"
+        raise Refusal(f"{problem}: use {choice}, or write a file of that name in terraform/environments.")
 
 
 def check_nothing_is_protected() -> None:
@@ -88,21 +88,21 @@ def check_nothing_is_protected() -> None:
     ]
     if places:
         raise Refusal(
-            "The cache holds the leaderboard and is kept from being destroyed: if its data may go, remove "
+            "The cache holds the leaderboard and is protected from being destroyed: if its data may go, remove "
             f"`prevent_destroy = true` ({'; '.join(places)}) and run this again."
         )
 
 
 def check_terraform() -> None:
-    """Raises Refusal unless a Terraform is on PATH that is new enough."""
+    """Raises Refusal unless the Terraform on PATH is new enough."""
     wanted = ".".join(map(str, OLDEST))
     if shutil.which("terraform") is None:
         raise Refusal(f"terraform is not on PATH: install Terraform {wanted} or newer.")
     done = subprocess.run(["terraform", "version", "-json"], check=False, capture_output=True, text=True)
     found = re.search(r'"terraform_version":\s*"((\d+)\.(\d+)[^"]*)"', done.stdout)
     if done.returncode != 0 or found is None:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise Refusal(f"terraform does not tell its version: {said[0] if said else 'it said nothing'}")
+        output = (done.stderr or done.stdout).strip().splitlines()
+        raise Refusal(f"terraform does not tell its version: {output[0] if output else 'it said nothing'}")
     if (int(found[2]), int(found[3])) < OLDEST:
         raise Refusal(f"terraform {found[1]} is too old: install Terraform {wanted} or newer.")
 
@@ -123,16 +123,16 @@ def _check_build(environment: str) -> None:
         raise Refusal(f"terraform/environments/{environment}.tfvars cannot be built for: {error}.") from None
     if not build.is_current(wanted):
         folder = build.BUILD / wanted.name
-        said = "is not what the sources say any more" if folder.exists() else "is missing"
+        problem = "is out of date" if folder.exists() else "is missing"
         raise Refusal(
-            f"{folder.relative_to(ROOT)} {said}: run make build ARCH={wanted.architecture} PYTHON={wanted.python}."
+            f"{folder.relative_to(ROOT)} {problem}: run make build ARCH={wanted.architecture} PYTHON={wanted.python}."
         )
 
 
 def value(environment: str, variable: str) -> str | None:
-    """What a text variable of the root is in an environment: its own value, or the default."""
-    own = (TERRAFORM / "environments" / f"{environment}.tfvars").read_text()
-    if found := re.search(rf'^{variable}\s*=\s*"([^"]*)"', own, re.MULTILINE):
+    """The value of one of the root's text variables in an environment, or else its default."""
+    values = (TERRAFORM / "environments" / f"{environment}.tfvars").read_text()
+    if found := re.search(rf'^{variable}\s*=\s*"([^"]*)"', values, re.MULTILINE):
         return found[1]
     declared = "\n".join(path.read_text() for path in TERRAFORM.glob("variables.tf"))
     block = re.search(rf'^variable "{variable}" {{\n(.*?)^}}', declared, re.MULTILINE | re.DOTALL)
@@ -141,7 +141,7 @@ def value(environment: str, variable: str) -> str | None:
 
 
 def _check_credentials() -> None:
-    """Asks the AWS SDK, which looks where terraform does. Nobody asks AWS whether they are good."""
+    """Asks the AWS SDK, which looks where terraform does. Nobody asks AWS whether they are valid."""
     import botocore.session  # type: ignore[import-untyped] # noqa: PLC0415 - it takes longer than all the rest
 
     remedy = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or sign in again: aws sso login)"
@@ -149,15 +149,15 @@ def _check_credentials() -> None:
         found = botocore.session.Session().get_credentials()
         usable = found is not None and found.get_frozen_credentials().access_key
     except Exception as error:
-        raise Refusal(f"AWS credentials cannot be had ({' '.join(str(error).split())}): {remedy}.") from None
+        raise Refusal(f"AWS credentials cannot be loaded ({' '.join(str(error).split())}): {remedy}.") from None
     if not usable:
         raise Refusal(f"No AWS credentials were found: {remedy}.")
 
 
-def _become(line: list[str]) -> NoReturn:
-    """Ctrl-C then is terraform's alone, which takes it as a wish to stop in good order."""
+def _become(command_line: list[str]) -> NoReturn:
+    """Becomes terraform, so that Ctrl-C reaches it alone and it stops in good order."""
     sys.stdout.flush()
-    os.execvp(line[0], line)  # noqa: S606 - no shell is wanted
+    os.execvp(command_line[0], command_line)  # noqa: S606 - no shell is wanted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,10 +168,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("action", choices=["plan", "apply", "destroy"])
     parser.add_argument("environment", help="name of a file in terraform/environments")
     parser.add_argument("more", nargs=argparse.REMAINDER, help="arguments for terraform")
-    given = parser.parse_args(arguments)
-    os.environ["TF_DATA_DIR"] = str(data_folder(given.environment))
+    options = parser.parse_args(arguments)
+    os.environ["TF_DATA_DIR"] = str(data_folder(options.environment))
     try:
-        line = command(given.action, given.environment, given.more)
+        command_line = command(options.action, options.environment, options.more)
     except Refusal as error:
         print(error, file=sys.stderr)
         return 2
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.returncode
     except KeyboardInterrupt:
         return 130
-    _become(line)
+    _become(command_line)
 
 
 if __name__ == "__main__":

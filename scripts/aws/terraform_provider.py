@@ -1,7 +1,7 @@
 """The AWS provider as a process that stays, for checks and tests: Terraform attaches to it instead of starting its own.
 
-Terraform starts a provider for each step of each command, half a gigabyte that it hashes before: two seconds of CPU.
-One command at a time may use a provider, since it has one configuration; several one after another do.
+Otherwise Terraform hashes the provider, half a gigabyte, and starts it for each step of each command: two seconds of
+CPU each time. A provider has one configuration, so only one command at a time may use it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ START_SECONDS = 60
 
 @contextlib.contextmanager
 def serving(initialised: Path, log: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The provider of a folder after `terraform init`, until the end; yields the variable that leads Terraform to it.
+    """Runs the provider of an initialised folder until the block ends; yields the variable that points Terraform to it.
 
-    It sees the environment that terraform would hand on. It ends with the thread that has started it: call this from
-    the main one. Raises Refusal.
+    `environment` is what terraform would hand on to it. It ends with the thread that started it: call this from the
+    main one. Raises Refusal.
     """
     found = sorted(Path(initialised, ".terraform", "providers", terraform_mirror.PROVIDER).glob("*/*/terraform-pro*"))
     if not found:
@@ -47,10 +47,10 @@ def serving(initialised: Path, log: Path, environment: Mapping[str, str]) -> Ite
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Where it serves, as it prints it once it does."""
+    """Where it serves, which it prints once it is ready."""
     ends = time.monotonic() + START_SECONDS
     while time.monotonic() < ends and process.poll() is None:
-        if said := re.search(rf"{VARIABLE}='(.*)'", log.read_text(errors="replace")):
-            return said[1]
+        if printed := re.search(rf"{VARIABLE}='(.*)'", log.read_text(errors="replace")):
+            return printed[1]
         time.sleep(0.02)
-    raise Refusal(f"the AWS provider does not serve; it said:\n{log.read_text(errors='replace')}")
+    raise Refusal(f"the AWS provider did not start; it said:\n{log.read_text(errors='replace')}")

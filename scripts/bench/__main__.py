@@ -23,25 +23,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--iterations", type=int, default=2000, help="calls of each kind, a row (%(default)s)")
     parser.add_argument("--only", metavar="TEXT", default="", help="only rows whose name holds this")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    given = parser.parse_args(arguments)
-    players = given.players or (1_000_000 if given.memory else 100_000)
+    options = parser.parse_args(arguments)
+    players = options.players or (1_000_000 if options.memory else 100_000)
     with (
         tempfile.TemporaryDirectory() as folder,
         embedded_valkey.running(Path(folder)) as server,
-        contextlib.nullcontext(False) if given.memory else handlers.own_cores(server.pid) as pinned,
+        contextlib.nullcontext(False) if options.memory else handlers.own_cores(server.pid) as pinned,
     ):
-        if given.memory:
+        if options.memory:
             bytes_, work = memory.measure(server.host, server.port, players)
         else:
-            rows = list(handlers.rows(server.host, server.port, players, given.iterations, given.only))
-    if given.memory:
-        facts = {"players": players, "bytes": asdict(bytes_), "work": [asdict(one) for one in work]}
-        print(json.dumps(facts, indent=2) if given.json else memory.report(players, bytes_, work))
-    elif given.json:
-        facts = {"players": players, "iterations": given.iterations, "pinned": pinned}
+            rows = list(handlers.rows(server.host, server.port, players, options.iterations, options.only))
+    if options.memory:
+        facts = {"players": players, "bytes": asdict(bytes_), "work": [asdict(step) for step in work]}
+        print(json.dumps(facts, indent=2) if options.json else memory.report(players, bytes_, work))
+    elif options.json:
+        facts = {"players": players, "iterations": options.iterations, "pinned": pinned}
         print(json.dumps({**facts, "rows": [asdict(row) for row in rows]}, indent=2))
     else:
-        handlers.print_table(rows, f"{players} players, p50 of {given.iterations}", pinned)
+        handlers.print_table(rows, f"{players} players, p50 of {options.iterations}", pinned)
     return 0
 
 

@@ -32,7 +32,7 @@ TARGET_RECEIPT_BYTES = 200
 BATCH = 1000
 RECEIPTS = 2_000
 FURTHER = 4
-"""So many players with one keyed submission, then with so many more, tell the size of a receipt."""
+"""RECEIPTS players with one keyed submission, then with FURTHER more, tell the size of a receipt."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Bytes:
 
 @dataclass(frozen=True)
 class Work:
-    """What went over everybody: how long it took, its process's largest size, and what the server needed beside."""
+    """What went over all players: how long it took, how large its process grew, and the server by how much."""
 
     name: str
     seconds: float
@@ -99,7 +99,7 @@ def report(players: int, bytes_: Bytes, work: list[Work]) -> str:
         lines.append(f"{f'a {name} receipt':24}{value:10.1f}  (target {TARGET_RECEIPT_BYTES}){missed}")
     lines += ["", f"{'':44}{'seconds':>9}{'client MiB':>12}{'server +MiB':>13}"]
     lines += [
-        f"{one.name:44}{one.seconds:9.1f}{one.client_mebibytes:12.0f}{one.server_mebibytes:13.1f}" for one in work
+        f"{step.name:44}{step.seconds:9.1f}{step.client_mebibytes:12.0f}{step.server_mebibytes:13.1f}" for step in work
     ]
     return "\n".join(lines)
 
@@ -167,16 +167,16 @@ def _process(client: Valkey, name: str, **environ: str) -> Work:
 
 
 def _watched(client: Valkey, work: Callable[[], None]) -> tuple[float, float, float]:
-    """Seconds, the server's memory before, and how far above that it went, in MiB."""
+    """Seconds, the server's memory before in bytes, and how far it rose above that in MiB."""
     before = _used(client)
     most = before
     done = threading.Event()
 
     def watch() -> None:
         nonlocal most
-        with Valkey(**client.connection_pool.connection_kwargs) as own:
+        with Valkey(**client.connection_pool.connection_kwargs) as watching:
             while not done.wait(0.1):
-                most = max(most, _memory(own)["used_memory"])
+                most = max(most, _memory(watching)["used_memory"])
 
     watcher = threading.Thread(target=watch)
     watcher.start()

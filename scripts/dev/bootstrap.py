@@ -1,11 +1,11 @@
-"""Makes .venv and brings it to what a lock says, unless that is done: `python scripts/dev/bootstrap.py dev.lock`.
-A second argument names another folder than .venv, for tools that clash with the rest.
+"""Makes .venv and installs in it what a lock pins, if that is not done yet: `python scripts/dev/bootstrap.py dev.lock`.
+A second argument names a folder instead of .venv, for tools that clash with the rest.
 
 A lock is complete, so nothing is resolved: what was released since cannot change or break an installation. pip resolves
 even where everything is pinned, and stumbles over newer releases. So it installs one thing, uv, which does the rest. No
-environment has a pip: to unpack one takes longer than all the rest, and the interpreter's own runs from where it is.
+environment has a pip: unpacking one takes longer than all the rest, and the interpreter's own runs from where it is.
 
-Runs on any Python of the right version, before anything is installed. Says each problem in one line.
+Runs on any Python of the right version, before anything is installed. Reports each problem in one line.
 """
 
 import configparser
@@ -41,7 +41,7 @@ UNREACHABLE = re.compile(
 )
 
 PROGRESS = re.compile(r"(Prepared|Uninstalled|Installed) \d")
-"""What uv says that is worth showing to somebody who waits."""
+"""The lines of uv's that are worth showing to whoever waits."""
 
 UV_NAMES = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -61,9 +61,9 @@ class CannotInstallError(Exception):
 
 
 def install(lock: str, venv: Path) -> None:
-    """Brings a virtual environment to exactly what the lock file says. Raises CannotInstallError.
+    """Makes a virtual environment hold exactly what the lock file pins. Raises CannotInstallError.
 
-    One that holds another lock, with all that this one asks for, stays as it is: `make run` after `make test`.
+    One that was made from another lock with all of these pins stays as it is: `make run` after `make test`.
     """
     if _is_there(lock, venv):
         return
@@ -75,10 +75,10 @@ def install(lock: str, venv: Path) -> None:
 
 
 def run_uv(arguments: list[str], lock: str, log: Path, python: Path) -> None:
-    """`uv pip …` for an environment's interpreter, with exactly the wheels of a lock file. The log keeps what it says.
+    """Runs `uv pip …` for an environment's interpreter, with exactly a lock file's wheels. The log keeps its output.
 
-    uv is the user's own if it is new enough, else the one that installer.lock pins, installed first. It gets pip's
-    settings of index, certificates and proxy, and what is in its cache needs no network. Raises CannotInstallError.
+    uv is the user's own if it is new enough, else the one that installer.lock pins, which is installed first. It gets
+    pip's settings of index, certificates and proxy, and needs no network for what is cached. Raises CannotInstallError.
     """
     uv = find_uv(python)
     settings = {**settings_of_pip(), "UV_INDEX_STRATEGY": "unsafe-best-match", **os.environ}
@@ -124,13 +124,13 @@ def make_venv(venv: Path) -> None:
 
 
 def find_pip() -> str:
-    """A pip to run where it lies: the base interpreter's, whose bytecode is there, else the wheel of its ensurepip.
+    """A pip that runs from where it is: the base interpreter's, which has bytecode, else the wheel of its ensurepip.
 
-    An environment's interpreter runs it, since pip can be set to work in environments only.
+    Run it with an environment's interpreter, since pip may be set to work in environments only.
     """
     installed = [Path(folder, "pip") for folder in site.getsitepackages([sys.base_prefix])]
-    if own := next((pip for pip in installed if (pip / "__main__.py").exists()), None):
-        return str(own)
+    if found := next((pip for pip in installed if (pip / "__main__.py").exists()), None):
+        return str(found)
     ensurepip = importlib.util.find_spec("ensurepip")
     folders = [f"{folder}/_bundled" for folder in (ensurepip and ensurepip.submodule_search_locations) or ()]
     folders += filter(None, [sysconfig.get_config_var("WHEEL_PKG_DIR")])  # where distributions keep it
@@ -175,27 +175,27 @@ def _version(uv: str) -> tuple[int, ...]:
 
 
 def settings_of_pip() -> dict[str, str]:
-    """What pip's files and variables say of index, certificates and proxy, in the names that uv reads.
+    """What pip's files and variables say about index, certificates and proxy, by the names that uv reads.
 
-    pip itself would take longer to say it than uv takes to install: https://pip.pypa.io/en/stable/topics/configuration
+    Asking pip would take longer than uv takes to install. Files and order: https://pip.pypa.io/en/stable/topics/configuration
     """
-    home, named = Path.home(), os.environ.get("PIP_CONFIG_FILE", "")
+    home, named_file = Path.home(), os.environ.get("PIP_CONFIG_FILE", "")
     folders = [Path(each, "pip") for each in (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
     folders += [Path("/Library/Application Support/pip"), Path("/etc")]
-    if not os.path.exists(named):
+    if not os.path.exists(named_file):
         folders += [home / ".pip", Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config", "pip")]
         folders += [home / "Library" / "Application Support" / "pip"]
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = _option  # type: ignore[assignment]
     try:
-        parser.read([*(folder / "pip.conf" for folder in folders), named] if named != os.devnull else [])
+        parser.read([*(folder / "pip.conf" for folder in folders), named_file] if named_file != os.devnull else [])
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise CannotInstallError(f"A configuration file of pip's cannot be read: {_last_line(str(error))}") from None
-    told: dict[str, str] = {}
+        raise CannotInstallError(f"One of pip's configuration files cannot be read: {_last_line(str(error))}") from None
+    settings: dict[str, str] = {}
     for section in ("global", "install"):
-        told |= dict(parser[section]) if section in parser else {}
-    told |= {_option(name[4:]): text for name, text in os.environ.items() if name.startswith("PIP_") and text}
-    return {UV_NAMES[name]: " ".join(text.split()) for name, text in told.items() if name in UV_NAMES}
+        settings |= dict(parser[section]) if section in parser else {}
+    settings |= {_option(name[4:]): text for name, text in os.environ.items() if name.startswith("PIP_") and text}
+    return {UV_NAMES[name]: " ".join(text.split()) for name, text in settings.items() if name in UV_NAMES}
 
 
 def _option(name: str) -> str:
@@ -203,7 +203,7 @@ def _option(name: str) -> str:
 
 
 def _run(command: list[str], log_file: Path, environ: Mapping[str, str] | None = None) -> bool:
-    """Whether an installer has done its work. Keeps what it says, and shows what of it tells how far it is."""
+    """Runs an installer, shows its progress and keeps its output in the log. Returns whether it succeeded."""
     with log_file.open("w") as log:
         process = subprocess.Popen(
             command,
@@ -223,16 +223,16 @@ def _run(command: list[str], log_file: Path, environ: Mapping[str, str] | None =
 
 
 def _failure(name: str, lock: str, log: Path) -> CannotInstallError:
-    said = log.read_text(errors="replace")
+    output = log.read_text(errors="replace")
     where = f"{log.parent.name}/{log.name}"
-    if UNREACHABLE.search(said):
+    if UNREACHABLE.search(output):
         return CannotInstallError(
             f"{name} cannot reach the package index to install {lock}: check the network (or PIP_INDEX_URL, "
             f"HTTPS_PROXY) and try again; what {name} said is in {where}"
         )
-    errors = [line for line in said.splitlines() if line.startswith(("ERROR:", "error:"))]
+    errors = [line for line in output.splitlines() if line.startswith(("ERROR:", "error:"))]
     return CannotInstallError(
-        f"{name} could not install {lock}: {_last_line(errors[0] if errors else said)} (all of it: {where})"
+        f"{name} could not install {lock}: {_last_line(errors[0] if errors else output)} (all of it: {where})"
     )
 
 

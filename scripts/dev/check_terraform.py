@@ -1,7 +1,7 @@
-"""Checks terraform/ without AWS: format, every module and root valid and its tests passing, checkov.
+"""Checks terraform/ without AWS: its format, `validate` and `test` of every root and module, and checkov.
 
-Works on a copy, so that no working files are left in the tree. Where Terraform is missing, this says so by name and
-leaves it at that; with TERRAFORM_REQUIRED set it fails.
+Works on a copy, so that no working files are left in the tree. Without Terraform it says that nothing was checked, and
+succeeds; with TERRAFORM_REQUIRED set it fails.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from scripts.refusal import Refusal
 
 CHECKOV = ROOT / ".checkov"
 AT_ONCE = 2
-"""Each holds a provider of half a gigabyte."""
+"""How many folders are checked at once: each needs a provider, of half a gigabyte."""
 
 Providers = queue.SimpleQueue[Mapping[str, str]]
-"""Those that nobody uses at the moment, each as the variable that leads Terraform to it."""
+"""The free ones, each as the variable that points Terraform to it."""
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def _copy(to: Path) -> Path:
-    """A copy of the tree, of the contract that it reads, and zips in name only, which a plan but hashes."""
+    """A copy of the tree and of the contract that it reads, with empty zips: a plan only hashes them."""
     ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
     shutil.copytree(ROOT / "terraform", to / "terraform", ignore=ignored)
     (to / "functions").mkdir()
@@ -91,14 +91,14 @@ def _module(folder: Path, name: str, providers: Providers) -> str:
     try:
         _init(folder, name, provider=provider)
         for command in ("validate", "test"):
-            said = _run(
+            output = _run(
                 f"{name}: terraform {command}", "terraform", f"-chdir={folder}", command, "-no-color", more=provider
             )
-            if "Warning:" in said:  # Terraform's status is 0 then
-                raise Refusal(f"{name}: terraform {command} warned, and a warning fails here:\n{said}")
+            if "Warning:" in output:  # Terraform's status is 0 then
+                raise Refusal(f"{name}: terraform {command} warned, and a warning fails here:\n{output}")
     finally:
         providers.put(provider)
-    return f"{name}: valid; {said.strip().splitlines()[-1]} ({time.monotonic() - began:.0f} s)"
+    return f"{name}: valid; {output.strip().splitlines()[-1]} ({time.monotonic() - began:.0f} s)"
 
 
 def _checkov() -> str:
@@ -108,7 +108,7 @@ def _checkov() -> str:
 
 
 def _run(what: str, *command: str, more: Mapping[str, str] | None = None) -> str:
-    """What a command says, with more in its environment. Raises Refusal with all of it if it fails."""
+    """A command's output; `more` is added to its environment. Raises Refusal, with the output, if it fails."""
     done = subprocess.run(
         command,
         env={**terraform_mirror.environment(), **(more or {})},

@@ -1,7 +1,7 @@
 """Pins what pyproject.toml asks for in the lock files: `make lock`, or `make lock UPGRADE=1` for the newest versions.
 
-The lock files hold every platform and every supported Python, with hashes. dev.lock holds everything and is made first;
-the others follow its versions, so that what is tested is what runs. Tools with an environment of their own stand alone.
+The lock files cover all platforms and all supported Pythons, with hashes. dev.lock holds everything and is made first;
+the others take its versions, so that what is tested is what runs. Tools with an environment of their own stand alone.
 """
 
 import os
@@ -23,7 +23,7 @@ LOCKS = {
 
 
 def pin(lock: str, *, upgrade: bool) -> None:
-    """Writes one lock file; pins that still fit stay unless upgrade. Raises CalledProcessError, uv having said why."""
+    """Writes one lock file; pins that still fit stay unless upgrade. Raises CalledProcessError; uv has said why."""
     command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--no-config"]
     command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"]
     command += ["--custom-compile-command", "make lock", *LOCKS[lock], *(["--upgrade"] if upgrade else [])]

@@ -10,9 +10,9 @@ from scripts.refusal import Refusal
 
 
 def install(folder: Path) -> None:
-    """Brings a folder's node_modules/ to what its lock says. Raises Refusal, npm having said why.
+    """Installs in a folder's node_modules/ what its lock pins. Raises Refusal; npm has said why.
 
-    The first time and whenever the lock has changed; a copy of the lock tells what was installed in full.
+    Does so once, and again when the lock has changed: a copy of the lock tells what was installed in full.
     """
     lock = (folder / "package-lock.json").read_bytes()
     installed = folder / "node_modules" / ".installed-lock.json"

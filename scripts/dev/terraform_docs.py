@@ -1,8 +1,8 @@
 """Writes the tables of inputs and outputs in terraform/README.md; `--check` only compares.
 
 Between `<!-- tables of modules/cache -->` and `<!-- end -->` stand the tables of that folder, made of its variables.tf
-and outputs.tf; `<!-- tables of . -->` are the root's. A folder without its two markers is an error, and so are markers
-without their folder.
+and outputs.tf, and of its thresholds.tf if it has one; `<!-- tables of . -->` are the root's. A folder without its two
+markers is an error, and so are markers without their folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from scripts.refusal import Refusal
 COMMAND = "python -m scripts.dev.terraform_docs"
 
 AS_WRITTEN = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False, preserve_heredocs=False)
+
+THRESHOLD = re.compile(r"^ +(\w+) += ([\d.]+) +# (.+)$", re.MULTILINE)
 
 MARKED = re.compile(r"(<!-- tables of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -45,6 +47,8 @@ def tables(folder: Path) -> str:
         parts.append(_table(("input", "what", "type", "default"), rows))
     if outputs:
         parts.append(_table(("output", "what"), ((f"`{name}`", _prose(block)) for name, block in outputs)))
+    if thresholds := _thresholds(folder / "thresholds.tf"):
+        parts.append(_table(("threshold", "default", "what"), thresholds))
     return "\n".join(parts)
 
 
@@ -69,7 +73,7 @@ def main(arguments: Sequence[str] | None = None, terraform: Path = TERRAFORM) ->
     parser.add_argument(
         "--check", action="store_true", help="write nothing, exit with 1 if a table is not as it should be"
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     readme = terraform / "README.md"
     before = readme.read_text()
     try:
@@ -79,7 +83,7 @@ def main(arguments: Sequence[str] | None = None, terraform: Path = TERRAFORM) ->
         return 1
     if after == before:
         return 0
-    if given.check:
+    if options.check:
         stale = [
             old[2] for old, new in zip(MARKED.finditer(before), MARKED.finditer(after), strict=True) if old[0] != new[0]
         ]
@@ -100,6 +104,11 @@ def _blocks(file: Path, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
         return []
     document = hcl2.loads(file.read_text(), serialization_options=AS_WRITTEN)
     return [(json.loads(name), block) for named in document.get(kind, []) for name, block in named.items()]
+
+
+def _thresholds(file: Path) -> list[tuple[str, ...]]:
+    rows = THRESHOLD.findall(file.read_text()) if file.exists() else []
+    return [(f"`{name}`", f"`{default}`", what.replace("|", "\\|")) for name, default, what in rows]
 
 
 def _prose(block: Mapping[str, Any]) -> str:
@@ -126,7 +135,7 @@ def _hcl(value: Any) -> str:
     return json.dumps(value)
 
 
-def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> str:
+def _table(head: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

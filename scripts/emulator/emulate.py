@@ -1,7 +1,7 @@
 """`make emulate`: terraform/ applied to an AWS on this machine, with real functions, real HTTP and a real Valkey.
 
 Starts LocalStack and a Valkey, or uses those that LOCALSTACK_HOST and VALKEY_HOST name, builds, applies, and takes it
-all away again at Ctrl-C. With KEEP=1 the work is done by a process in the background, which Ctrl-C then leaves alone.
+all away again at Ctrl-C. With KEEP=1 a process in the background does this, and goes on after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from shared.store import Store
 
 FOLDER = ROOT / ".emulated"
 FACTS = FOLDER / "emulation.json"
-"""Of the one that runs: where everything is, for programs."""
+"""Where everything is while it runs, for programs to read."""
 
 ANSWER_SECONDS = 30
 LOOK_SECONDS = 0.2
@@ -74,7 +74,7 @@ def run(environ: Mapping[str, str]) -> None:
 
 
 def keep(environ: Mapping[str, str]) -> int:
-    """Has a process in the background emulate, and shows what it says until it is ready or has failed."""
+    """Emulates in a background process and shows its output. Ctrl-C ends that process, unless it is ready by then."""
     FOLDER.mkdir(exist_ok=True)
     log = FOLDER / "emulate.log"
     with log.open("ab") as output:
@@ -90,13 +90,13 @@ def keep(environ: Mapping[str, str]) -> int:
         )
     is_ready = False
     try:
-        with log.open(encoding="utf-8") as said:
-            said.seek(begin)
+        with log.open(encoding="utf-8") as written:
+            written.seek(begin)
             while process.poll() is None:
                 is_ready = is_ready or _facts().get("process") == process.pid
-                print(said.read(), end="", flush=True)
+                print(written.read(), end="", flush=True)
                 time.sleep(LOOK_SECONDS)
-            print(said.read(), end="", flush=True)
+            print(written.read(), end="", flush=True)
     except KeyboardInterrupt:
         if is_ready:
             print(f"It goes on in the background. This ends it and all that it started: kill {process.pid}")
@@ -109,7 +109,7 @@ def keep(environ: Mapping[str, str]) -> int:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """The folder's lock: two that emulate would share their files."""
+    """Holds the folder's lock: two emulations would share their files."""
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / "lock").open("a") as lock:
         try:
@@ -117,7 +117,7 @@ def _alone() -> Iterator[None]:
         except BlockingIOError:
             other = _facts()
             place = f": it answers at {other['base_url']}, and kill {other['process']} ends it" if other else ""
-            raise Refusal(f"make emulate is running here already{place}. Use that one, or end it first.") from None
+            raise Refusal(f"make emulate is already running here{place}. Use that one, or end it first.") from None
         FACTS.unlink(missing_ok=True)  # of one that was killed
         yield
 
@@ -130,26 +130,26 @@ def _facts() -> dict[str, object]:
 
 
 def _check(environ: Mapping[str, str]) -> None:
-    """What would fail later, and after half a gigabyte was installed. Raises Refusal."""
+    """Raises Refusal for what would otherwise fail later, after half a gigabyte was installed."""
     infrastructure.check_terraform()
-    given = environ.get("TF_PLUGIN_DIR")
-    if given and not Path(given, terraform_mirror.PROVIDER).is_dir():
+    plugin_dir = environ.get("TF_PLUGIN_DIR")
+    if plugin_dir and not Path(plugin_dir, terraform_mirror.PROVIDER).is_dir():
         raise Refusal(
-            f"TF_PLUGIN_DIR={given} has no {terraform_mirror.PROVIDER}: name a folder that has, such as "
-            "`terraform providers mirror` makes, or leave it out to have Terraform's registry asked."
+            f"TF_PLUGIN_DIR={plugin_dir} has no {terraform_mirror.PROVIDER}: name a folder that has it, such as one "
+            "that `terraform providers mirror` makes, or leave TF_PLUGIN_DIR out to use Terraform's registry."
         )
 
 
 @contextlib.contextmanager
 def _localstack(environ: Mapping[str, str]) -> Iterator[LocalStack]:
-    """The one that is named, or one of our own."""
-    if given := environ.get("LOCALSTACK_HOST", "").strip():
-        yield localstack.find(given)
+    """The LocalStack that environ names, or one of our own."""
+    if address := environ.get("LOCALSTACK_HOST", "").strip():
+        yield localstack.find(address)
         return
     if sys.platform != "linux":
         raise Refusal(
-            "Functions as processes are for Linux: start LocalStack as you know it, and name it and a Valkey that its "
-            "functions reach: make emulate LOCALSTACK_HOST=localhost:4566 VALKEY_HOST=host.docker.internal"
+            "Functions run as processes on Linux only: start LocalStack your own way, and name it and a Valkey that "
+            "its functions can reach: make emulate LOCALSTACK_HOST=localhost:4566 VALKEY_HOST=host.docker.internal"
         )
     port = _port(environ)
     localstack.check_port(port)
@@ -162,7 +162,7 @@ def _localstack(environ: Mapping[str, str]) -> Iterator[LocalStack]:
 
 @contextlib.contextmanager
 def _valkey(environ: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """Host and port of the one that is named, as the functions see it, or of one of our own."""
+    """Host and port of the Valkey that environ names, as the functions see it, or of one of our own."""
     if host := environ.get("VALKEY_HOST", "").strip():
         yield host, config.load(environ).valkey_port
         return
@@ -171,7 +171,7 @@ def _valkey(environ: Mapping[str, str]) -> Iterator[tuple[str, int]]:
 
 
 def _terraform(started: LocalStack, host: str, port: int) -> Terraform:
-    """Terraform with the zips in place that it deploys. They are for the Python that LocalStack's functions run on."""
+    """Builds the zips, for the Python that LocalStack's functions run on, and returns an initialised Terraform."""
     wanted = build.target(build.LOCAL, localstack.PYTHON)
     with _step("Zips built"):
         build.build(wanted)
@@ -187,7 +187,7 @@ def _terraform(started: LocalStack, host: str, port: int) -> Terraform:
 
 
 def _applied(terraform: Terraform, host: str, port: int) -> Facts:
-    """Applies, and returns when the API answers well."""
+    """Applies, and returns once the API is healthy."""
     with _step("Terraform applied"):
         terraform.apply()
     outputs = terraform.outputs()
@@ -208,34 +208,34 @@ def _applied(terraform: Terraform, host: str, port: int) -> Facts:
 
 
 def wait_until_healthy(facts: Facts) -> None:
-    """Until the API answers well. Raises Refusal if it answers otherwise."""
+    """Returns once the API answers that it is healthy. Raises Refusal if it answers otherwise."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{facts.base_url}/health", timeout=ANSWER_SECONDS):
             return
     except urllib.error.HTTPError as error:
-        said = f"{error.code}: {error.read().decode(errors='replace')}"
+        problem = f"{error.code}: {error.read().decode(errors='replace')}"
     except OSError as error:
-        said = str(error)
+        problem = str(error)
     raise Refusal(
-        f"Everything is applied, but GET {facts.base_url}/health says {said}. If it is the functions that do not reach "
-        f"Valkey at {facts.valkey_host}:{facts.valkey_port}, name one that they reach: VALKEY_HOST=… VALKEY_PORT=… (a "
-        "LocalStack in Docker runs them in containers, where this machine's 127.0.0.1 is another)."
+        f"Everything is applied, but GET {facts.base_url}/health says {problem}. If the functions cannot reach "
+        f"Valkey at {facts.valkey_host}:{facts.valkey_port}, name one that they can: VALKEY_HOST=… VALKEY_PORT=… (a "
+        "LocalStack in Docker runs them in containers, whose 127.0.0.1 is not this machine's)."
     )
 
 
 def _take_away(terraform: Terraform) -> None:
-    """Destroys what is in LocalStack, also after an apply that did not come to its end."""
+    """Destroys what is in LocalStack, even after an apply that did not finish."""
     print("Destroying …", flush=True)
     try:
         with _step("Terraform destroyed"):
             terraform.destroy()
     except Refusal as error:
-        print(f"{error}\nWhat is left of it is in LocalStack, and ends with it.", file=sys.stderr)
+        print(f"{error}\nWhat is left is in LocalStack, and goes when it ends.", file=sys.stderr)
 
 
 def _fill(facts: Facts) -> str:
-    """Demo players, and one of them."""
+    """Creates the demo players, and returns the id of one."""
     settings = _settings(facts)
     demo.fill(Store(settings), settings.rules)
     return local_api.PLAYER

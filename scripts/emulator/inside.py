@@ -1,6 +1,6 @@
-"""LocalStack's own process: LocalStack 4.9.2 with what our Terraform needs and it gets wrong.
+"""LocalStack's own process: LocalStack 4.9.2, with repairs of what our Terraform needs and it gets wrong.
 
-Each repair names the fault; each goes once a LocalStack has it right. All else is LocalStack as it is.
+Each repair's docstring names the fault. A repair goes once LocalStack gets it right; all else is LocalStack as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from localstack.aws.connect import connect_to  # type: ignore[import-not-found]
 from localstack.http import Response  # type: ignore[import-not-found]
 from localstack.runtime import main as runtime  # type: ignore[import-not-found]
 from localstack.services.apigateway.legacy.provider import ApigatewayProvider  # type: ignore[import-not-found]
@@ -31,15 +32,19 @@ from localstack.services.cloudwatch import alarm_scheduler  # type: ignore[impor
 from localstack.services.cloudwatch.provider_v2 import CloudwatchProvider  # type: ignore[import-not-found]
 from localstack.services.lambda_ import api_utils  # type: ignore[import-not-found]
 from localstack.services.lambda_.provider import LambdaProvider  # type: ignore[import-not-found]
+from localstack.services.logs.models import get_moto_logs_backend  # type: ignore[import-not-found]
+from localstack.services.logs.provider import LogsProvider  # type: ignore[import-not-found]
+from localstack.services.moto import call_moto  # type: ignore[import-not-found]
 from moto.ec2.models import security_groups
 
 ALARM_SECONDS = 60
 END_SECONDS = 5
 GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
+PATTERN = re.compile(r'{ \$\.(\w+) = "([^"\\]*)" }')
 
 
 def import_gateway_responses() -> None:
-    """An OpenAPI import drops the document's gateway responses; on AWS it makes them, and drops all others."""
+    """An OpenAPI import ignores the document's gateway responses; on AWS it makes them, and removes all others."""
     put_rest_api = ApigatewayProvider.put_rest_api
 
     @functools.wraps(put_rest_api)
@@ -50,12 +55,12 @@ def import_gateway_responses() -> None:
         store.rest_apis[request["restApiId"]].gateway_responses = {
             kind: gateway_response.build_gateway_response(
                 kind,
-                given.get("statusCode"),
-                given.get("responseParameters"),
-                given.get("responseTemplates"),
+                settings.get("statusCode"),
+                settings.get("responseParameters"),
+                settings.get("responseTemplates"),
                 default_response=False,
             )
-            for kind, given in json.loads(document).get(GATEWAY_RESPONSES, {}).items()
+            for kind, settings in json.loads(document).get(GATEWAY_RESPONSES, {}).items()
         }
         return imported
 
@@ -63,7 +68,7 @@ def import_gateway_responses() -> None:
 
 
 def render_gateway_responses() -> None:
-    """Of a gateway response LocalStack uses the status alone. Templates know `$context.…` and no more, as on AWS."""
+    """LocalStack uses only the status of a gateway response. Templates know only `$context.…`, as on AWS."""
     create = GatewayExceptionHandler.create_exception_response
 
     def rendered(self: Any, exception: Any, context: Any) -> Response:
@@ -86,7 +91,7 @@ def render_gateway_responses() -> None:
 
 
 def keep_tags_of_alarms() -> None:
-    """An alarm loses the tags that it is made with, so that every plan wants to give them again."""
+    """An alarm loses the tags that it is made with, so every plan wants to add them again."""
     put_metric_alarm = CloudwatchProvider.put_metric_alarm
 
     @functools.wraps(put_metric_alarm)
@@ -100,13 +105,13 @@ def keep_tags_of_alarms() -> None:
 
 
 def keep_descriptions_of_rules() -> None:
-    """A security group's rule for another group loses its description, with the same effect."""
+    """A security group's rule for another group loses its description, so every plan wants to add it again."""
     rules: Any = security_groups.SecurityGroupRule
     rules.description = property(lambda rule: rule.ip_range.get("Description") or rule.source_group.get("Description"))
 
 
 def keep_keys_of_functions() -> None:
-    """A function forgets the key that its environment is encrypted with, so that every plan wants to give it again."""
+    """A function loses the key that its environment is encrypted with, so every plan wants to set it again."""
     keys: dict[str, str] = {}
     map_config_out = api_utils.map_config_out
 
@@ -131,13 +136,32 @@ def keep_keys_of_functions() -> None:
 
 
 def look_at_alarms_each_minute() -> None:
-    """An alarm is only looked at once in all of its periods, a quarter of an hour for some."""
+    """An alarm is evaluated only once in the time of all its periods, a quarter of an hour for some."""
 
     class EachMinute(alarm_scheduler.Scheduler):  # type: ignore[misc]
         def schedule(self, *arguments: Any, period: float, **named: Any) -> Any:
             return super().schedule(*arguments, period=min(period, ALARM_SECONDS), **named)
 
     alarm_scheduler.Scheduler = EachMinute
+
+
+def count_what_metric_filters_match() -> None:
+    """Every metric filter counts every line of every log group, as 1. Of patterns this knows the one that we use."""
+
+    def counting(_provider: Any, context: Any, **_given: Any) -> Any:
+        request = context.service_request
+        filters = get_moto_logs_backend(context.account_id, context.region).filters
+        cloudwatch = connect_to(aws_access_key_id=context.account_id, region_name=context.region).cloudwatch
+        for found in filters.get_matching_filters(log_group_name=request["logGroupName"]):
+            for change in found["metricTransformations"]:
+                values = [
+                    _counted(found["filterPattern"], change["metricValue"], line) for line in request["logEvents"]
+                ]
+                if data := [{"MetricName": change["metricName"], "Value": one} for one in values if one is not None]:
+                    cloudwatch.put_metric_data(Namespace=change["metricNamespace"], MetricData=data)
+        return call_moto(context)
+
+    LogsProvider.put_log_events = counting
 
 
 REPAIRS: tuple[Callable[[], None], ...] = (
@@ -147,7 +171,20 @@ REPAIRS: tuple[Callable[[], None], ...] = (
     keep_descriptions_of_rules,
     keep_keys_of_functions,
     look_at_alarms_each_minute,
+    count_what_metric_filters_match,
 )
+
+
+def _counted(pattern: str, value: str, line: Any) -> float | None:
+    """What a metric filter makes of a line; None if it does not match."""
+    matched = PATTERN.fullmatch(pattern)
+    try:
+        event = json.loads(line["message"])
+    except ValueError:
+        return None
+    if not matched or not isinstance(event, dict) or event.get(matched[1]) != matched[2]:
+        return None
+    return float(event[value.removeprefix("$.")] if value.startswith("$.") else value)
 
 
 def _dig(values: Any, path: str) -> Any:
@@ -157,7 +194,7 @@ def _dig(values: Any, path: str) -> Any:
 
 
 def _end_with_whoever_started_us() -> None:
-    """Standard input is a pipe that our starter holds and never writes to: it ends when that process does."""
+    """Standard input is a pipe that our parent holds and never writes to: it ends when the parent does."""
     os.read(0, 1)  # and not sys.stdin, whose lock this thread would still hold when the interpreter ends
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(END_SECONDS)

@@ -29,7 +29,7 @@ LOCK = "localstack.lock"
 PLUGIN = Path(__file__).resolve().parent / "lambda_executor" / "plugin"
 
 PYTHON = "3.11"
-"""What localstack.lock is for. LocalStack is not pinned for others: its own metadata let too much in."""
+"""The Python that localstack.lock is for. It has no pins for others: LocalStack's own metadata lets too much in."""
 
 HOST = "127.0.0.1"
 PORT = 4566
@@ -37,6 +37,10 @@ START_SECONDS = 60
 STOP_SECONDS = 15
 LEAVE_SECONDS = 7
 LOG_TAIL_LINES = 10
+FILES = "files"
+
+CACHE = VENV / "cache"
+"""Where LocalStack keeps its lists of plugins and of AWS's services, more than half of its start."""
 
 
 @dataclass(frozen=True)
@@ -54,44 +58,44 @@ class LocalStack:
         return f"http://{self.host}:{self.port}"
 
     def is_alive(self) -> bool:
-        """Whether it runs, if it is ours."""
+        """Whether it still runs; True for somebody else's."""
         return self.process is None or self.process.poll() is None
 
     def check_alive(self) -> None:
-        """Raises Refusal, with the last that it said, unless it is alive."""
+        """Raises Refusal, with the end of its log, unless it is alive."""
         if self.process and self.log and not self.is_alive():
             raise Refusal(
-                f"LocalStack has ended by itself (status {self.process.returncode}): run the command again. The last "
-                f"that it said, and all of it is in {seen_from_here(self.log)}:\n{_tail(self.log)}"
+                f"LocalStack has ended by itself (status {self.process.returncode}): run the command again. The end "
+                f"of its log, all of which is in {seen_from_here(self.log)}:\n{_tail(self.log)}"
             )
 
 
 def interpreter() -> str:
-    """A Python that LocalStack runs on: LOCALSTACK_PYTHON, or one on PATH or of pyenv's. Raises Refusal."""
-    if given := os.environ.get("LOCALSTACK_PYTHON"):
-        asked = interpreters.ask(given)
-        if asked and asked.minor == PYTHON:
-            return given
-        kind = asked.minor if asked else "not a Python"
+    """A Python that LocalStack runs on: LOCALSTACK_PYTHON, or one on PATH or of pyenv. Raises Refusal."""
+    if path := os.environ.get("LOCALSTACK_PYTHON"):
+        named = interpreters.ask(path)
+        if named and named.minor == PYTHON:
+            return path
+        kind = named.minor if named else "not a Python"
         raise Refusal(
-            f"LOCALSTACK_PYTHON={given} is {kind}, and LocalStack runs on {PYTHON}: name a Python {PYTHON}. "
+            f"LOCALSTACK_PYTHON={path} is {kind}, and LocalStack runs on {PYTHON}: name a Python {PYTHON}. "
             "Nothing was installed."
         )
     if found := interpreters.find(PYTHON):
         return found.path
     raise Refusal(
-        f"LocalStack runs on Python {PYTHON}, and there is none on PATH or of pyenv's: install Python {PYTHON}, or "
+        f"LocalStack runs on Python {PYTHON}, and there is none on PATH or in pyenv: install Python {PYTHON}, or "
         f"name it: make emulate LOCALSTACK_PYTHON=/path/to/python{PYTHON}. Nothing was installed."
     )
 
 
 def is_installed() -> bool:
-    """Whether `install` has been here, for whatever lock file."""
+    """Whether it was ever installed, from whichever version of the lock file."""
     return (VENV / "installed").exists()
 
 
 def install() -> Path:
-    """The interpreter that has LocalStack, 500 MB of packages, once they are there. Raises Refusal."""
+    """Installs LocalStack, 500 MB of packages, and returns the interpreter that has it. Raises Refusal."""
     done = subprocess.run(
         [interpreter(), "scripts/dev/bootstrap.py", LOCK, VENV.name],
         cwd=ROOT,
@@ -106,22 +110,26 @@ def install() -> Path:
 
 @contextlib.contextmanager
 def running(python: Path, folder: Path, port: int = PORT) -> Iterator[LocalStack]:
-    """LocalStack, of the interpreter that has it, with nothing in it yet, until the block ends.
+    """An empty LocalStack, run by the interpreter that has it, until the block ends.
 
-    Its files are in folder. Ends with this process, however that ends. Raises Refusal.
+    Its files are in folder. It also ends with this process, however that ends. Raises Refusal.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "tmp").mkdir(parents=True)
+    cache = folder / FILES / "var" / "lib" / "localstack" / "cache"
+    cache.parent.mkdir(parents=True)
+    CACHE.mkdir(exist_ok=True)
+    cache.symlink_to(CACHE)
     log = folder / "localstack.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
             [str(python), "-m", "scripts.emulator.inside"],
             cwd=folder,
             env=_environment(folder, port),
-            stdin=subprocess.PIPE,  # which nobody writes to: that it closes tells LocalStack that we are gone
+            stdin=subprocess.PIPE,  # nobody writes to it: when it closes, LocalStack knows that we are gone
             stdout=file,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # or the terminal's Ctrl-C would end it before what runs on it
+            start_new_session=True,  # otherwise the terminal's Ctrl-C would end it before what runs on it
         )
     try:
         started = LocalStack(HOST, port, process, log)
@@ -131,12 +139,12 @@ def running(python: Path, folder: Path, port: int = PORT) -> Iterator[LocalStack
         _stop(process)
 
 
-def find(given: str) -> LocalStack:
+def find(address: str) -> LocalStack:
     """Somebody else's LocalStack, by host:port, if it answers. Raises Refusal."""
-    matched = re.fullmatch(r"(?:http://)?([\w.-]+|\[[\da-fA-F:]+\])(?::(\d{1,5}))?/?", given, re.ASCII)
+    matched = re.fullmatch(r"(?:http://)?([\w.-]+|\[[\da-fA-F:]+\])(?::(\d{1,5}))?/?", address, re.ASCII)
     port = int(matched[2] or PORT) if matched else 0
     if not matched or not 0 < port < 65536:
-        raise Refusal(f"LOCALSTACK_HOST is {given!r} and no host:port, e.g. localhost:{PORT}.")
+        raise Refusal(f"LOCALSTACK_HOST is {address!r}: it should be host:port, such as localhost:{PORT}.")
     found = LocalStack(matched[1], port)
     if not is_healthy(found.endpoint):
         raise Refusal(
@@ -147,7 +155,7 @@ def find(given: str) -> LocalStack:
 
 
 def check_port(port: int) -> None:
-    """Raises Refusal unless the port is free, or soon is: the LocalStack of a killed run takes its time."""
+    """Raises Refusal unless the port is free, or soon will be: the LocalStack of a killed run takes seconds to end."""
     ends = time.monotonic() + LEAVE_SECONDS
     while not _is_free(port):
         if time.monotonic() > ends:
@@ -179,7 +187,7 @@ def _is_free(port: int) -> bool:
 
 
 def _environment(folder: Path, port: int) -> dict[str, str]:
-    """All that LocalStack sees: nothing of ours, least of all credentials."""
+    """The whole environment of LocalStack: nothing of ours, above all no credentials."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
@@ -190,9 +198,9 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         "GATEWAY_LISTEN": f"[::ffff:{HOST}]:{port}",
         "LOCALSTACK_HOST": f"localhost:{port}",
         "LAMBDA_RUNTIME_EXECUTOR": "process",
-        "OVERRIDE_IN_DOCKER": "0",  # or in somebody's container it would write to /var/lib and /etc
-        "FILESYSTEM_ROOT": str(folder / "files"),
-        "XDG_CACHE_HOME": str(VENV / "cache"),  # where it keeps its list of plugins, half of its start
+        "OVERRIDE_IN_DOCKER": "0",  # otherwise, in a container, it would write to /var/lib and /etc
+        "FILESYSTEM_ROOT": str(folder / FILES),
+        "XDG_CACHE_HOME": str(CACHE),
         "DNS_ADDRESS": "0",  # no name server
         # It asks nobody outside: no statistics, no certificate, no list of what costs money.
         "DISABLE_EVENTS": "1",
@@ -208,8 +216,8 @@ def _wait_until_healthy(started: LocalStack) -> None:
         if is_healthy(started.endpoint):
             return
         time.sleep(0.1)
-    said = f" It said:\n{_tail(started.log)}" if started.log else ""
-    raise Refusal(f"LocalStack does not answer after {START_SECONDS} s.{said}")
+    output = f" It said:\n{_tail(started.log)}" if started.log else ""
+    raise Refusal(f"LocalStack does not answer after {START_SECONDS} s.{output}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Terraform for `make emulate`: the tree as it is, its state in the emulator too, and how far it has come."""
+"""Terraform for `make emulate`: the tree as it is, with its state in the emulator too, and a display of progress."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from scripts.refusal import Refusal
 
 ENVIRONMENT = "local"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-"""What LocalStack takes for those of its account 000000000000."""
+"""The credentials that LocalStack takes for its account 000000000000."""
 
 ATTEMPTS = "4"
-"""Of each call: by default the provider tries for minutes to reach a LocalStack that has ended."""
+"""For each call: by default the provider tries for minutes to reach a LocalStack that has ended."""
 
 LONGEST_SECONDS = 600
 END_SECONDS = 30
@@ -43,18 +43,18 @@ class Terraform:
     region: str
     folder: Path
     variables: Mapping[str, Any]
-    """Beside those of the environment's own file."""
+    """In addition to those of the environment's own file."""
     tree: Path = TERRAFORM
 
     @property
     def environ(self) -> dict[str, str]:
-        """How terraform, or an SDK, is led to LocalStack and to nothing else."""
+        """What makes terraform, or an SDK, talk to LocalStack and to nothing else."""
         return {
             **terraform_mirror.environment(),
             **KEYS,
             "AWS_REGION": self.region,
             "AWS_ENDPOINT_URL": self.localstack.endpoint,
-            "AWS_ENDPOINT_URL_S3": self.localstack.endpoint,  # the backend does not look at the other
+            "AWS_ENDPOINT_URL_S3": self.localstack.endpoint,  # the backend ignores the other one
             "AWS_MAX_ATTEMPTS": ATTEMPTS,
             "TF_DATA_DIR": str(self.folder / "terraform"),
         }
@@ -74,7 +74,7 @@ class Terraform:
         if self._unfinished.exists():  # whoever locked the state was killed: the folder is ours now
             with contextlib.suppress(ClientError):
                 s3.delete_object(Bucket=self.bucket, Key=f"{self._state}.tflock")
-        given = {
+        backend = {
             "bucket": self.bucket,
             "key": self._state,
             "region": self.region,
@@ -86,25 +86,25 @@ class Terraform:
             "skip_requesting_account_id": "true",
             "skip_region_validation": "true",
         }
-        options = [f"-backend-config={name}={value}" for name, value in given.items()]
+        options = [f"-backend-config={name}={value}" for name, value in backend.items()]
         try:
             self.run("init", "-input=false", "-no-color", "-reconfigure", *options, *terraform_mirror.init_options())
         except Refusal as error:
             self.localstack.check_alive()
             raise Refusal(
-                f"{error}\nTerraform needs its registry, or a folder that TF_PLUGIN_DIR names, with the AWS provider."
+                f"{error}\nTerraform needs its registry, or a folder with the AWS provider, named by TF_PLUGIN_DIR."
             ) from None
 
     def apply(self) -> int:
-        """Makes LocalStack what terraform/ says, and returns how many resources that changed. Raises Refusal."""
+        """Makes LocalStack what terraform/ says, and returns how many resources it changed. Raises Refusal."""
         return self._change("apply")
 
     def destroy(self) -> int:
-        """Takes it all away, and returns how many resources that were. Raises Refusal."""
+        """Destroys all of it, and returns how many resources that were. Raises Refusal."""
         return self._change("destroy")
 
     def outputs(self) -> dict[str, Any]:
-        """What terraform/outputs.tf says, secrets among it."""
+        """The values of terraform/outputs.tf, secrets included."""
         return {name: output["value"] for name, output in json.loads(self.run("output", "-json")).items()}
 
     def plan(self) -> list[str]:
@@ -124,13 +124,13 @@ class Terraform:
 
     @property
     def _unfinished(self) -> Path:
-        """Is there while a change is made, and after one that was killed."""
+        """A file that exists while a change is made, and after one that was killed."""
         return self.folder / "unfinished"
 
     def _values(self) -> list[str]:
-        given = self.folder / "given.tfvars.json"
-        given.write_text(json.dumps(self.variables))
-        return [f"-var-file=environments/{ENVIRONMENT}.tfvars", f"-var-file={given}"]
+        file = self.folder / "given.tfvars.json"
+        file.write_text(json.dumps(self.variables))
+        return [f"-var-file=environments/{ENVIRONMENT}.tfvars", f"-var-file={file}"]
 
     def _change(self, action: str) -> int:
         self._unfinished.touch()
@@ -148,7 +148,7 @@ class Terraform:
     def _running(self, *command: str) -> Iterator[Iterator[str]]:
         """The lines that a command prints. Raises Refusal, also if LocalStack has ended.
 
-        They go through a file: were we killed, a pipe would take Terraform with it before it has ended its providers.
+        They go through a file: if we were killed, a pipe would end Terraform before it has ended its providers.
         """
         output = self.folder / "terraform.out"
         with output.open("wb") as file:
@@ -158,29 +158,29 @@ class Terraform:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # or the terminal's Ctrl-C would be Terraform's before it is ours
+                start_new_session=True,  # otherwise the terminal's Ctrl-C would reach Terraform before us
             )
-        said: list[str] = []
+        printed: list[str] = []
         try:
             threading.Thread(target=self._watch, args=[process], daemon=True).start()
-            yield self._noted(_lines(process, output), said, is_secret=command[0] == "output")
+            yield self._noted(_lines(process, output), printed, is_secret=command[0] == "output")
             status = process.wait()
         finally:
             _end(process)
             output.unlink()
         self.localstack.check_alive()
         if status:
-            raise Refusal(f"terraform {command[0]} failed:\n{_errors(said)}")
+            raise Refusal(f"terraform {command[0]} failed:\n{_errors(printed)}")
 
-    def _noted(self, lines: Iterator[str], said: list[str], *, is_secret: bool) -> Iterator[str]:
+    def _noted(self, lines: Iterator[str], printed: list[str], *, is_secret: bool) -> Iterator[str]:
         with (self.folder / "terraform.log").open("a") as log:
             for line in lines:
-                said.append(line)
+                printed.append(line)
                 log.write("" if is_secret else line)
                 yield line
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        """Ends a command that can come to nothing: the provider would try again for minutes."""
+        """Ends a command that takes too long or has lost its LocalStack: the provider would try again for minutes."""
         ends = time.monotonic() + LONGEST_SECONDS
         while process.poll() is None:
             if time.monotonic() > ends or not self.localstack.is_alive():
@@ -189,7 +189,7 @@ class Terraform:
 
 
 class _Progress:
-    """How many resources are done, on one line of a terminal, or on a line now and then."""
+    """How many resources are done, on one line of a terminal, or on a new line now and then."""
 
     def __init__(self, action: str):
         self.done = 0
@@ -197,7 +197,7 @@ class _Progress:
         self._is_terminal = sys.stdout.isatty()
 
     def see(self, event: Mapping[str, Any]) -> None:
-        """One of Terraform's events, as `-json` prints them."""
+        """Counts one of Terraform's events, as `-json` prints them."""
         if event["type"] == "planned_change":
             self._of += 1
         elif event["type"] == "apply_complete" and event["hook"]["action"] != "read":
@@ -206,7 +206,7 @@ class _Progress:
                 self._show()
 
     def end(self) -> None:
-        """The line is over."""
+        """Ends the line."""
         if self._is_terminal and self.done:
             print()
 
@@ -217,7 +217,7 @@ class _Progress:
 
 
 def client(localstack: LocalStack, region: str, service: str) -> Any:
-    """A client of boto3's for LocalStack, whatever this shell's own credentials are."""
+    """A boto3 client for LocalStack, whatever credentials this shell has."""
     import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - slow to import
 
     keys = {name.lower(): value for name, value in KEYS.items()}
@@ -225,7 +225,7 @@ def client(localstack: LocalStack, region: str, service: str) -> Any:
 
 
 def _lines(process: subprocess.Popen[bytes], output: Path) -> Iterator[str]:
-    """What a process writes to a file, a line as soon as it is whole, until it has ended."""
+    """The lines that a process writes to a file, each as soon as it is whole, until the process has ended."""
     begun = ""
     with output.open(encoding="utf-8") as file:
         while True:
@@ -239,10 +239,10 @@ def _lines(process: subprocess.Popen[bytes], output: Path) -> Iterator[str]:
         yield begun
 
 
-def _errors(said: list[str]) -> str:
-    """What went wrong, of `-json` or as it was said."""
+def _errors(printed: list[str]) -> str:
+    """What went wrong: the errors among `-json`'s events, and all lines that are not events."""
     found = []
-    for line in said:
+    for line in printed:
         try:
             event = json.loads(line)
         except ValueError:
@@ -256,7 +256,7 @@ def _errors(said: list[str]) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Has it stop in good order, if it is still there, and then at all events."""
+    """Asks a process that still runs to stop in good order, and kills it if it does not."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         try:
@@ -267,6 +267,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """It and its providers, which would outlive it."""
+    """Kills it and its providers, which would outlive it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The API on this machine, whole: a real Valkey, demo players in it, and the gateway before it."""
+"""The whole API on this machine: a real Valkey with demo players, and the gateway in front of it."""
 
 import contextlib
 import secrets
@@ -22,7 +22,7 @@ SCORE = 123_456
 
 
 def run(environ: MutableMapping[str, str]) -> None:
-    """Serves until a signal. Puts where Valkey is into environ, where the handlers look for it.
+    """Serves until a signal. Puts Valkey's address into environ, where the handlers look for it.
 
     Raises Refusal, with nothing left running.
     """
@@ -52,7 +52,7 @@ def run(environ: MutableMapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _listening(port: int) -> Iterator[socket.socket]:
-    """The port, ours before anything else is started."""
+    """Takes the port before anything else is started."""
     try:
         sock = gateway.listen(port)
     except OSError as error:
@@ -65,7 +65,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _valkey(environ: MutableMapping[str, str], *, is_embedded: bool) -> Iterator[None]:
-    """A Valkey that answers: the embedded one, which then stands in environ, or the one that environ names."""
+    """Runs the embedded Valkey and puts its port into environ, or checks that the one that environ names answers."""
     if not is_embedded:
         check_answers(config.load(environ))
         yield
@@ -99,7 +99,7 @@ def check_answers(settings: config.Settings) -> None:
 
 
 def welcome(base_url: str, api_keys: str, user_id: str | None, rules: config.Rules) -> str:
-    """What to try next, in three lines that work when pasted: with a player who is there, or with a new one."""
+    """What to try next, in three lines that work when pasted: with this player, or with a new one if None."""
     key = api_keys.partition(",")[0].strip()
     curl = f"curl -H {shlex.quote(f'x-api-key: {key}')}" if key else "curl"
     json = "-H 'content-type: application/json' -d"
@@ -123,7 +123,7 @@ def welcome(base_url: str, api_keys: str, user_id: str | None, rules: config.Rul
 
 
 def _demo_player(store: Store) -> str | None:
-    """A player to show, if it is on this board."""
+    """The demo player to show; None if this board does not have them."""
     try:
         return str(players.find(store, PLAYER)["userId"])
     except UserNotFound:

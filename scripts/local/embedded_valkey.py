@@ -26,7 +26,7 @@ START_ATTEMPTS = 5
 LOG_TAIL_LINES = 15
 
 OWN, NOBODY = "1" * 40, "0" * 40
-"""Names of nodes: the server's own, and that of a primary that never was."""
+"""Names of nodes: the server's own, and that of a primary that never existed."""
 
 CLUSTER = """\
 {nobody} {host}:0@0,,shard-id={nobody} master - 0 0 0 connected 0-16383
@@ -34,7 +34,7 @@ CLUSTER = """\
 vars currentEpoch 0 lastVoteEpoch 0
 """
 """The cluster as a server remembers it. One that was a primary takes no writes for two seconds, since others may have
-put one in its place. So ours was the replica of nobody, at a port where none can listen, and takes over."""
+put another in its place. So ours was the replica of a primary at a port where nothing can listen, and takes over."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,10 @@ class Server:
 
 @contextlib.contextmanager
 def running(folder: Path, *, durable: bool = False) -> Iterator[Server]:
-    """A writable server with its files in folder (made where it is missing) until the block ends.
+    """A writable server with its files in folder (made if it is missing) until the block ends.
 
     A durable one appends every write to a file there and has the data again at the next start. Call it from the main
-    thread: on Linux the server also ends when the thread that started it does. Raises
-    Refusal.
+    thread: on Linux the server also ends when the thread that started it does. Raises Refusal.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("start the embedded Valkey from the main thread: it ends with the thread that started it")
@@ -69,9 +68,9 @@ def running(folder: Path, *, durable: bool = False) -> Iterator[Server]:
 
 
 def find(folder: Path) -> int | None:
-    """Where the server listens that keeps its data in folder; None if none is running.
+    """The port of the server that keeps its data in folder; None if none is running.
 
-    Waits for one that is starting. The lock tells, not the file: what a killed server left behind is no server.
+    Waits for one that is starting. The lock decides, not the port's file, which a killed server leaves behind.
     """
     ends = time.monotonic() + START_SECONDS
     while time.monotonic() < ends and _is_locked(folder):
@@ -84,7 +83,7 @@ def find(folder: Path) -> int | None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[IO[str]]:
-    """The folder's lock. The server inherits it, so that it holds until both are gone."""
+    """Holds the folder's lock. The server inherits it, so it is held until both are gone."""
     with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,7 +142,7 @@ def _spawn(folder: Path, lock: IO[str], port: int, bus_port: int, *, durable: bo
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=[lock.fileno()],
-            start_new_session=True,  # or the terminal's Ctrl-C would stop it before us
+            start_new_session=True,  # otherwise the terminal's Ctrl-C would stop it before us
         )
 
 

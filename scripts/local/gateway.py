@@ -33,15 +33,15 @@ HOST = "127.0.0.1"
 LARGEST_BODY_BYTES = 10 * 1024 * 1024
 """API Gateway's own limit; the functions' is lower."""
 CONCURRENCY = 256
-"""So many requests are answered at a time, each on a thread with its own connection to Valkey, as Lambda would."""
+"""How many requests are answered at a time, each on a thread with its own connection to Valkey, as on Lambda."""
 START_SECONDS = 10
 REQUEST_SECONDS = 10
-"""So long a request's head may take to arrive, and then its body."""
+"""How long a request's head may take to arrive, and then its body."""
 LONGEST_IDLE_SECONDS = 75
 LONGEST_QUEUE = 2048
-"""So many connections may wait to be accepted."""
+"""How many connections may wait to be accepted."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
-"""The hosts that are always answered to: a page elsewhere whose name was made to lead here sends its own name."""
+"""The hosts that are always answered. A website whose name was made to resolve to this machine sends its own name."""
 SAFE_IN_PATH = "".join(map(chr, range(0x21, 0x7F)))
 
 Scope = dict[str, Any]
@@ -82,40 +82,36 @@ class ClientGoneError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the gateway itself is told; the functions have settings of their own."""
+    """The gateway's own settings; the functions have theirs."""
 
     api_keys: tuple[bytes, ...]
     """Any of these opens the API; none means that no key is needed."""
     requests_per_second: float
     """The rate limit, which is also the largest burst; infinite for none."""
     hosts: frozenset[str]
-    """The names in a request's Host that are answered to, in lower case; `*` is any."""
+    """The names that a request's Host may have, in lower case; `*` is any."""
     function_seconds: float
-    """What a function's context gives it, as Lambda's time-out does."""
+    """How long a function may run, as its context tells it: Lambda's time-out."""
 
 
 class Protocol(HttpToolsProtocol):
-    """Uvicorn's HTTP, which gives a client no end of time to send its request: here the connection is closed."""
+    """Uvicorn's HTTP, which waits for a client's request for ever; this closes the connection."""
 
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The client has connected."""
         super().connection_made(transport)
         self._start()
 
     def on_message_begin(self) -> None:
-        """A request begins."""
         super().on_message_begin()
         self._start()
 
     def on_message_complete(self) -> None:
-        """A request is there, its body too."""
         super().on_message_complete()
         self._stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed."""
         self._stop()
         super().connection_lost(exc)
 
@@ -130,7 +126,7 @@ class Protocol(HttpToolsProtocol):
 
     def _end(self) -> None:
         if self.cycle and not self.cycle.response_complete:
-            self._start()  # the application is about to answer, if only that its time is over
+            self._start()  # the application will answer, if only that the body took too long
         else:
             self.transport.close()
 
@@ -157,6 +153,16 @@ class Bucket:
         return 0
 
 
+@dataclasses.dataclass(frozen=True)
+class _Gateway:
+    """What all requests share."""
+
+    settings: Settings
+    resources: list[routes.Resource]
+    bucket: Bucket
+    pool: ThreadPoolExecutor
+
+
 def load(environ: Mapping[str, str]) -> Settings:
     """The gateway's settings from a mapping such as `os.environ`. Raises MisconfiguredError for the first bad one."""
     return Settings(
@@ -173,54 +179,16 @@ def application(environ: Mapping[str, str]) -> Application:
     Raises MisconfiguredError, and ImportError for an operation that has no handler.
     """
     settings = load(environ)
-    table = routes.load()
-    bucket = Bucket(settings.requests_per_second)
     pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="function")
-
-    async def answer(scope: Scope, receive: Receive, request_id: str) -> endpoint.Response:
-        _check_host(settings.hosts, scope)
-        path = quote(scope["raw_path"], safe=SAFE_IN_PATH)
-        found = routes.find(table, path)
-        if found is None:
-            raise problems.EndpointNotFound
-        resource, parameters = found
-        if scope["method"] == "OPTIONS":
-            return preflight(resource, request_id)
-        route = resource.routes.get(scope["method"])
-        if route is None:
-            raise problems.EndpointNotFound
-        request = _request(scope, path, request_id)
-        if route.needs_api_key:
-            _check_api_key(settings.api_keys, request.header("x-api-key"))
-        _throttle(bucket)
-        try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                body = await _body(receive, request.header("content-length"))
-        except TimeoutError:
-            raise RequestTimeout from None
-        request = dataclasses.replace(request, body=body)
-        return await asyncio.get_running_loop().run_in_executor(
-            pool, _invoke, request, route, parameters, settings.function_seconds
-        )
+    gateway = _Gateway(settings, routes.load(), Bucket(settings.requests_per_second), pool)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send, pool)
             return
-        request_id = str(uuid.uuid4())
-        try:
-            response = await answer(scope, receive, request_id)
-            reply = proxy.http_reply(response)
-        except ClientGoneError:
-            return
-        except problems.Problem as problem:
-            status, headers, body = proxy.http_reply(endpoint.reply_to_problem(problem, request_id))
-            closing = [("connection", "close")] if isinstance(problem, RequestTimeout) else []
-            reply = status, [*headers, *closing], body
-        except Exception:
-            traceback.print_exc()
-            reply = proxy.http_reply(endpoint.reply_to_problem(BadGateway(), request_id))
-        await _send(send, scope["method"], *reply)
+        with contextlib.suppress(ClientGoneError):
+            status, headers, body = await _reply(gateway, scope, receive)
+            await _send(send, scope["method"], status, headers, body)
 
     return app
 
@@ -298,6 +266,46 @@ def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
     return value
 
 
+async def _reply(gateway: _Gateway, scope: Scope, receive: Receive) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Status, headers and body, whatever goes wrong. Raises ClientGoneError."""
+    request_id = str(uuid.uuid4())
+    try:
+        return proxy.http_reply(await _response(gateway, scope, receive, request_id))
+    except ClientGoneError:
+        raise
+    except problems.Problem as problem:
+        status, headers, body = proxy.http_reply(endpoint.reply_to_problem(problem, request_id))
+        closing = [("connection", "close")] if isinstance(problem, RequestTimeout) else []
+        return status, [*headers, *closing], body
+    except Exception:
+        traceback.print_exc()
+        return proxy.http_reply(endpoint.reply_to_problem(BadGateway(), request_id))
+
+
+async def _response(gateway: _Gateway, scope: Scope, receive: Receive, request_id: str) -> endpoint.Response:
+    """What the handler or the preflight answers. Raises Problem, ClientGoneError, and whatever a handler raises."""
+    settings = gateway.settings
+    _check_host(settings.hosts, scope)
+    path = quote(scope["raw_path"], safe=SAFE_IN_PATH)
+    found = routes.find(gateway.resources, path)
+    if found is None:
+        raise problems.EndpointNotFound
+    resource, parameters = found
+    if scope["method"] == "OPTIONS":
+        return preflight(resource, request_id)
+    route = resource.routes.get(scope["method"])
+    if route is None:
+        raise problems.EndpointNotFound
+    request = _request(scope, path, request_id)
+    if route.needs_api_key:
+        _check_api_key(settings.api_keys, request.header("x-api-key"))
+    _throttle(gateway.bucket)
+    request = dataclasses.replace(request, body=await _body(receive, request.header("content-length")))
+    return await asyncio.get_running_loop().run_in_executor(
+        gateway.pool, _invoke, request, route, parameters, settings.function_seconds
+    )
+
+
 def _request(scope: Scope, path: str, request_id: str) -> proxy.Request:
     return proxy.Request(
         request_id=request_id,
@@ -311,14 +319,14 @@ def _request(scope: Scope, path: str, request_id: str) -> proxy.Request:
 
 
 def _check_host(allowed: frozenset[str], scope: Scope) -> None:
-    given = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
-    names = {re.sub(r":[0-9]*\Z", "", host) for host in given}
+    hosts = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
+    names = {re.sub(r":[0-9]*\Z", "", host) for host in hosts}
     if "*" not in allowed and not (names and names <= allowed):
         raise Misdirected
 
 
-def _check_api_key(valid: tuple[bytes, ...], given: str | None) -> None:
-    matches = [hmac.compare_digest((given or "").encode(), key) for key in valid]
+def _check_api_key(valid: tuple[bytes, ...], key: str | None) -> None:
+    matches = [hmac.compare_digest((key or "").encode(), valid_key) for valid_key in valid]
     if valid and not any(matches):
         raise problems.Forbidden
 
@@ -332,7 +340,15 @@ def _throttle(bucket: Bucket) -> None:
 
 
 async def _body(receive: Receive, announced: str | None) -> bytes:
-    """The body, or BodyTooLarge as soon as it is known to be so."""
+    """The body. Raises BodyTooLarge as soon as it is known to be so, RequestTimeout and ClientGoneError."""
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            return await _received(receive, announced)
+    except TimeoutError:
+        raise RequestTimeout from None
+
+
+async def _received(receive: Receive, announced: str | None) -> bytes:
     if announced is not None and int(announced) > LARGEST_BODY_BYTES:
         raise problems.BodyTooLarge(LARGEST_BODY_BYTES)
     body = bytearray()
@@ -367,7 +383,7 @@ def preflight(resource: routes.Resource, request_id: str) -> endpoint.Response:
 
 
 async def _send(send: Send, method: str, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-    if status != 204 and method != "HEAD":  # to HEAD it would be the length of what GET gets
+    if status != 204 and method != "HEAD":  # for HEAD it would have to be the length that GET gets
         headers = [*headers, ("content-length", str(len(body)))]
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": raw})

@@ -92,7 +92,7 @@ def http_reply(response: Any) -> tuple[int, list[tuple[str, str]], bytes]:
         raise ValueError(f"a handler returned {type(response).__name__} instead of a proxy response")
     body = response.get("body")
     if not isinstance(response.get("statusCode"), int) or not isinstance(body, str | None):
-        raise ValueError("a handler returned a proxy response without a statusCode, or with a body that is no text")
+        raise ValueError("a handler returned a proxy response without a statusCode, or with a body that is not text")
     headers: dict[str, list[str]] = {}
     for name, value in (response.get("headers") or {}).items():
         headers[name.lower()] = [str(value)]

@@ -1,4 +1,4 @@
-"""The contract's operations as a table of routes: which request is whose, and which handler answers it."""
+"""The contract's operations as a table of routes: which handler answers which request."""
 
 import functools
 import importlib
@@ -63,7 +63,7 @@ def contract() -> Mapping[str, Any]:
 
 
 def find(resources: list[Resource], path: str) -> tuple[Resource, dict[str, str]] | None:
-    """The resource that a request's path is, and the path's parameters as they were sent, percent-encoded."""
+    """The resource that a request's path matches, and the path's parameters as they were sent, percent-encoded."""
     for resource in resources:
         if match := resource.pattern.fullmatch(path):
             return resource, match.groupdict()

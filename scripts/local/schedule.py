@@ -1,4 +1,4 @@
-"""The schedule on this machine: what EventBridge does on AWS, it calls the reconcile function every so often."""
+"""The schedule on this machine: calls the reconcile function at intervals, as EventBridge does on AWS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FUNCTION = f"leaderboard-{proxy.STAGE}-reconcile"
 INTERVAL_SECONDS = 30
 END_SECONDS = 0.2
 TELLING = ("found", "mended", "unreadable")
-"""A run that reports none of these has done nothing that is worth a line here."""
+"""What a run reports if it did something: one whose report has 0 in all of these is not worth a line here."""
 
 
 class _Holding(io.TextIOBase):
@@ -32,22 +32,20 @@ class _Holding(io.TextIOBase):
         self._held: list[str] = []
 
     def write(self, text: str) -> int:
-        """Passes on what the other threads write."""
+        """Passes on only what the other threads write."""
         if threading.current_thread() is not self._thread:
             return self._real.write(text)
         self._held.append(text)
         return len(text)
 
     def flush(self) -> None:
-        """As for any file."""
         self._real.flush()
 
     def isatty(self) -> bool:
-        """As the real one."""
         return self._real.isatty()
 
     def take(self) -> str:
-        """What was held back."""
+        """What was held back since the last call."""
         text = "".join(self._held)
         self._held.clear()
         return text
@@ -72,10 +70,10 @@ def invoke(event: dict[str, Any], seconds: float = proxy.FUNCTION_SECONDS) -> di
 
 @contextlib.contextmanager
 def running(seconds: float) -> Iterator[None]:
-    """Calls the function now and every so many seconds, on a thread of its own, until the block ends.
+    """Calls the function now, and again this many seconds after each run, on a thread of its own, until the block ends.
 
-    Prints a run's log if it found, mended or failed to read something, or failed. The end does not wait for a run: what
-    that leaves undone is for the next.
+    Prints a run's log if the run failed, or if it found, mended or could not read something. The end of the block does
+    not wait for a run: the next one does what that leaves undone.
     """
     stopping = threading.Event()
     real = sys.stdout
@@ -88,7 +86,7 @@ def running(seconds: float) -> Iterator[None]:
     finally:
         stopping.set()
         thread.join(END_SECONDS)
-        if not thread.is_alive():  # else its last words are nobody's business
+        if not thread.is_alive():  # otherwise what it still writes stays held back
             sys.stdout = real
 
 

@@ -1,4 +1,4 @@
--- A page of the board with its names, best first; equal scores by userId, descending.
+-- A page of the board with its names, best first.
 -- KEYS  leaderboard:global, {leaderboard:global}:players
 -- ARGV  first and last index from the top, 0-based, both included
 -- Returns  {members, {userId, score, …}, {row or nil, …}}; a row is as in project.lua

@@ -1,14 +1,17 @@
 -- Brings the board, its rows and its totals to a player's state at a revision. State-based: it may be repeated, reordered
 -- and skipped, and the end is the same. (model: project, remove)
 -- KEYS  leaderboard:global, then of {leaderboard:global}: players, totals, sweep, pending
--- ARGV  userId, revision, score, gamesPlayed, bestScore, username, the intent that this settles, if any;
---       a player without a profile has an empty score, and leaves the board if the row still has this revision ('0' for no row)
+-- ARGV  userId, revision, score, gamesPlayed, bestScore, what everybody sees beside the score (text), the intent that this
+--       settles, if any; a player without a profile has an empty score, and leaves the board if the row still has this
+--       revision ('0' for no row)
 -- Returns  {revision that the row has now ('0' for none), index before or -1, index now or -1, members, score on the board,
---          score of the member above, 1 if anything but the sweep's number has changed}; indexes from the top, 0-based; scores as decimal text, '' for none
--- A row is 'revision score gamesPlayed sweep username': what the totals hold of the player, and the last sweep that counted it.
+--          score of the member above, 1 if anything but the sweep's number has changed}; indexes from the top, 0-based;
+--          scores as decimal text, '' for none
+-- A row is 'revision score gamesPlayed sweep shown': what the totals hold of the player, the last sweep that counted it, and
+-- what everybody sees beside the score.
 
 local board, players, totals, sweep, pending = unpack(KEYS)
-local user, revision, score, games, best, username, intent = unpack(ARGV)
+local user_id, revision, score, games_played, best_score, shown, intent = unpack(ARGV)
 
 if score ~= '' and not string.match(score, '^%-?%d+$') then
   return redis.error_reply('ERR project: the score is no whole number')
@@ -40,48 +43,54 @@ local function move(key, held, held_score, held_games)
   if score == '' then
     all_games, all_score = add(all_games, -held_games), add(all_score, -held_score)
   else
-    all_games = add(add(all_games, -held_games), tonumber(games))
+    all_games = add(add(all_games, -held_games), tonumber(games_played))
     all_score = add(add(all_score, -held_score), tonumber(score))
-    if tonumber(best) > (tonumber(string.match(high_score or '', '^-?%d+$') or '') or -math.huge) then high_score = best end
+    local highest = tonumber(string.match(high_score or '', '^-?%d+$') or '') or -math.huge
+    if tonumber(best_score) > highest then high_score = best_score end
   end
   redis.call('HSET', key, 'totalGames', all_games, 'totalScore', all_score, 'highScore', high_score or '0')
 end
 
-local seen, seen_score, seen_games, counted_in, seen_name =
-  string.match(redis.call('HGET', players, user) or '', '^(%d+) (%-?%d+) (%d+) (%d+) (.*)$')
-if not seen or #seen > 16 then seen, seen_score, seen_games, counted_in = '0', '0', '0', '-1' end
+local row_revision, row_score, row_games_played, row_counted_in, row_shown =
+  string.match(redis.call('HGET', players, user_id) or '', '^(%d+) (%-?%d+) (%d+) (%d+) (.*)$')
+if not row_revision or #row_revision > 16 then
+  row_revision, row_score, row_games_played, row_counted_in = '0', '0', '0', '-1'
+end
 
-local before = redis.call('ZREVRANK', board, user)
-local wanted = tonumber(revision) >= tonumber(seen)
-if score == '' then wanted = revision == seen end
+local index_before = redis.call('ZREVRANK', board, user_id) or -1
+local wanted = tonumber(revision) >= tonumber(row_revision)
+if score == '' then wanted = revision == row_revision end
 local mended = 0
 if wanted then
-  local listed = redis.call('ZSCORE', board, user)
+  local listed = redis.call('ZSCORE', board, user_id)
   if score == '' then
-    if listed or seen ~= '0' then mended = 1 end
-  elseif not listed or tonumber(listed) ~= tonumber(score) or seen ~= revision or seen_score ~= score
-    or seen_games ~= games or seen_name ~= username then
+    if listed or row_revision ~= '0' then mended = 1 end
+  elseif not listed or tonumber(listed) ~= tonumber(score) or row_revision ~= revision or row_score ~= score
+    or row_games_played ~= games_played or row_shown ~= shown then
     mended = 1
   end
-  counted_in = tonumber(counted_in)
+  row_counted_in = tonumber(row_counted_in)
   local swept = tonumber(redis.call('HGET', totals, 'sweep') or '') or 0
   local sweeping = tonumber(redis.call('HGET', sweep, 'number') or '')
-  move(totals, counted_in >= swept, tonumber(seen_score), tonumber(seen_games))
-  if sweeping then move(sweep, counted_in == sweeping, tonumber(seen_score), tonumber(seen_games)) end
+  move(totals, row_counted_in >= swept, tonumber(row_score), tonumber(row_games_played))
+  if sweeping then move(sweep, row_counted_in == sweeping, tonumber(row_score), tonumber(row_games_played)) end
   if score == '' then
-    redis.call('HDEL', players, user)
-    redis.call('ZREM', board, user)
-    seen = '0'
+    redis.call('HDEL', players, user_id)
+    redis.call('ZREM', board, user_id)
+    row_revision = '0'
   else
-    redis.call('HSET', players, user,
-      table.concat({revision, score, games, string.format('%.0f', sweeping or swept), username}, ' '))
-    redis.call('ZADD', board, score, user)
-    seen = revision
+    local counted_in = string.format('%.0f', sweeping or swept)
+    redis.call('HSET', players, user_id, table.concat({revision, score, games_played, counted_in, shown}, ' '))
+    redis.call('ZADD', board, score, user_id)
+    row_revision = revision
   end
 end
 
-local found = redis.call('ZREVRANK', board, user, 'WITHSCORE')
-if not found then return {seen, before or -1, -1, redis.call('ZCARD', board), '', '', mended} end
-local index, own, above = found[1], found[2], ''
-if index > 0 then above = redis.call('ZRANGE', board, index - 1, index - 1, 'REV', 'WITHSCORES')[2] end
-return {seen, before or -1, index, redis.call('ZCARD', board), own, above, mended}
+local index_now, board_score, score_above = -1, '', ''
+local found = redis.call('ZREVRANK', board, user_id, 'WITHSCORE')
+if found then
+  index_now, board_score = found[1], found[2]
+  if index_now > 0 then score_above = redis.call('ZRANGE', board, index_now - 1, index_now - 1, 'REV', 'WITHSCORES')[2] end
+end
+local total_players = redis.call('ZCARD', board)
+return {row_revision, index_before, index_now, total_players, board_score, score_above, mended}

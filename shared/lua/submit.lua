@@ -5,25 +5,24 @@
 --       allowed ('' for any), points per level, attempt id (12 characters), attempt time (ms since 1970), furthest that this
 --       may be from the server's (ms), attempt time (ISO-8601, ms, Z), name of the client's key, payload digest (16
 --       characters), seconds that the receipt lives at least, most receipts of one generation;
---       for create also userId, username, e-mail
+--       for create also userId and what is in TOLD
 -- Returns  {'missing'} | {'taken'} | {'reused'} | {'stale'} | {'outside', lowest, highest score allowed} |
 --          {'below' | 'above' | 'step' | 'games', the bound} | {'many', seconds until there is room} |
---          {'done' | 'replayed', revision, score, gamesPlayed, bestScore, username, e-mail, level, createdAt, lastActive,
---          id of the attempt that did it, operator, previous score, score then}; numbers as decimal text
+--          {'done' | 'replayed', id of the attempt that did it, operator, previous score, score then, and of the profile
+--          revision, score, gamesPlayed, bestScore, level, createdAt, lastActive and what is in TOLD}; numbers as decimal text
 --
 -- A receipt is text of 64 bytes at most, so that a hash of them stays compact: attempt id, digest, first letter of the
 -- operator, previous score, a blank, score then. Those of keys lie in two generations without a TTL, which nothing evicts.
 -- One of them takes receipts for a life from the second it was `born`, and counts until the second `ends`, a life after its
 -- last receipt; then it is dropped and born anew. So every receipt lives for one life at least and two at most.
 
-local profile = KEYS[1]
-local operator, amount, lowest, highest, largest_step, points_per_level,
-  attempt, sent, tolerance, now, name, digest, life, most = unpack(ARGV)
+local TOLD = {'username', 'email'} -- what players tell of themselves: it is kept as it comes
+
+local operator, amount, score_min, score_max, score_step_max, points_per_level, attempt, sent_milliseconds,
+  fence_milliseconds, sent, key_name, digest, receipt_seconds, receipts_max = unpack(ARGV)
 
 local LARGEST = 9007199254740991 -- beyond it a double skips whole numbers
 local LETTERS = {create = 'c', set = 's', best = 'b', increment = 'i', decrement = 'd'}
-local OPERATORS = {}
-for word, letter in pairs(LETTERS) do OPERATORS[letter] = word end
 if not LETTERS[operator] then return redis.error_reply('ERR submit: no such operator') end
 
 local function text(number) -- tostring loses digits above 10^14
@@ -34,7 +33,7 @@ local time = redis.call('TIME')
 local second = tonumber(time[1])
 
 local function generation(key)
-  local born, ends, receipt = unpack(redis.call('HMGET', key, 'born', 'ends', name))
+  local born, ends, receipt = unpack(redis.call('HMGET', key, 'born', 'ends', key_name))
   local one = {key = key, born = tonumber(born or '') or 0, ends = tonumber(ends or '') or 0}
   one.receipt = one.ends > second and receipt
   return one
@@ -49,62 +48,73 @@ else
   receipt = redis.call('GET', KEYS[2])
 end
 
-local revision, score, games, best, username, email, level, created, active = unpack(redis.call('HMGET', profile,
-  'revision', 'score', 'gamesPlayed', 'bestScore', 'username', 'email', 'level', 'createdAt', 'lastActive'))
+local stored = redis.call('HMGET', KEYS[1],
+  'revision', 'score', 'gamesPlayed', 'bestScore', 'level', 'createdAt', 'lastActive', unpack(TOLD))
+local revision, score, games_played, best_score, level, created_at, last_active = unpack(stored)
+local told = stored -- a list that ends with what is in TOLD
+
+local function accepted(word, attempt, operator, previous_score, score_then)
+  return {word, attempt, operator, previous_score, score_then,
+    revision, score, games_played, best_score, level, created_at, last_active, unpack(told, #told - #TOLD + 1)}
+end
 
 -- The key was used before: the same payload has its facts again, another is refused. Nothing changes, so this needs no fence.
 if receipt then
   if string.sub(receipt, 13, 28) ~= digest then return {'reused'} end
   if revision then
     local previous, after = string.match(receipt, '^(%-?%d+) (%-?%d+)$', 30)
-    return {'replayed', revision, score, games, best, username, email, level, created, active,
-      string.sub(receipt, 1, 12), OPERATORS[string.sub(receipt, 29, 29)], previous, after}
+    local did
+    for word, letter in pairs(LETTERS) do
+      if letter == string.sub(receipt, 29, 29) then did = word end
+    end
+    return accepted('replayed', string.sub(receipt, 1, 12), did, previous, after)
   end
 end
 
 -- The deployment's range may have been another for the key's first request, so it has its say only now.
 amount = tonumber(amount)
 if operator == 'create' or operator == 'set' then
-  if amount < tonumber(lowest) or amount > tonumber(highest) then return {'outside', lowest, highest} end
+  if amount < tonumber(score_min) or amount > tonumber(score_max) then return {'outside', score_min, score_max} end
 end
 
 -- The fence: an attempt that comes late (a frozen container, a wrong clock) might find its intent cleared already.
-if math.abs(time[1] * 1000 + time[2] / 1000 - sent) > tonumber(tolerance) then return {'stale'} end
+if math.abs(time[1] * 1000 + time[2] / 1000 - sent_milliseconds) > tonumber(fence_milliseconds) then return {'stale'} end
 
 local before, after, start -- start: what a step counts from
 if operator == 'create' then
   if revision then return {'taken'} end
-  username, email, created, active, games, best = ARGV[16], ARGV[17], now, now, 0, amount
+  told = ARGV
+  created_at, last_active, games_played, best_score = sent, sent, 0, amount
   before, after = 0, amount
-  start = math.min(math.max(0, tonumber(lowest)), tonumber(highest))
+  start = math.min(math.max(0, tonumber(score_min)), tonumber(score_max))
 else
   if not revision then return {'missing'} end
-  before, games = tonumber(score), tonumber(games) + 1
+  before, games_played = tonumber(score), tonumber(games_played) + 1
   start = before
   if operator == 'set' then after = amount
   elseif operator == 'best' then after = math.max(before, amount)
   elseif operator == 'increment' then after = before + amount
   elseif operator == 'decrement' then after = before - amount
   end
-  best = math.max(tonumber(best), after)
-  if active < now then active = now end
-  if games > LARGEST then return {'games', text(LARGEST)} end
+  best_score = math.max(tonumber(best_score), after)
+  if last_active < sent then last_active = sent end
+  if games_played > LARGEST then return {'games', text(LARGEST)} end
 end
-if largest_step ~= '' and math.abs(after - start) > tonumber(largest_step) then return {'step', largest_step} end
+if score_step_max ~= '' and math.abs(after - start) > tonumber(score_step_max) then return {'step', score_step_max} end
 -- A score that stays what it is is nobody's to refuse, even where the bounds have been moved since.
 if after ~= before then
-  if after < tonumber(lowest) then return {'below', lowest} end
-  if after > tonumber(highest) then return {'above', highest} end
+  if after < tonumber(score_min) then return {'below', score_min} end
+  if after > tonumber(score_max) then return {'above', score_max} end
 end
 
 -- Which generation takes the receipt. Without a TTL their number needs a limit, or one client could fill the memory.
-life = tonumber(life)
+local life = tonumber(receipt_seconds)
 local anew = false
 if KEYS[3] then
   local full = math.max(young.born + life, old.ends) - second -- from then on the other one takes them
   if full <= 0 then
     young, anew = old, true
-  elseif operator ~= 'create' and redis.call('HLEN', young.key) - 2 >= tonumber(most) then
+  elseif operator ~= 'create' and redis.call('HLEN', young.key) - 2 >= tonumber(receipts_max) then
     return {'many', text(full)}
   end
 end
@@ -112,21 +122,25 @@ end
 -- Newer than any revision that the board ever saw, even where this slot has lost its last writes.
 revision = text(math.max((tonumber(revision) or 0) + 1, time[1] * 1000000 + time[2]))
 level = text(math.max(1, math.floor(after / points_per_level) + 1))
-score, games, best, before = text(after), text(games), text(best), text(before)
+score, games_played, best_score, before = text(after), text(games_played), text(best_score), text(before)
 
 -- The first write is one that a full memory refuses: then none of them happens.
-redis.call('HSET', profile, 'score', score, 'level', level, 'gamesPlayed', games, 'lastActive', active,
-  'bestScore', best, 'revision', revision)
+redis.call('HSET', KEYS[1], 'score', score, 'level', level, 'gamesPlayed', games_played, 'lastActive', last_active,
+  'bestScore', best_score, 'revision', revision)
 if operator == 'create' then
-  redis.call('HSET', profile, 'userId', ARGV[15], 'username', username, 'email', email, 'createdAt', created)
+  local fields, user_id = {'createdAt', created_at}, #ARGV - #TOLD
+  for index, field in ipairs({'userId', unpack(TOLD)}) do
+    fields[2 * index + 1], fields[2 * index + 2] = field, ARGV[user_id + index - 1]
+  end
+  redis.call('HSET', KEYS[1], unpack(fields))
 end
 receipt = attempt .. digest .. LETTERS[operator] .. before .. ' ' .. score
 if not KEYS[3] then
   redis.call('SET', KEYS[2], receipt, 'EX', life)
 elseif anew then
   redis.call('UNLINK', young.key)
-  redis.call('HSET', young.key, 'born', text(second), 'ends', text(second + life + 1), name, receipt)
+  redis.call('HSET', young.key, 'born', text(second), 'ends', text(second + life + 1), key_name, receipt)
 else
-  redis.call('HSET', young.key, 'ends', text(math.max(young.ends, second + life + 1)), name, receipt)
+  redis.call('HSET', young.key, 'ends', text(math.max(young.ends, second + life + 1)), key_name, receipt)
 end
-return {'done', revision, score, games, best, username, email, level, created, active, attempt, operator, before, score}
+return accepted('done', attempt, operator, before, score)

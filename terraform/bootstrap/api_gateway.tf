@@ -1,5 +1,5 @@
-# The role by which API Gateway writes every API's logs in this account and Region: one setting for all of them. A stack
-# that has it in its own Terraform takes it from all others when it is destroyed, so it stands here and no module has it.
+# The role with which API Gateway writes the logs of every API in this account and Region: one setting for all of them. If
+# it were part of an environment, destroying that would take it from all others, so it is here and in no module.
 
 resource "aws_iam_role" "api_gateway_logs" {
   count = var.api_gateway_logs ? 1 : 0
@@ -7,8 +7,8 @@ resource "aws_iam_role" "api_gateway_logs" {
   name        = "${var.project}-api-gateway-logs-${var.region}" # roles are the account's, the setting is the Region's
   description = "API Gateway writes the logs of all APIs in ${var.region}"
 
-  # No aws:SourceAccount condition: AWS documents none for this role, API Gateway tries it before it takes it, and
-  # only who may pass a role of this account can name it.
+  # No aws:SourceAccount condition: AWS documents none for this role, API Gateway tries a role before it takes it, and only
+  # somebody who may pass a role of this account can name it.
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -19,7 +19,7 @@ resource "aws_iam_role" "api_gateway_logs" {
   })
 }
 
-# AWS's own policy for exactly this: API Gateway refuses a role that lacks any of its actions, and AWS keeps it current.
+# AWS's own policy for exactly this: API Gateway refuses a role that lacks any of its actions, and AWS keeps it up to date.
 resource "aws_iam_role_policy_attachment" "api_gateway_logs" {
   count = var.api_gateway_logs ? 1 : 0
 

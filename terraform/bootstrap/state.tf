@@ -1,19 +1,19 @@
-# Remote state: it names everything that was built and holds the API keys' values, so it is treated as a secret.
-# Locking is S3's own (use_lockfile: a conditional write of `<key>.tflock`); there is no table.
+# Remote state. It names everything that was built and holds the API keys' values, so it is treated as a secret. S3 itself
+# locks it (use_lockfile: a conditional write of `<key>.tflock`); there is no table.
 
 resource "aws_kms_key" "state" {
   description             = "Terraform state of ${var.project} in ${var.region}"
   enable_key_rotation     = true
   deletion_window_in_days = 30
 
-  # The account's IAM policies say who uses the key; without this statement nobody could, not even to repair it.
+  # The account's IAM policies say who may use the key. Without this statement, nobody could, not even to repair it.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
       Sid       = "LeaveItToIam"
       Effect    = "Allow"
       Principal = { AWS = "arn:${local.partition}:iam::${local.account_id}:root" }
-      Action    = "kms:*" # all that IAM may then hand out
+      Action    = "kms:*" # what IAM policies may then grant
       Resource  = "*"     # in a key's policy: this key
     }]
   })
@@ -29,8 +29,8 @@ resource "aws_kms_alias" "state" {
 }
 
 resource "aws_s3_bucket" "state" {
-  #checkov:skip=CKV_AWS_18:who read or wrote the state is recorded by CloudTrail data events, an account's own choice; access logs would need a second bucket
-  #checkov:skip=CKV_AWS_144:the state describes one Region; when that is gone, so is what it describes, and versions guard against mistakes
+  #checkov:skip=CKV_AWS_18:CloudTrail data events record who read or wrote the state, if the account wants them; access logs would need a second bucket
+  #checkov:skip=CKV_AWS_144:the state describes one Region; if that is gone, so is what it describes, and versions guard against mistakes
   #checkov:skip=CKV2_AWS_62:nothing acts on a new state
   bucket = local.bucket_name
 
@@ -87,7 +87,7 @@ resource "aws_s3_bucket_policy" "state" {
         Sid       = "DenyPlainHttp"
         Effect    = "Deny"
         Principal = "*"
-        Action    = "s3:*" # a refusal leaves nothing out
+        Action    = "s3:*" # deny them all
         Resource  = [local.bucket_arn, "${local.bucket_arn}/*"]
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       },
@@ -95,26 +95,26 @@ resource "aws_s3_bucket_policy" "state" {
         Sid       = "DenyOldTls"
         Effect    = "Deny"
         Principal = "*"
-        Action    = "s3:*" # a refusal leaves nothing out
+        Action    = "s3:*" # deny them all
         Resource  = [local.bucket_arn, "${local.bucket_arn}/*"]
         Condition = { NumericLessThan = { "s3:TlsVersion" = "1.2" } }
       },
       {
-        # A backend with `encrypt` and no `kms_key_id` asks for S3's own key by name, and so gets round the default above.
+        # A backend with `encrypt` but no `kms_key_id` asks for S3's own key by name, and so gets around the default above.
         Sid       = "DenyOtherEncryption"
         Effect    = "Deny"
         Principal = "*"
         Action    = "s3:PutObject"
         Resource  = "${local.bucket_arn}/*"
         Condition = {
-          Null            = { "s3:x-amz-server-side-encryption" = "false" } # asked for nothing: the default, our key
+          Null            = { "s3:x-amz-server-side-encryption" = "false" } # asks for nothing: gets the default, our key
           StringNotEquals = { "s3:x-amz-server-side-encryption" = "aws:kms" }
         }
       },
     ]
   })
 
-  depends_on = [aws_s3_bucket_public_access_block.state] # S3 refuses two changes of a bucket's access at once
+  depends_on = [aws_s3_bucket_public_access_block.state] # S3 refuses two changes to a bucket's access at once
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "state" {
@@ -128,11 +128,11 @@ resource "aws_s3_bucket_lifecycle_configuration" "state" {
 
     noncurrent_version_expiration {
       noncurrent_days           = var.state_version_retention_days
-      newer_noncurrent_versions = 10 # kept whatever their age: an environment that rests for a year can still be rolled back
+      newer_noncurrent_versions = 10 # kept however old they are: an environment that rests for a year can still be rolled back
     }
 
     expiration {
-      expired_object_delete_marker = true # every lock that is released leaves one
+      expired_object_delete_marker = true # every released lock leaves one
     }
 
     abort_incomplete_multipart_upload {

@@ -7,6 +7,11 @@ cache_data_storage_gb   = { maximum = 2 }
 cache_ecpu_per_second   = { maximum = 5000 }
 snapshot_retention_days = 1
 
+# A request ends at its deadline. A game may repeat it while its session lives, so receipts should live at least as long.
+receipt_seconds  = 86400
+session_seconds  = 3600
+deadline_seconds = 2.5
+
 availability_zone_count = 2
 log_retention_days      = 7
 

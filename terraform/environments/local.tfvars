@@ -1,10 +1,15 @@
-# An emulator of AWS on this machine, and a real Valkey beside it; `make emulate` says where, and what Python it runs.
+# An emulator of AWS on this machine, and a real Valkey beside it. `make emulate` adds where they are.
 environment  = "local"
 region       = "eu-central-1"
 alarm_emails = []
 
 cache_data_storage_gb = { maximum = 1 }
 cache_ecpu_per_second = { maximum = 1000 }
+
+# A request ends at its deadline. A game may repeat it while its session lives, so receipts should live at least as long.
+receipt_seconds  = 86400
+session_seconds  = 3600
+deadline_seconds = 2.5
 
 throttling  = { rate_per_second = 10000, burst = 5000 }
 usage_plans = { standard = { rate_per_second = 10000, burst = 5000 } }

@@ -1,4 +1,4 @@
-# Production: the values to look at first are the addresses, the cache's limits and the tiers.
+# Production. Look first at the addresses, the cache's limits and the tiers.
 environment  = "prod"
 region       = "eu-central-1"
 alarm_emails = []
@@ -6,6 +6,11 @@ alarm_emails = []
 cache_data_storage_gb   = { maximum = 50 }
 cache_ecpu_per_second   = { maximum = 100000 }
 snapshot_retention_days = 14
+
+# A request ends at its deadline. A game may repeat it while its session lives, so receipts should live at least as long.
+receipt_seconds  = 86400
+session_seconds  = 3600
+deadline_seconds = 2.5
 
 interface_endpoints = ["elasticache"]
 log_retention_days  = 365
@@ -29,5 +34,5 @@ provisioned_concurrency = { update_score = 2, leaderboard = 2 }
 
 alias_mover = "codedeploy"
 
-# TLS 1.2 with forward secrecy, and 1.3; without it AWS takes 1.0 as well.
+# TLS 1.3, and 1.2 with forward secrecy; without this, AWS also takes 1.0.
 tls_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"

@@ -1,10 +1,15 @@
-# As production, smaller: what is deployed there has been deployed here the same way.
+# Like production, but smaller: what is deployed there was first deployed here, in the same way.
 environment  = "staging"
 region       = "eu-central-1"
 alarm_emails = []
 
 cache_data_storage_gb = { maximum = 5 }
 cache_ecpu_per_second = { maximum = 20000 }
+
+# A request ends at its deadline. A game may repeat it while its session lives, so receipts should live at least as long.
+receipt_seconds  = 86400
+session_seconds  = 3600
+deadline_seconds = 2.5
 
 interface_endpoints = ["elasticache"]
 
@@ -24,5 +29,5 @@ reserved_concurrency = { reconcile = 2 }
 
 alias_mover = "codedeploy"
 
-# TLS 1.2 with forward secrecy, and 1.3; without it AWS takes 1.0 as well.
+# TLS 1.3, and 1.2 with forward secrecy; without this, AWS also takes 1.0.
 tls_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"

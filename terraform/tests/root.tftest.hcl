@@ -50,6 +50,9 @@ variables {
   alarm_emails          = ["on-call@example.com"]
   cache_data_storage_gb = { maximum = 2 }
   cache_ecpu_per_second = { maximum = 5000 }
+  receipt_seconds       = 86400
+  session_seconds       = 3600
+  deadline_seconds      = 2.5
   throttling            = { rate_per_second = 100, burst = 200 }
   usage_plans           = { standard = { rate_per_second = 50, burst = 100 } }
   api_keys              = { developers = "standard" }
@@ -156,12 +159,11 @@ run "settings_do_not_lead_functions_to_another_cache" {
   command = plan
 
   variables {
-    settings         = { VALKEY_HOST = "elsewhere" }
-    deadline_seconds = 29
-    alarm_emails     = ["nobody"]
+    settings     = { VALKEY_HOST = "elsewhere" }
+    alarm_emails = ["nobody"]
   }
 
-  expect_failures = [var.settings, var.deadline_seconds, var.alarm_emails]
+  expect_failures = [var.settings, var.alarm_emails]
 }
 
 run "the_default_operator_is_one_of_the_contracts" {
@@ -182,6 +184,18 @@ run "settings_that_have_a_variable_are_refused" {
   }
 
   expect_failures = [var.settings]
+}
+
+run "lives_that_the_functions_would_refuse_are_refused" {
+  command = plan
+
+  variables {
+    receipt_seconds  = 59
+    session_seconds  = 31536001
+    deadline_seconds = 29
+  }
+
+  expect_failures = [var.receipt_seconds, var.session_seconds, var.deadline_seconds]
 }
 
 run "an_emulators_port_is_a_port" {

@@ -14,7 +14,7 @@ import valkey
 from marshmallow.exceptions import ValidationError
 
 from scripts.local import embedded_valkey
-from shared import board, clock, config, deadline, fields, problems
+from shared import clock, config, deadline, fields, problems, records
 from shared.store import ReplyError, Store
 from tests.support import contract
 from tests.support.api import Api
@@ -227,7 +227,7 @@ class TestLevels:
         ],
     )
     def test_a_level_is_750_points_wide_and_at_least_one(self, score: int, level: int) -> None:
-        assert board.level(score) == level
+        assert records.level(score) == level
 
 
 class TestTime:

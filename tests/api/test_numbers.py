@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from scripts.local import embedded_valkey
-from shared import board, config, deadline, profiles, statistics
+from shared import board, config, deadline, records, statistics
 from shared.store import Store
 from tests.support import invariants
 from tests.support.invoking import Answer, Invoker, event, invoker
@@ -236,7 +236,7 @@ def test_totals_are_exact_at_any_size(
     best = -LARGEST
     try:
         for revision, (user_id, points, played) in enumerate(moves, 1):
-            state = profiles.State(user_id, str(revision), str(points), str(played), str(points), "name")
+            state = records.State(user_id, str(revision), str(points), str(played), str(points), "name")
             board.project(store, state)
             held[user_id] = (points, played)
             best = max(best, points)
@@ -244,7 +244,7 @@ def test_totals_are_exact_at_any_size(
         if gone:
             for user_id in list(held):
                 row = raw.hget(board.PLAYERS, user_id)
-                board.project(store, profiles.State(user_id, row.split(" ")[0], "", "", "", ""))
+                board.project(store, records.State(user_id, row.split(" ")[0], "", "", "", ""))
                 del held[user_id]
                 assert read_totals(raw) == expected(score, games, held, best)
         read = statistics.read(store)
@@ -369,13 +369,13 @@ def test_a_row_with_a_revision_at_its_edge_is_healed_by_a_sweep(
 @pytest.mark.parametrize("score", [0, 1, 749, 750, 751, 1499, 1500, 10**12, LARGEST, -1, -749, -750, -751, -LARGEST])
 def test_a_level_is_the_same_in_the_profile_and_on_the_board(score: int, call: Invoker, raw: valkey.Valkey) -> None:
     create(call, "ada", score)
-    assert board.level(score) == exact_level(score) == int(raw.hget("user:ada", "level"))
+    assert records.level(score) == exact_level(score) == int(raw.hget("user:ada", "level"))
     assert call("leaderboard", "GET", "/leaderboard").json()["leaderboard"][0]["level"] == exact_level(score)
 
 
 @given(whole)
 def test_the_boards_level_is_that_of_whole_numbers(score: int) -> None:
-    assert board.level(score) == exact_level(score)
+    assert records.level(score) == exact_level(score)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

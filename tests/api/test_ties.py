@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import valkey
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from shared import board
 from tests.support.invoking import Answer, event
 
 IDS = st.text("abAB01_-", min_size=1, max_size=3)
@@ -90,3 +93,12 @@ def test_many_equal_scores_have_one_order(invoke: Callable[..., Answer], score: 
     for user_id in board:
         create(invoke, user_id, score)
     assert_one_order(invoke, board, limit=100, reach=50)
+
+
+def test_the_order_is_that_of_two_commands_wherever_it_is_read() -> None:
+    layer = Path(board.__file__).parent
+    sources = [path.read_text(encoding="utf-8") for path in (*layer.glob("*.py"), *layer.glob("lua/*.lua"))]
+    read = re.findall(r"""["'](Z\w*(?:RANK|RANGE|POP)\w*)["'], (?:board|BOARD)\b(.*)""", "\n".join(sources))
+    assert [command for command, rest in read if command != "ZREVRANK" and "'REV'" not in rest] == []
+    assert {command for command, _ in read} == {"ZREVRANK", "ZRANGE"}
+    assert len(read) == 7

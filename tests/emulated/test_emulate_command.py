@@ -115,7 +115,7 @@ class TestWhatIsMissing:
 
     @pytest.mark.parametrize("host", ["localhost:", ":4566", "localhost:http", "localhost:4566/x", "localhost:99999"])
     def test_a_localstack_that_can_be_one(self, copy: Path, host: str) -> None:
-        assert refused(copy, LOCALSTACK_HOST=host).startswith(f"LOCALSTACK_HOST is {host!r} and no host:port")
+        assert refused(copy, LOCALSTACK_HOST=host).startswith(f"LOCALSTACK_HOST is {host!r}: it should be host:port")
 
     def test_a_valkey_that_the_functions_reach(self, tmp_path: Path) -> None:
         nobody = free_port()

@@ -88,6 +88,13 @@ def document() -> Mapping[str, Any]:
 
 
 @functools.cache
+def schema(name: str) -> Mapping[str, Any]:
+    """One of the contract's schemas, every reference resolved."""
+    found: Mapping[str, Any] = _resolved(document()["components"]["schemas"][name])
+    return found
+
+
+@functools.cache
 def operations() -> dict[str, Operation]:
     """Every operation by its id, in the contract's order. OPTIONS is no operation of ours where it has no id."""
     found = {}

@@ -190,7 +190,7 @@ class TestGatewayResponses:
     @pytest.mark.parametrize("kind", sorted(RESPONSE_TYPES - AUTHORIZERS))
     def test_each_is_a_problem_by_the_contracts_schema(self, responses: dict[str, dict[str, Any]], kind: str) -> None:
         value = problem(responses[kind])
-        assert not contract.faults(value, contract.document()["components"]["schemas"]["Problem"])
+        assert not contract.faults(value, contract.schema("Problem"))
         sent = {name.lower(): text for name, text in headers(responses[kind]["responseParameters"]).items()}
         contract.check_problem(int(responses[kind]["statusCode"]), sent, value)
         for name, pattern in contract.COMMON_HEADERS.items():

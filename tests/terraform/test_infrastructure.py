@@ -220,7 +220,7 @@ def test_a_missing_build_is_named_with_the_way_to_it(project: Project) -> None:
 @pytest.mark.parametrize("change", ["functions/rank/handler.py", "shared/board.py", "locks/layer.lock"])
 def test_a_build_of_other_sources_is_not_applied(project: Project, change: str) -> None:
     project.write(change, "# changed\n")
-    said = "build/arm64-python3.12 is not what the sources say any more: run make build ARCH=arm64 PYTHON=3.12."
+    said = "build/arm64-python3.12 is out of date: run make build ARCH=arm64 PYTHON=3.12."
     assert project.refused("apply", "dev") == said
 
 
@@ -250,7 +250,7 @@ class TestProtection:
         project.write("terraform/modules/cache/main.tf", PROTECTED)
         (project.bin / "terraform").unlink()  # said before anybody looks for it
         assert project.refused("destroy", "dev") == (
-            "The cache holds the leaderboard and is kept from being destroyed: if its data may go, remove "
+            "The cache holds the leaderboard and is protected from being destroyed: if its data may go, remove "
             "`prevent_destroy = true` (terraform/modules/cache/main.tf, line 3) and run this again."
         )
 

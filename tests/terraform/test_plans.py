@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import statistics
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
@@ -169,7 +170,7 @@ def counted(plan: Plan) -> dict[str, float]:
     filters = [one.value("pattern") for one in plan.of("aws_cloudwatch_log_metric_filter")]
     endpoints = [one for one in plan.of("aws_vpc_endpoint") if one.value("vpc_endpoint_type") == "Interface"]
     (rule,), (api,) = plan.of("aws_cloudwatch_event_rule"), plan.of("aws_api_gateway_rest_api")
-    (memory,) = {one.value("memory_size") for one in plan.of("aws_lambda_function")}
+    memory = statistics.mode(one.value("memory_size") for one in plan.of("aws_lambda_function"))
     (interval,) = re.findall(r"rate\((\d+) minutes?\)", rule.value("schedule_expression"))
     return {
         "ACL": len(plan.of("aws_wafv2_web_acl")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import hcl2
 import pytest
 
 from scripts.dev import terraform_docs
@@ -43,6 +44,18 @@ variable "waf" {
 }
 """
 
+THRESHOLDS = """
+locals {
+  threshold_defaults = {
+    errors_per_minute = 1    # errors, of all
+
+    share_percent     = 0.5  # share | half
+  }
+
+  times = { for name, number in local.thresholds : name => number == 1 ? "" : "x" }
+}
+"""
+
 OUTPUTS = """
 output "keys" {
   description = "The keys."
@@ -63,6 +76,13 @@ TABLES = """\
 | `keys` | The keys. Sensitive. |
 """
 
+THRESHOLD_TABLE = """\
+| threshold | default | what |
+| --- | --- | --- |
+| `errors_per_minute` | `1` | errors, of all |
+| `share_percent` | `0.5` | share \\| half |
+"""
+
 MARKERS = (
     "# Title\n<!-- tables of . -->\n<!-- end -->\nbetween\n<!-- tables of modules/cache -->\nold\n<!-- end -->\nafter\n"
 )
@@ -80,6 +100,17 @@ def tree(tmp_path: Path) -> Path:
 
 def test_the_tables_say_what_the_files_say(tree: Path) -> None:
     assert terraform_docs.tables(tree / "modules" / "cache") == TABLES
+
+
+def test_thresholds_have_a_table_too(tree: Path) -> None:
+    (tree / "modules" / "cache" / "thresholds.tf").write_text(THRESHOLDS)
+    assert terraform_docs.tables(tree / "modules" / "cache") == f"{TABLES}\n{THRESHOLD_TABLE}"
+
+
+def test_every_threshold_is_in_its_table() -> None:
+    shown = re.findall(r"^\| `(\w+)` \| `[\d.]+` \| ", README, re.MULTILINE)
+    document = hcl2.loads((terraform_docs.TERRAFORM / "modules" / "monitoring" / "thresholds.tf").read_text())
+    assert shown == [*document["locals"][0]["threshold_defaults"]]
 
 
 def test_only_what_is_between_markers_changes(tree: Path) -> None:
@@ -126,6 +157,16 @@ def test_the_five_values_are_the_first_inputs_of_the_root() -> None:
     shown = re.findall(r"^\| `(\w+)` \|", README.split("## Five values")[1].split("\n## ")[0], re.MULTILINE)
     inputs = re.findall(r"^\| `(\w+)` \|", README.split("<!-- tables of . -->")[1], re.MULTILINE)
     assert shown == inputs[:5]
+
+
+def test_the_lines_that_change_a_value_set_variables_of_the_root() -> None:
+    section = README.split("## Environments")[1].split("\n## ")[0]
+    lines = re.findall(r"^\| [^|]+ \| `(\w+ = [^`]+)` \|", section, re.MULTILINE)
+    inputs = re.findall(
+        r"^\| `(\w+)` \|", README.split("<!-- tables of . -->")[1].split("<!-- end -->")[0], re.MULTILINE
+    )
+    assert len(lines) >= 5
+    assert {name for line in lines for name in hcl2.loads(line + "\n")} <= set(inputs)
 
 
 def test_every_environment_has_its_row_and_is_walked_over() -> None:

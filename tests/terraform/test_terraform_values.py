@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hcl2
@@ -33,6 +36,7 @@ def variable(file: str, name: str) -> dict[str, Any]:
 
 
 ALARMS = "modules/monitoring/alarms.tf"
+THRESHOLDS = "modules/monitoring/thresholds.tf"
 
 
 @pytest.mark.parametrize(
@@ -50,18 +54,31 @@ def test_the_alarms_know_reconciles_own_times(name: str, seconds: float) -> None
 def test_the_slowest_schedule_has_two_runs_before_it_is_a_standstill() -> None:
     condition = variable("modules/functions/variables.tf", "reconcile_schedule")["validation"][0]["condition"]
     (slowest,) = re.findall(r"\[2-(\d)\] minutes", condition)
-    assert local(ALARMS, "standstill_seconds") >= 2 * 60 * int(slowest)
+    assert local(THRESHOLDS, "threshold_defaults")["reconcile_standstill_minutes"] >= 2 * int(slowest)
 
 
-def test_the_roots_deadline_is_one_that_the_functions_take() -> None:
-    deadline = variable("variables.tf", "deadline_seconds")
-    assert deadline["default"] == config.Settings.deadline_seconds
-    lowest, highest = map(float, re.findall(r"[<>]= ([\d.]+)", deadline["validation"][0]["condition"]))
+@pytest.mark.parametrize(
+    ("name", "number", "a_little"),
+    [("receipt_seconds", int, 1), ("session_seconds", int, 1), ("deadline_seconds", float, 0.005)],
+)
+def test_the_root_takes_the_lives_that_the_functions_take(
+    name: str, number: Callable[[str], float], a_little: float
+) -> None:
+    condition = variable("variables.tf", name)["validation"][0]["condition"]
+    lowest, highest = map(number, re.findall(r"[<>]= ([\d.]+)", condition))
     for seconds in (lowest, highest):
-        assert config.load({"VALKEY_HOST": "x", "DEADLINE_SECONDS": str(seconds)}).deadline_seconds == seconds
-    for seconds in (lowest * 0.99, highest * 1.01):
+        assert getattr(config.load({"VALKEY_HOST": "x", name.upper(): str(seconds)}), name) == seconds
+    for seconds in (lowest - a_little, highest + a_little):
         with pytest.raises(config.MisconfiguredError):
-            config.load({"VALKEY_HOST": "x", "DEADLINE_SECONDS": str(seconds)})
+            config.load({"VALKEY_HOST": "x", name.upper(): str(seconds)})
+
+
+def test_a_setting_that_has_a_variable_is_called_like_it() -> None:
+    settings = local("locals.tf", "settings")
+    assert set(settings) >= {"RECEIPT_SECONDS", "SESSION_SECONDS", "DEADLINE_SECONDS"}
+    for name, expression in settings.items():
+        assert f"var.{name.lower()}" in expression
+        assert name.lower() in {field.name for field in dataclasses.fields(config.Settings)}
 
 
 def test_the_deadline_is_checked_in_one_place() -> None:
@@ -70,4 +87,21 @@ def test_the_deadline_is_checked_in_one_place() -> None:
 
 
 def test_a_function_runs_as_long_here_as_there() -> None:
-    assert variable("variables.tf", "timeout_seconds")["default"] == proxy.FUNCTION_SECONDS
+    assert variable("variables.tf", "timeout_seconds")["default"] == {"default": proxy.FUNCTION_SECONDS}
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in TERRAFORM.rglob("variables.tf")}), ids=str)
+def test_every_variable_is_used(folder: Path) -> None:
+    """Also one that only goes on to a module, which has a default of its own."""
+    code = "".join(path.read_text() for path in folder.glob("*.tf") if path.name != "variables.tf")
+    declared = re.findall(r'^variable "(\w+)"', (folder / "variables.tf").read_text(), re.MULTILINE)
+    assert declared
+    assert [name for name in declared if not re.search(rf"\bvar\.{name}\b", code)] == []
+
+
+@pytest.mark.parametrize("file", sorted(TERRAFORM.glob("environments/*.tfvars")), ids=lambda file: file.stem)
+def test_an_environment_sets_what_there_is(file: Path) -> None:
+    """Of a name that it does not know Terraform only warns."""
+    declared = set(re.findall(r'^variable "(\w+)"', (TERRAFORM / "variables.tf").read_text(), re.MULTILINE))
+    set_here = set(hcl2.loads(file.read_text(), serialization_options=terraform_docs.AS_WRITTEN))
+    assert set_here - declared == set()

@@ -419,8 +419,8 @@ class TestMaking:
         ("arguments", "said"),
         [
             (("--arch", "arm"), "ARCH=arm is not an architecture of Lambda: use arm64, x86_64 or local"),
-            (("--python", "python3.13"), "PYTHON=python3.13 is not a Python that this supports: use 3.11 or newer"),
-            (("--python", "3.9"), "PYTHON=3.9 is not a Python that this supports: use 3.11 or newer"),
+            (("--python", "python3.13"), "PYTHON=python3.13 is not supported: use 3.11 or newer"),
+            (("--python", "3.9"), "PYTHON=3.9 is not supported: use 3.11 or newer"),
         ],
     )
     def test_a_target_that_lambda_has_not_is_refused(

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from scripts.places import ROOT
 from shared import config
 from tests.support.invoking import event
+from tests.tooling.sources import modules
 
 OURS = ("functions", "scripts", "shared", "tests")
 
@@ -44,14 +45,6 @@ SETTINGS_READERS = {"load", "settings", "Settings"}
 HEAVY = {"boto3", "botocore", "aws_xray_sdk"}
 
 HANDLERS = sorted(path.parent.name for path in ROOT.glob("functions/*/handler.py"))
-
-
-def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
-    """The Python files of a top-level folder that are ours, by their path, parsed."""
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        relative = path.relative_to(ROOT)
-        if "node_modules" not in relative.parts:
-            yield str(relative), ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-
 import pytest
 import valkey
 
-from shared import board, profiles
+from shared import board, records
 from tests.support.api import Api
+from tests.write_path.lua import SUBMISSION, run, submission
 from tests.write_path.populations import everything
 
-LUA = Path(board.__file__).parent / "lua"
-
 PROJECTION = [board.BOARD, board.PLAYERS, board.TOTALS, board.SWEEP, board.PENDING]
-SUBMISSION = [profiles.profile_key("ada"), *profiles.receipts_keys("ada")]
 SWEEP = [board.TOTALS, board.SWEEP]
-
-
-def submission(operator: str) -> list[str | int]:
-    """The arguments of a submission of 7 points with that operator, sent now."""
-    sent = time.time_ns() // 1_000_000
-    return [operator, 7, 0, 1000, "", 1000, "a" * 12, sent, 30_000, "now", "name", "d" * 16, 60, 1000]
-
-
-def run(raw: valkey.Valkey, script: str, keys: list[str], arguments: list[str | int]) -> list[str]:
-    """The reply of a script of `shared/lua`."""
-    reply: list[str] = raw.eval((LUA / f"{script}.lua").read_text(), len(keys), *keys, *map(str, arguments))
-    return reply
 
 
 @pytest.mark.parametrize("operator", ["", "Set", "SET", "decremen", "decrement ", "create2", "max", "-"])
@@ -38,7 +21,7 @@ def test_an_operator_that_is_none_is_an_error_and_changes_nothing(api: Api, raw:
     with pytest.raises(valkey.ResponseError, match="submit: no such operator"):
         run(raw, "submit", SUBMISSION, submission(operator))
     assert everything(raw) == before
-    assert run(raw, "submit", SUBMISSION, submission("decrement"))[2] == "93"
+    assert records.outcome(run(raw, "submit", SUBMISSION, submission("decrement"))).profile.score == "93"
 
 
 @pytest.mark.parametrize("running", [False, True], ids=["none running", "one running"])

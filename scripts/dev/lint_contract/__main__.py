@@ -19,7 +19,7 @@ QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
 
 
 def lint() -> int:
-    """The linter's exit code: 0 when the contract is without a finding."""
+    """The linter's exit code: 0 if it finds nothing."""
     cli = HERE / "node_modules" / "@redocly" / "cli" / "bin" / "cli.js"
     config = HERE / "redocly.yaml"
     arguments = ["lint", "functions/openapi.yaml", "--config", str(config), "--format", "stylish"]
@@ -27,7 +27,7 @@ def lint() -> int:
 
 
 def main() -> int:
-    """Installs the linter where it is not there, and lints."""
+    """Installs the linter if it is not there, and lints."""
     try:
         npm.install(HERE)
     except Refusal as error:

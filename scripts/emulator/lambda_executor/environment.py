@@ -33,16 +33,16 @@ from scripts.emulator.lambda_executor.runtime_api import (
 from scripts.emulator.lambda_executor.workshop import Workshop
 
 INIT_SECONDS = 10
-"""For the cold start. An environment that is not ready by then, or fails, starts anew in its first invocation, whose
-time it then takes: Lambda does the same."""
+"""For the cold start. An environment that fails or is not ready by then starts again in its first invocation, at the
+expense of that one's time, as on Lambda."""
 
 RESPONSE_LIMIT_BYTES = 6 * 1024 * 1024 + 100
 
 LOG_LIMIT_BYTES = 4 * 1024 * 1024
-"""For one invocation: an endless loop that prints would else take the emulator's memory. Lambda has no such limit."""
+"""For one invocation: an endless loop that prints would fill the emulator's memory. Lambda has no such limit."""
 
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
-"""The only one that there is here: this interpreter."""
+"""The only runtime here: this interpreter's."""
 
 FLAGS = ("-P", "-S", "-B")
 """No folder but PYTHONPATH's on the module path: neither that of `launch.py` nor this interpreter's site-packages. And
@@ -55,7 +55,7 @@ class BusyError(Exception):
 
 @dataclass(frozen=True)
 class Function:
-    """What there is to run. `environment` is all that the process sees beside Lambda's own variables."""
+    """What there is to run. `environment` is all that the process sees besides Lambda's own variables."""
 
     handler: str
     code: Path
@@ -69,7 +69,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Result:
-    """What Lambda answers: JSON, of the handler or of an error, and what went to the log meanwhile."""
+    """What Lambda answers: JSON, from the handler or about an error, and what was logged meanwhile."""
 
     body: bytes
     is_error: bool
@@ -100,12 +100,12 @@ class Environment:
 
     @property
     def pid(self) -> int | None:
-        """The process that is there for the next invocation; None if that would start one."""
+        """The process that waits for the next invocation; None if that would have to start one."""
         process = self._process
         return process.pid if process and process.is_alive else None
 
     def start(self) -> None:
-        """The cold start. Whatever goes wrong, the first invocation tries again and says it."""
+        """The cold start. If anything goes wrong, the first invocation tries again and reports it."""
         with self._alone():
             started = time.monotonic()
             process = self._spawn()
@@ -115,7 +115,7 @@ class Environment:
                 self._end_process()
 
     def invoke(self, invocation: Invocation) -> Result:
-        """Has the handler answer. Raises BusyError while it does, and after `stop`."""
+        """Calls the handler. Raises BusyError while another invocation runs, and after `stop`."""
         with self._alone():
             function, started = self._function, time.monotonic()
             log = [self._output.new(), platform_log.start(function.log_format, invocation.request_id, function.version)]
@@ -129,11 +129,11 @@ class Environment:
             return Result(outcome.body, outcome.status != "success", "".join(log))
 
     def stop(self) -> None:
-        """Ends the process, also in the middle of an invocation, and removes what it left. Twice does no harm."""
+        """Ends the process, even in the middle of an invocation, and removes its files. May be called twice."""
         with self._changing:
             self._stopped = True
         self._end_process()
-        with self._busy:  # what was interrupted says so first
+        with self._busy:  # an interrupted invocation reports first
             self._output.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -203,7 +203,7 @@ class Environment:
                 return _Outcome(_error("Sandbox.Timedout", message), "timeout", "Sandbox.Timedout", log)
 
     def _out_of_memory(self, invocation: Invocation) -> _Outcome:
-        """What a process that caught its MemoryError would not have lived to see on Lambda."""
+        """A process that got a MemoryError and lived: Lambda would have killed it."""
         return self._exit(invocation, "Runtime.OutOfMemory", _reason(-signal.SIGKILL))
 
     def _exit(self, invocation: Invocation, error_type: str, reason: str) -> _Outcome:
@@ -213,9 +213,9 @@ class Environment:
 
 
 class _Process:
-    """The runtime client with a Runtime API of its own; a group of processes, if the handler starts more.
+    """The runtime client with a Runtime API of its own, and the processes that the handler starts.
 
-    Those end with it, but for one that leaves the group on purpose, as a daemon does: on Lambda the machine ends.
+    Those end with it, except one that leaves the group on purpose, as a daemon does: on Lambda the machine ends.
     """
 
     def __init__(self, function: Function, workshop: Workshop, temporary: Path, output: _Output):
@@ -243,7 +243,7 @@ class _Process:
         return self._watcher.is_alive()
 
     def peak_mb(self) -> int:
-        """The most memory that it had at once, as far as anybody looked while it lived."""
+        """The most memory that it had at once, as of the last call while it lived."""
         with contextlib.suppress(OSError):
             found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
             self._peak_mb = math.ceil(int(found[1]) / 1024) if found else self._peak_mb
@@ -256,7 +256,7 @@ class _Process:
         self.api.close()
 
     def _watch(self) -> None:
-        """Sees it end, and takes down what it started: until it is reaped, nobody else's group has its number."""
+        """Waits for its end, then kills what it started: until it is reaped, no other group can have its number."""
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         self._kill()
         with self._reaping:
@@ -271,7 +271,7 @@ class _Process:
 
 
 class _Output:
-    """What processes print: a file without a name, so that all that was written before an answer is there with it."""
+    """What processes print: a file without a name. What was written before an answer is there when the answer is."""
 
     def __init__(self, folder: Path):
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, it lives as long as this
@@ -280,27 +280,27 @@ class _Output:
 
     @property
     def descriptor(self) -> int:
-        """To write to."""
+        """For the processes to write to."""
         return self._file.fileno()
 
     def new(self) -> str:
-        """What nobody has read yet, in whole lines; of a flood only the last."""
+        """What has not been read yet, in whole lines; of more than LOG_LIMIT_BYTES only the end."""
         if self._file.closed:
             return ""
         begin, self._read_bytes = self._read_bytes, os.fstat(self.descriptor).st_size
-        unread = max(0, self._read_bytes - begin)  # it is the function's file, which may have cut it
+        unread = max(0, self._read_bytes - begin)  # the function may have truncated the file
         omitted = max(0, unread - LOG_LIMIT_BYTES)
         text = os.pread(self.descriptor, unread - omitted, begin + omitted).decode(errors="replace")
         lines = text if not text or text.endswith("\n") else f"{text}\n"
         return f"[{omitted} bytes of log omitted]\n{lines}" if omitted else lines
 
     def close(self) -> None:
-        """Forgets it."""
+        """Removes the file."""
         self._file.close()
 
 
 def _environment(function: Function, workshop: Workshop, temporary: Path, address: str) -> dict[str, str]:
-    """All that the process gets, and nothing of ours: first what a function may set otherwise, then what it may not."""
+    """The process's whole environment, nothing of ours: first what a function may override, then what it may not."""
     path, libraries, packages = ["/usr/local/bin", "/usr/bin", "/bin"], [], [str(function.code)]
     if function.layers:
         path.append(f"{function.layers}/bin")
@@ -310,11 +310,11 @@ def _environment(function: Function, workshop: Workshop, temporary: Path, addres
     packages += [*filter(None, [function.environment.get("PYTHONPATH")]), runtime]
     logs = function.log_format
     return {
-        "HOME": str(temporary),  # not Lambda's, but else an SDK would read the developer's own ~/.aws
+        "HOME": str(temporary),  # not as on Lambda: otherwise an SDK would read the developer's own ~/.aws
         "LANG": "en_US.UTF-8",
         "PATH": ":".join(path),
         "TZ": ":UTC",
-        "TMPDIR": str(temporary),  # Lambda's /tmp, which is not everybody's
+        "TMPDIR": str(temporary),  # Lambda's /tmp, which each environment has for itself
         **({"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {}),
         **function.environment,
         **({"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": logs.application_level} if logs.is_json else {}),

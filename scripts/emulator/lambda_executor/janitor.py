@@ -1,7 +1,7 @@
 """A process that outlives ours, however ours ends, and then cleans up: ends process groups, removes a folder.
 
-Lambda has the machine for it. PR_SET_PDEATHSIG would not do: it fires when the *thread* ends that started a process,
-and LocalStack starts them on threads that come and go.
+On Lambda the machine ends. PR_SET_PDEATHSIG would not do: it fires when the *thread* that started a process ends, and
+LocalStack starts them on threads that come and go.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ class Janitor:
         os.close(read)
 
     def watch(self, group: int) -> None:
-        """Ends this process group too."""
+        """Adds a process group to those that it will end."""
         self._tell(f"+{group}\n")
 
     def forget(self, group: int) -> None:
-        """The group is gone, its number may be somebody else's soon."""
+        """Drops a group that is gone: its number may soon be another's."""
         self._tell(f"-{group}\n")
 
     def close(self) -> None:
-        """Has everything cleaned up now, and waits for it."""
+        """Makes it clean up now, and waits until it has."""
         self._pipe.close()
         self._process.wait()
 
     def _tell(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended or was ended
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended or was killed
             self._pipe.write(line.encode())  # short enough to go in one piece
 
 
 def main() -> None:
-    """Notes groups until its input ends."""
+    """Notes groups until its input ends, then cleans up."""
     groups: set[int] = set()
     for line in sys.stdin:
         (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-    for _ in range(ATTEMPTS):  # who was just killed may still be writing
+    for _ in range(ATTEMPTS):  # what was just killed may still be writing
         shutil.rmtree(sys.argv[1], ignore_errors=True)
         if not Path(sys.argv[1]).exists():
             break

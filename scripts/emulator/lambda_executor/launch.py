@@ -1,8 +1,8 @@
-"""Becomes a function's process: `launch.py <memory in MB> <handler>` limits its memory, then is AWS's runtime client.
+"""Becomes a function's process: `launch.py <memory in MB> <handler>` limits its memory, then runs AWS's runtime client.
 
 RLIMIT_DATA counts what is private and writable, so neither libraries nor address space that is only reserved. Beyond it
-Python raises MemoryError. It counts all of a thread's stack though, used or not, and of the usual 8 MB a function with
-128 MB could only have fifteen: so they get less.
+Python raises MemoryError. It does count a thread's whole stack, used or not: with the usual 8 MB each, a function with
+128 MB could have only fifteen threads, so stacks are smaller here.
 """
 
 import resource

@@ -1,4 +1,4 @@
-"""LocalStack's side of the executor, for LocalStack 4.9.2, whose internal interfaces these are.
+"""LocalStack's side of the executor, for LocalStack 4.9.2, whose internal interfaces it uses.
 
 LocalStack finds it by the entry point in `plugin/`: start it with PYTHONPATH=<this repository>:<this folder>/plugin and
 LAMBDA_RUNTIME_EXECUTOR=process. Nothing is installed, so nothing installed can be stale.
@@ -50,8 +50,8 @@ KEPT = {
     "_AWS_XRAY_DAEMON_ADDRESS",
     "_AWS_XRAY_DAEMON_PORT",
 }
-"""Of what LocalStack gives a container, the variables that a function on Lambda has; the rest it has of `environment`
-or not at all."""
+"""Of the variables that LocalStack gives a container, those that a function on Lambda has. The others come from
+`environment`, or Lambda does not have them."""
 
 
 class ProcessExecutorPlugin(RuntimeExecutorPlugin):  # type: ignore[misc]
@@ -67,7 +67,7 @@ class ProcessExecutorPlugin(RuntimeExecutorPlugin):  # type: ignore[misc]
 
 
 class DaemonTimer(threading.Timer):
-    """LocalStack loses keep-alive timers of ten minutes when many calls come at once, and waits for them at its end."""
+    """Does not hold up LocalStack's end: when many calls come at once, it loses keep-alive timers of ten minutes."""
 
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
@@ -75,13 +75,13 @@ class DaemonTimer(threading.Timer):
 
 
 class ProcessExecutor(RuntimeExecutor):  # type: ignore[misc]
-    """One execution environment. When there is to be another, LocalStack decides."""
+    """One execution environment. LocalStack decides when there is another."""
 
     _environment: environment.Environment | None = None
 
     @classmethod
     def prepare_version(cls, function_version: FunctionVersion) -> None:
-        """Unzips code and layers. What it raises is the reason why LocalStack calls the function failed."""
+        """Unzips code and layers. What it raises is what LocalStack gives as the reason for the function's failure."""
         settings = function_version.config
         if settings.runtime != environment.RUNTIME:
             raise LambdaRuntimeException(
@@ -99,15 +99,15 @@ class ProcessExecutor(RuntimeExecutor):  # type: ignore[misc]
         """What is unzipped stays for other versions with the same code, and goes when LocalStack ends."""
 
     def start(self, env_vars: dict[str, Any]) -> None:
-        """The cold start, failed or not: as on Lambda, the first invocation answers with the error."""
+        """The cold start. If it fails, the first invocation answers with the error, as on Lambda."""
         settings = self.function_version.config
-        own = settings.environment or {}
+        variables = settings.environment or {}
         logging = settings.logging_config
         function = environment.Function(
             handler=settings.handler,
             code=_code(settings.code),
             layers=_layers(self.function_version),
-            environment={name: str(value) for name, value in env_vars.items() if name in KEPT} | own,
+            environment={name: str(value) for name, value in env_vars.items() if name in KEPT} | variables,
             timeout_seconds=settings.timeout,
             memory_mb=settings.memory_size,
             version=self.function_version.id.qualifier,
@@ -126,7 +126,6 @@ class ProcessExecutor(RuntimeExecutor):  # type: ignore[misc]
             self._environment.stop()
 
     def invoke(self, payload: dict[str, str]) -> InvocationResult:
-        """One invocation."""
         if not self._environment:
             raise LambdaRuntimeException("it was never started")
         invocation = runtime_api.Invocation(
@@ -136,7 +135,7 @@ class ProcessExecutor(RuntimeExecutor):  # type: ignore[misc]
         return InvocationResult(invocation.request_id, result.body, is_error=result.is_error, logs=result.log)
 
     def get_logs(self) -> str:
-        """What LocalStack shows when an environment did not start: here the first invocation says it."""
+        """What LocalStack shows when an environment did not start: here the first invocation reports it."""
         return ""
 
     def get_address(self) -> str:
@@ -154,10 +153,10 @@ class ProcessExecutor(RuntimeExecutor):  # type: ignore[misc]
 
 @functools.cache
 def _repair() -> None:
-    """Makes up for two faults of LocalStack's that show when many calls come at once: this one and DaemonTimer's.
+    """Repairs two faults of LocalStack that show when many calls come at once: this one and DaemonTimer's.
 
-    An environment that it has just started may be another call's before it is reserved for the one that it was started
-    for; that one then fails with an error of LocalStack's own instead of looking for the next.
+    Another call may take an environment that was just started, before it is reserved for the call that it was started
+    for. That call then fails with an error of LocalStack's own instead of looking for the next environment.
     """
     execution_environment.Timer = DaemonTimer
     get_environment = assignment.AssignmentService.get_environment
@@ -182,13 +181,13 @@ def _only_workshop() -> Workshop:
 
 
 def _workshop() -> Workshop:
-    """This LocalStack's; two threads may want it first."""
+    """This process's only one, even if two threads are the first to want it."""
     with OPENING:
         return _only_workshop()
 
 
 def _code(archive: Any) -> Path:
-    """The folder of a zip that LocalStack keeps in its S3."""
+    """The folder with the content of a zip that LocalStack keeps in its S3."""
 
     def fetch(path: Path) -> None:
         with path.open("wb") as file:

@@ -35,7 +35,7 @@ class Report:
 
     @property
     def billed_ms(self) -> int:
-        """Whole milliseconds, the cold start among them."""
+        """Whole milliseconds, cold start included."""
         return math.ceil(self.duration_ms + (self.init_ms or 0))
 
 
@@ -47,7 +47,7 @@ def start(format_: Format, request_id: str, version: str) -> str:
 
 
 def timed_out(format_: Format, request_id: str, seconds: float) -> str:
-    """It took too long; in JSON only the report says so."""
+    """An invocation took too long; in JSON only the report says so."""
     return "" if format_.is_json else f"{_now()} {request_id} Task timed out after {seconds:.2f} seconds\n"
 
 
@@ -57,7 +57,7 @@ def exited(format_: Format, request_id: str, error_type: str, message: str) -> s
 
 
 def end(format_: Format, report: Report) -> str:
-    """It is over, and what it took."""
+    """An invocation is over, and what it took."""
     if format_.is_json:
         metrics: dict[str, float] = {
             "durationMs": round(report.duration_ms, 3),

@@ -18,7 +18,7 @@ PREFIX = "/2018-06-01/runtime"
 
 @dataclass(frozen=True)
 class Invocation:
-    """What Lambda is asked: a JSON text and who asks."""
+    """One call of a function: its payload, which is JSON, and its ids."""
 
     request_id: str
     payload: bytes
@@ -76,7 +76,7 @@ class RuntimeApi(ThreadingHTTPServer):
         return f"{HOST}:{self.server_port}"
 
     def give(self, invocation: Invocation, ends: float) -> None:
-        """Hands the process an invocation that it has until `ends` for, in seconds since the epoch."""
+        """Hands the process an invocation, which it has to answer before `ends`, in seconds since the epoch."""
         self._work.put((invocation, ends))
 
     def take(self) -> tuple[Invocation, float] | None:
@@ -84,11 +84,11 @@ class RuntimeApi(ThreadingHTTPServer):
         return self._work.get()
 
     def close(self) -> None:
-        """Ends the server and whoever waits on it."""
+        """Ends the server, and a `take` that is waiting."""
         self._closed = True
         self._work.put(None)
         with contextlib.suppress(OSError), socket.create_connection((HOST, self.server_port)):
-            pass  # wakes it, so that it need not look every so often
+            pass  # wakes it, so that it need not poll
 
     def _serve(self) -> None:
         while not self._closed:
@@ -96,7 +96,7 @@ class RuntimeApi(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: Any) -> None:
-        """Says nothing of connections that a killed process left."""
+        """Says nothing about connections that a killed process left."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def wait(events: queue.SimpleQueue[Event], ends: float) -> Event | None:
-    """The next event; None if there is none until `ends`, on the monotonic clock."""
+    """The next event; None if there is none before `ends`, on the monotonic clock."""
     try:
         return events.get(timeout=max(0.0, ends - time.monotonic()))
     except queue.Empty:

@@ -15,7 +15,7 @@ from pathlib import Path
 from scripts.emulator.lambda_executor.janitor import Janitor
 
 IN_THE_RUNTIME = ("awslambdaric", "boto3")
-"""What every Python runtime of Lambda brings, with what these need. A function sees no other package of ours."""
+"""What every Python runtime of Lambda has, with what these need. A function sees no other package of ours."""
 
 NOT_OF_A_PACKAGE = {"..", "__pycache__"}
 """Beside a package: commands, and bytecode of modules without a folder."""
@@ -34,7 +34,7 @@ class Workshop:
         self.janitor.close()
 
     def code(self, sha256: str, fetch: Callable[[Path], None]) -> Path:
-        """The folder with an archive's content; `fetch` writes the zip to a path if nobody had it unzipped before."""
+        """The folder with an archive's content; `fetch` writes the zip to a path, and is called only the first time."""
 
         def unzip(folder: Path) -> None:
             with tempfile.NamedTemporaryFile(dir=self.folder) as archive:
@@ -67,7 +67,7 @@ class Workshop:
         return Path(tempfile.mkdtemp(prefix="tmp-", dir=self.folder))
 
     def _made(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The folder of that name, which `make` fills if it is not there; it appears when all of it is there."""
+        """The folder of that name, which `make` fills if it does not exist; it appears once it is complete."""
         wanted = self.folder / name
         with self._lock:
             if not wanted.exists():
@@ -81,7 +81,7 @@ class Workshop:
 
 
 def _unzip(archive: Path, folder: Path) -> None:
-    """Unpacks with the run bits that Python's own function drops."""
+    """Unpacks with the executable bits that Python's own function drops."""
     with zipfile.ZipFile(archive) as content:
         for entry in content.infolist():
             path = Path(content.extract(entry, folder))
@@ -90,7 +90,7 @@ def _unzip(archive: Path, folder: Path) -> None:
 
 
 def _with_requirements(names: Sequence[str]) -> list[metadata.Distribution]:
-    """The installed distributions of these names and all that they cannot do without."""
+    """The installed distributions of these names and all that they require."""
     found: dict[str, metadata.Distribution] = {}
     missing = list(names)
     while missing:

@@ -1,9 +1,8 @@
-# What of the contract API Gateway gets. It needs to know which requests there are, who may make them and which function
-# answers, and no more: it reads OpenAPI with the JSON Schema of draft 4 and refuses or drops what it does not know
-# (nullable, oneOf, examples, patterns for the `u` flag, references among responses), and what it would check of a request
-# it would answer in its own words, one fault at a time. So the schemas, responses, examples and prose stay behind, and the
-# one model says that a body is a JSON object. The function judges everything else and names every fault at once, on AWS as
-# on the local server.
+# The part of the contract that API Gateway gets: which requests there are, who may make them and which function answers.
+# API Gateway reads OpenAPI with JSON Schema draft 4 and refuses or drops what it does not know (nullable, oneOf, examples,
+# patterns for the `u` flag, references among responses), and it would report what it checks in its own words, one fault at
+# a time. So schemas, responses, examples and prose are left out, and the only model says that a body is a JSON object. The
+# function checks everything else and names every fault at once, on AWS as on the local server.
 
 locals {
   methods = ["get", "head", "put", "post", "delete", "patch"] # in the order in which the local server lists them to a browser
@@ -48,13 +47,13 @@ locals {
         }
       }
 
-      # Methods without a model, OPTIONS among them, pass. Of parameters API Gateway could only see whether they are there.
+      # Methods without a model, such as OPTIONS, pass. Of parameters, API Gateway could only check that they are there.
       "x-amazon-apigateway-request-validator"  = "body"
       "x-amazon-apigateway-request-validators" = { body = { validateRequestBody = true, validateRequestParameters = false } }
       "x-amazon-apigateway-gateway-responses"  = local.gateway_responses
     },
     {
-      # A policy needs an access mode: BASIC changes nothing else; STRICT, which refuses a foreign host name, is for later.
+      # A policy needs an access mode: BASIC changes nothing else, STRICT would refuse other host names.
       for key, value in {
         "x-amazon-apigateway-security-policy"      = var.tls_policy
         "x-amazon-apigateway-endpoint-access-mode" = "BASIC"
@@ -73,10 +72,10 @@ locals {
           type            = "aws_proxy"
           httpMethod      = "POST" # how Lambda is called, whatever the client's method
           uri             = var.functions[operation.function].invoke_arn
-          timeoutInMillis = 29000 # the most there is; the function's own deadline is far below
+          timeoutInMillis = 29000 # the most there is; a function's deadline is far shorter
         }
       },
-      # API Gateway checks a body only where the Content-Type is a key here; $default is every other one, and none.
+      # API Gateway checks a body only if its Content-Type is a key here; $default stands for every other one, and for none.
       {
         for key, value in {
           requestBody = {
@@ -87,7 +86,7 @@ locals {
     )
   }
 
-  # A browser's preflight request is answered by API Gateway alone, with what the local server answers, and needs no key.
+  # API Gateway answers a browser's preflight request by itself, as the local server does. It needs no key.
   preflights = {
     for path, methods in local.methods_by_path : path => {
       security   = []
@@ -102,7 +101,7 @@ locals {
       "x-amazon-apigateway-integration" = {
         type                = "mock"
         requestTemplates    = { "application/json" = jsonencode({ statusCode = 204 }) }
-        passthroughBehavior = "never" # a preflight request has no body; one that has gets a 415
+        passthroughBehavior = "never" # a preflight request has no body: one with a body gets a 415
         responses = {
           default = {
             statusCode         = "204"

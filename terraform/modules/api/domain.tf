@@ -1,11 +1,11 @@
-# A name of one's own, with a certificate of the same Region.
+# A host name of your own, with a certificate in the same Region.
 
 resource "aws_api_gateway_domain_name" "this" {
   count = var.domain == null ? 0 : 1
 
   domain_name              = var.domain.name
   regional_certificate_arn = var.domain.certificate_arn
-  security_policy          = "TLS_1_2" # the strictest that provider 5.100 knows; a request is held to the API's own, var.tls_policy
+  security_policy          = "TLS_1_2" # the strictest that provider 5.100 knows; requests are held to the API's own, var.tls_policy
 
   endpoint_configuration {
     types = ["REGIONAL"]

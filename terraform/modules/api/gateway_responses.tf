@@ -1,9 +1,9 @@
-# What API Gateway answers without asking a function, in the words of the functions: shared/problems.py and
-# shared/endpoint.py say the same, and tests/terraform/test_gateway_templates.py compares. They are part of the body, because an import
-# drops every gateway response that is not.
+# What API Gateway answers without calling a function, in the functions' words: those of shared/problems.py and
+# shared/endpoint.py, with which tests/terraform/test_gateway_templates.py compares them. They are part of the body, because
+# an import drops every gateway response that is not.
 
 locals {
-  # As API Gateway maps a header: 'text' in quotes, or what it knows of the request.
+  # As API Gateway maps headers: 'text' in quotes, or what it knows of the request.
   common_headers = {
     Access-Control-Allow-Origin   = "'*'"
     Access-Control-Expose-Headers = "'X-Request-Id, Retry-After, Idempotency-Replayed'"
@@ -13,7 +13,7 @@ locals {
   }
 
   problems = {
-    bad_request = { # API Gateway's alone: what is left of the 4xx
+    bad_request = { # only API Gateway's: all other 4xx
       status = 400, title = "Bad request", error = "Bad request"
       detail = "API Gateway could not take the request as it was sent."
     }
@@ -68,19 +68,19 @@ locals {
     API_CONFIGURATION_ERROR = { code = "internal_error" }
 
     # This is what a path or method that does not exist gets. Nothing here is signed, so API Gateway looks at a signature
-    # only where it found no method: a bearer token on an unknown path may come out as one of the other two.
+    # only if it found no method: a bearer token on an unknown path may get one of the other two.
     MISSING_AUTHENTICATION_TOKEN = { code = "endpoint_not_found" }
     INVALID_SIGNATURE            = { code = "endpoint_not_found" }
     EXPIRED_TOKEN                = { code = "endpoint_not_found" }
 
-    # By default a 504, which the contract does not know: that nobody knows whether it was done is its 503.
+    # By default a 504, which is not in the contract: there, a 503 means that nobody knows whether it was done.
     INTEGRATION_TIMEOUT = { code = "unavailable" }
     INTEGRATION_FAILURE = { code = "unavailable" }
   }
 
   gateway_responses = {
     for type, row in { for type, own in local.problem_of : type => merge(local.problems[own.code], own) } : type => {
-      # Given always: a type without one takes the default response's, and the body would say another.
+      # Always given: otherwise the default response's would be taken, and the body would say another.
       statusCode = tostring(row.status)
 
       responseParameters = {
@@ -91,9 +91,9 @@ locals {
         ) : "gatewayresponse.header.${name}" => value
       }
 
-      # The key is what every client gets that does not ask for another type; the header above says what it is. Of the
-      # request's own text nothing is put in, neither error messages nor validation details: these templates know no
-      # escaping, and the function names faults better.
+      # Every client that asks for no other type gets this one, with the Content-Type above. Nothing of the request's own
+      # text goes in, no error messages or validation details: these templates cannot escape, and the function names
+      # faults better.
       responseTemplates = {
         "application/json" = jsonencode({
           type      = "urn:valkey-leaderboard:problem:${replace(row.code, "_", "-")}"

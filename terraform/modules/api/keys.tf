@@ -1,4 +1,4 @@
-# Keys tell callers apart and slow them down; they are no secret to hang anything on. A key belongs to one tier.
+# Keys tell callers apart and limit them; they are no secret to rely on. Each key belongs to one tier.
 
 resource "aws_api_gateway_usage_plan" "this" {
   for_each = var.usage_plans

@@ -1,13 +1,13 @@
-# The REST API as one document. body.tf makes it from the contract, gateway_responses.tf adds what API Gateway answers by
-# itself; stage.tf deploys it, keys.tf says who may call how often, waf.tf and domain.tf stand in front of it.
+# The REST API as one document. body.tf makes it from the contract, and gateway_responses.tf adds what API Gateway answers
+# by itself; stage.tf deploys it, keys.tf says who may call how often, and waf.tf and domain.tf are in front of it.
 
 resource "aws_api_gateway_rest_api" "this" {
-  #checkov:skip=CKV_AWS_237:The stage follows every new deployment at once, and nothing but the stage uses this API; a second one of the same name would only leave clients and alarms with two.
+  #checkov:skip=CKV_AWS_237:The stage follows each new deployment at once, and only the stage uses this API; a second API of this name would only confuse clients and alarms.
   name        = var.name
   description = "The leaderboard's API, made from the contract"
   body        = jsonencode(local.body)
 
-  # With a name of one's own there is one way in: AWS's own host name would go around it.
+  # With a host name of your own, that is the only way in.
   disable_execute_api_endpoint = var.domain != null
 
   endpoint_configuration {
@@ -19,19 +19,19 @@ resource "aws_api_gateway_deployment" "this" {
   rest_api_id = aws_api_gateway_rest_api.this.id
   description = "Contract ${var.contract.info.version}"
 
-  # All that a deployment freezes, as values: a resource's attributes are unknown while it changes, and would deploy anew
-  # every time, or too late. Methods, validators, models and gateway responses are all in the body.
+  # Everything that a deployment freezes, as values: a resource's attributes are unknown while it changes, so they would
+  # deploy every time, or too late. Methods, validators, models and gateway responses are all in the body.
   triggers = {
     redeployment = sha1(jsonencode([local.body, var.domain != null]))
   }
 
   lifecycle {
-    create_before_destroy = true # the stage points at the old one until the new one is there
+    create_before_destroy = true # the stage points to the old one until the new one is there
   }
 }
 
-# One permission an operation, on the alias that the integration calls: an unqualified one would not cover it, and a
-# wider one would let other stages and methods in. A function's policy may have 20 KB, which is about fifty of these.
+# One permission per operation, on the alias that the integration calls: one without the alias would not cover it, and a
+# wider one would let in other stages and methods. A function's policy can have 20 KB, about fifty of these.
 resource "aws_lambda_permission" "this" {
   for_each = local.operations
 
@@ -44,6 +44,6 @@ resource "aws_lambda_permission" "this" {
 }
 
 locals {
-  # A path parameter of a source ARN is written as a star.
+  # In a source ARN, a path parameter is a star.
   any_value = { for path in keys(var.contract.paths) : path => replace(path, "/\\{[^}]+\\}/", "*") }
 }

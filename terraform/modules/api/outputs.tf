@@ -1,5 +1,5 @@
 output "invoke_url" {
-  description = "Base URL of the API, without a slash at its end: the domain's, or AWS's with the stage."
+  description = "URL of the API, without a slash at the end: the domain's, or AWS's with the stage."
   value       = var.domain == null ? aws_api_gateway_stage.this.invoke_url : "https://${var.domain.name}"
 }
 
@@ -19,17 +19,17 @@ output "stage_name" {
 }
 
 output "api_key_values" {
-  description = "The API keys by their names, to be sent as x-api-key."
+  description = "The API keys' values, by name, for the header x-api-key."
   value       = { for name, key in aws_api_gateway_api_key.this : name => key.value }
   sensitive   = true
 }
 
 output "access_log_group_name" {
-  description = "Name of the log group with a line of JSON per request."
+  description = "Name of the log group that has a line of JSON for each request."
   value       = aws_cloudwatch_log_group.access.name
 }
 
 output "web_acl_arn" {
-  description = "ARN of the firewall; null when there is none."
+  description = "ARN of the firewall; null if there is none."
   value       = one(aws_wafv2_web_acl.this[*].arn)
 }

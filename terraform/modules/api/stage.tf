@@ -1,4 +1,4 @@
-# Access logs and execution logs need the role that terraform/bootstrap gives API Gateway, once per account and Region.
+# Access and execution logs need the role that terraform/bootstrap gives API Gateway, once per account and Region.
 
 resource "aws_cloudwatch_log_group" "access" {
   name              = "/aws/api-gateway/${var.name}"
@@ -6,7 +6,7 @@ resource "aws_cloudwatch_log_group" "access" {
   kms_key_id        = var.kms_key_arn
 }
 
-# API Gateway writes here under a name of its choice. Made before it does, so that it is encrypted and ends.
+# API Gateway chooses this name. Made before it writes, so that the log is encrypted and not kept for ever.
 resource "aws_cloudwatch_log_group" "execution" {
   name              = "API-Gateway-Execution-Logs_${aws_api_gateway_rest_api.this.id}/${var.stage_name}"
   retention_in_days = var.log_retention_days
@@ -14,9 +14,9 @@ resource "aws_cloudwatch_log_group" "execution" {
 }
 
 locals {
-  # A line per request. API Gateway fills in text without escaping it, and "-" where there is none: so every value is in
-  # quotes, and none is the client's own text (path, user agent, error messages that repeat a header). The message to an
-  # error type is in the execution log, under the same requestId. The key's id, never the key. At most 3 KB.
+  # A line per request. API Gateway inserts text without escaping it, and "-" where there is none: so every value is in
+  # quotes, and none is the client's own text (path, user agent, error messages that repeat a header). The message that
+  # belongs to an error type is in the execution log, under the same requestId. The key's id, never the key. At most 3 KB.
   access_log = {
     requestId         = "$context.requestId"
     extendedRequestId = "$context.extendedRequestId"
@@ -37,11 +37,11 @@ locals {
     cipherSuite       = "$context.cipherSuite"
   }
 
-  # How each method is run. A method with a throttle of its own gets all of it again: it inherits nothing.
+  # Settings by method. A method with a throttle of its own inherits nothing and gets all settings again.
   methods_throttled = merge(
     { "*/*" = { rate_per_second = var.throttling.rate_per_second, burst = var.throttling.burst } },
-    # "PUT /users/{userId}/score" is ~1users~1{userId}~1score/PUT: a path with its slashes, the first too, as a JSON
-    # pointer writes them. Under a path that it does not know API Gateway keeps the setting and applies it to nothing.
+    # "PUT /users/{userId}/score" is ~1users~1{userId}~1score/PUT: every slash of the path, the first one too, as in a JSON
+    # pointer. If API Gateway does not know a path, it keeps the setting and applies it to nothing.
     {
       for key, throttle in var.throttling.methods :
       "${replace(split(" ", key)[1], "/", "~1")}/${split(" ", key)[0]}" => { rate_per_second = throttle.rate_per_second, burst = throttle.burst }
@@ -51,8 +51,8 @@ locals {
 
 resource "aws_api_gateway_stage" "this" {
   #checkov:skip=CKV_AWS_120:Replies are never cached (Cache-Control: no-store): ranks change with every score, and a cache is billed by the hour.
-  #checkov:skip=CKV2_AWS_51:A client certificate is shown to HTTP back ends; these are Lambda functions, which IAM guards.
-  #checkov:skip=CKV2_AWS_77:The firewall has the rule set against Log4j, out of local.managed_rules, which the check cannot read.
+  #checkov:skip=CKV2_AWS_51:Client certificates are for HTTP back ends; these are Lambda functions, which IAM guards.
+  #checkov:skip=CKV2_AWS_77:The firewall has the rule set against Log4j, from local.managed_rules, which the check cannot read.
   rest_api_id          = aws_api_gateway_rest_api.this.id
   deployment_id        = aws_api_gateway_deployment.this.id
   stage_name           = var.stage_name

@@ -1,28 +1,28 @@
 variable "name" {
-  description = "Name of the API and prefix of what belongs to it, e.g. leaderboard-dev."
+  description = "What every name begins with: project and environment, e.g. \"leaderboard-dev\"."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,62}$", var.name))
-    error_message = "The name is made of 2 to 63 lower-case letters, digits and dashes, a letter first."
+    error_message = "name must be 2 to 63 lower-case letters, digits and dashes, beginning with a letter."
   }
 }
 
 variable "stage_name" {
-  description = "Name of the stage, which is the first part of every path on AWS's own host name."
+  description = "Name of the stage, the first part of every path on AWS's own host name."
   type        = string
   default     = "v1"
   nullable    = false
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_-]{1,128}$", var.stage_name))
-    error_message = "The stage's name is made of up to 128 letters, digits, dashes and underscores."
+    error_message = "stage_name must be 1 to 128 letters, digits, dashes and underscores."
   }
 }
 
 variable "contract" {
-  description = "The decoded OpenAPI document. It alone says which routes there are, which function answers and who needs a key."
+  description = "The decoded OpenAPI document. It alone says which routes there are, which functions answer and who needs a key."
   type        = any # as deep and as uneven as OpenAPI
   nullable    = false
 
@@ -31,12 +31,12 @@ variable "contract" {
       for name, scheme in var.contract.components.securitySchemes :
       scheme.type == "apiKey" && try(scheme.in, "") == "header" && lower(try(scheme.name, "")) == "x-api-key"
     ])
-    error_message = "API Gateway reads keys from the header x-api-key only, so that is the one security scheme that the contract may have."
+    error_message = "API Gateway reads keys only from the header x-api-key, so the contract must not have any other security scheme."
   }
 }
 
 variable "functions" {
-  description = "The functions by their key, each with its name, its alias and the invoke ARN of that alias."
+  description = "The functions, by key: name, alias, and the alias's invoke ARN."
   type = map(object({
     name       = string
     alias      = string
@@ -46,17 +46,17 @@ variable "functions" {
 
   validation {
     condition     = alltrue([for one in local.operations : contains(keys(var.functions), one.function)])
-    error_message = "An operationId begins with the key of the function that answers, but one of the contract names none of ${join(", ", keys(var.functions))}."
+    error_message = "Every operationId must begin with the key of the function that answers, one of ${join(", ", keys(var.functions))}."
   }
 
   validation {
     condition     = alltrue([for one in var.functions : endswith(one.invoke_arn, ":function:${one.name}:${one.alias}/invocations")])
-    error_message = "An invoke ARN is not that of the function's alias: traffic would go around it, and the permission would not cover it."
+    error_message = "Every invoke_arn must be that of the function's alias: otherwise calls would bypass the alias, and the permission would not cover them."
   }
 }
 
 variable "throttling" {
-  description = "Requests per second, and at once, that each method takes from everybody together; `methods` overrides it, with keys such as \"PUT /users/{userId}/score\". Above it: 429."
+  description = "How many requests per second, and at once, each method takes from all callers together, before it answers 429; `methods` overrides it by operation, e.g. \"PUT /users/{userId}/score\"."
   type = object({
     rate_per_second = number
     burst           = number
@@ -69,22 +69,22 @@ variable "throttling" {
 
   validation {
     condition     = alltrue([for one in concat([var.throttling], values(var.throttling.methods)) : one.rate_per_second > 0 && one.burst >= 1])
-    error_message = "A rate is above 0 requests per second, a burst at least 1 request: 0 would close the API."
+    error_message = "A rate must be above 0 requests per second, and a burst at least 1 request: 0 would close the API."
   }
 
   validation {
     condition     = alltrue([for one in concat([var.throttling], values(var.throttling.methods)) : floor(one.burst) == one.burst])
-    error_message = "A burst is a whole number of requests."
+    error_message = "A burst must be a whole number of requests."
   }
 
   validation {
     condition     = alltrue([for key in keys(var.throttling.methods) : contains(keys(local.operations), key)])
-    error_message = "A key of throttling.methods is no operation of the contract: write the method in capitals, a space and the path as the contract has it, e.g. \"PUT /users/{userId}/score\"."
+    error_message = "Every key of throttling.methods must be an operation of the contract: the method in capitals, a space, and the path as in the contract, e.g. \"PUT /users/{userId}/score\"."
   }
 }
 
 variable "usage_plans" {
-  description = "What one API key may use, by tier: requests per second, requests at once, and requests per month (null: as many as come)."
+  description = "What one API key may use, by tier: requests per second, at once, and per month (null: no limit)."
   type = map(object({
     rate_per_second = number
     burst           = number
@@ -94,23 +94,23 @@ variable "usage_plans" {
 
   validation {
     condition     = alltrue([for one in var.usage_plans : one.rate_per_second > 0 && one.burst >= 1 && floor(one.burst) == one.burst])
-    error_message = "A tier's rate is above 0 requests per second, its burst a whole number of at least 1 request."
+    error_message = "A tier's rate must be above 0 requests per second, and its burst a whole number, 1 or more."
   }
 
   validation {
     condition     = alltrue([for one in var.usage_plans : one.quota_per_month == null ? true : one.quota_per_month >= 1 && floor(one.quota_per_month) == one.quota_per_month])
-    error_message = "A tier's quota is a whole number of at least 1 request per month, or null for none."
+    error_message = "A tier's quota must be a whole number of requests per month, 1 or more, or null for no limit."
   }
 }
 
 variable "api_keys" {
-  description = "The API keys to make: the tier of each, by the key's name. AWS makes the values; they are also in Terraform's state."
+  description = "API keys to make: each key's tier, by the key's name. AWS makes up the values, which are also in Terraform's state."
   type        = map(string)
   nullable    = false
 
   validation {
     condition     = alltrue([for tier in values(var.api_keys) : contains(keys(var.usage_plans), tier)])
-    error_message = "An API key's tier is none of usage_plans: ${join(", ", keys(var.usage_plans))}."
+    error_message = "The tier of every API key must be one of usage_plans: ${join(", ", keys(var.usage_plans))}."
   }
 }
 
@@ -121,12 +121,12 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "CloudWatch Logs keeps logs for 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653 days."
+    error_message = "log_retention_days must be a number that CloudWatch Logs takes: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
   }
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key that encrypts the logs; its policy lets CloudWatch Logs use it."
+  description = "ARN of the KMS key for the logs. Its policy must let CloudWatch Logs use it."
   type        = string
   nullable    = false
 }
@@ -140,12 +140,12 @@ variable "waf" {
 
   validation {
     condition     = var.waf == null ? true : var.waf.requests_per_5_minutes_per_ip >= 10 && var.waf.requests_per_5_minutes_per_ip <= 2000000000
-    error_message = "WAF takes a limit from 10 to 2,000,000,000 requests in 5 minutes."
+    error_message = "waf.requests_per_5_minutes_per_ip must be from 10 to 2000000000: WAF takes no other."
   }
 }
 
 variable "domain" {
-  description = "A host name of one's own with the ARN of its certificate in this Region and, where Route 53 is to point it here, the id of its public zone; null for AWS's name."
+  description = "A host name of your own, with the ARN of its certificate in this Region and, if Route 53 is to point it here, the id of its public zone; null for AWS's name."
   type = object({
     name            = string
     certificate_arn = string
@@ -155,28 +155,28 @@ variable "domain" {
 
   validation {
     condition     = var.domain == null ? true : can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", var.domain.name))
-    error_message = "The domain is a full host name in lower case, e.g. scores.example.com."
+    error_message = "domain.name must be a full host name in lower case, e.g. scores.example.com."
   }
 
   validation {
     condition     = var.domain == null ? true : can(regex("^arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate/", var.domain.certificate_arn))
-    error_message = "The certificate is the ARN of one in AWS Certificate Manager."
+    error_message = "domain.certificate_arn must be the ARN of a certificate in AWS Certificate Manager."
   }
 }
 
 variable "tls_policy" {
-  description = "Which TLS the API speaks, e.g. SecurityPolicy_TLS13_1_3_2025_09 (1.3 only) or SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09; null leaves AWS's default, which takes TLS 1.0 as well. Provider 5.100 has no argument for it, so it goes into the OpenAPI document. Not yet tried on AWS: watch tlsVersion in the access log. A change takes about 15 minutes."
+  description = "Which TLS the API speaks, e.g. SecurityPolicy_TLS13_1_3_2025_09 (1.3 only) or SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09; null leaves AWS's default, which also takes TLS 1.0. Provider 5.100 has no argument for it, so it goes into the OpenAPI document. Not yet tried on AWS: watch tlsVersion in the access log. A change takes about 15 minutes."
   type        = string
   default     = null
 
   validation {
     condition     = var.tls_policy == null ? true : can(regex("^SecurityPolicy_TLS13_1_[23]_", var.tls_policy))
-    error_message = "The policy is one of those that begin with SecurityPolicy_TLS13_1_2_ or SecurityPolicy_TLS13_1_3_."
+    error_message = "tls_policy must begin with SecurityPolicy_TLS13_1_2_ or SecurityPolicy_TLS13_1_3_."
   }
 }
 
 variable "detailed_metrics" {
-  description = "Whether CloudWatch gets metrics for each method, which cost extra, beside those of the whole API."
+  description = "Whether CloudWatch gets metrics for each method, which cost extra, besides those of the whole API."
   type        = bool
   nullable    = false
 }

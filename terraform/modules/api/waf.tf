@@ -1,21 +1,21 @@
-# A firewall in front of the stage, unless there is none to be had. Read from the top: the first rule that blocks ends it.
+# A firewall in front of the stage, if there is to be one. Rules run from the top, and the first that blocks is the last.
 
 locals {
-  # Seen in no log. Requests are not sampled either: samples would show these headers in the console.
+  # Left out of all logs. Requests are not sampled either: samples would show these headers in the console.
   secret_headers = ["authorization", "cookie", "idempotency-key", "x-api-key"]
 
-  # AWS's own rule sets, and which of their rules only count, because our clients have a right to what they forbid.
+  # AWS's own rule sets, and those of their rules that only count, because they forbid what our clients may do.
   managed_rules = {
     AWSManagedRulesKnownBadInputsRuleSet = []
     AWSManagedRulesCommonRuleSet = [
-      "SizeRestrictions_BODY", # forbids bodies above 8 KB; the contract allows 64 KiB, and the functions see to that
-      "NoUserAgent_HEADER",    # a game is no browser and need not send one
+      "SizeRestrictions_BODY", # forbids bodies above 8 KB; the contract allows 64 KiB, which the functions enforce
+      "NoUserAgent_HEADER",    # a game is not a browser and need not send one
     ]
   }
 }
 
 resource "aws_wafv2_web_acl" "this" {
-  #checkov:skip=CKV_AWS_192:AWSManagedRulesKnownBadInputsRuleSet, which covers Log4j, comes out of local.managed_rules, which the check cannot read.
+  #checkov:skip=CKV_AWS_192:AWSManagedRulesKnownBadInputsRuleSet, which covers Log4j, comes from local.managed_rules, which the check cannot read.
   count = var.waf == null ? 0 : 1
 
   name        = var.name
@@ -26,8 +26,8 @@ resource "aws_wafv2_web_acl" "this" {
     allow {}
   }
 
-  # Without this WAF sees 16 KB of a body, and what comes later passes unseen. As much as the contract allows; a body
-  # above 16 KB costs a little more.
+  # As much of a body as the contract allows. Without this, WAF sees 16 KB, and the rest passes unseen. A body above 16 KB
+  # costs a little more.
   association_config {
     request_body {
       api_gateway {
@@ -135,7 +135,7 @@ resource "aws_wafv2_web_acl_logging_configuration" "this" {
     }
   }
 
-  # What was blocked or counted; what passed is in the access log.
+  # Requests that were blocked or counted. Those that passed are in the access log.
   logging_filter {
     default_behavior = "DROP"
 

@@ -1,11 +1,11 @@
-# access.yaml as the access strings that ElastiCache takes, in the order of Valkey's own ACL LIST: keys, then commands.
+# access.yaml as access strings for ElastiCache, in the order of Valkey's own ACL LIST: keys, then commands.
 
 locals {
   access = yamldecode(file("${path.module}/access.yaml"))
 
   access_strings = {
     for role, grants in local.access : role => join(" ", concat(
-      ["on"], # or the user would be off
+      ["on"], # otherwise the user would be off
       [for key in grants.keys : "~${key}"],
       ["-@all"],
       [for command in grants.commands : "+${command}"],

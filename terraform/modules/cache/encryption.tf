@@ -1,4 +1,4 @@
-# The cache's own key, for its data at rest and its snapshots. Who loses it loses both: AWS keeps it for 30 days more.
+# The cache's own key, for its data at rest and its snapshots. To lose it is to lose both: AWS keeps it for 30 more days.
 
 locals {
   key_administration = [
@@ -22,7 +22,7 @@ locals {
     "kms:TagResource",
     "kms:UntagResource",
     "kms:UpdateKeyDescription",
-    # For the alias, both it and the key are asked.
+    # These need a permission on the alias and on the key.
     "kms:CreateAlias",
     "kms:DeleteAlias",
     "kms:UpdateAlias",
@@ -34,8 +34,8 @@ resource "aws_kms_key" "this" {
   enable_key_rotation     = true
   deletion_window_in_days = 30
 
-  # In both statements the account stands for those of it whom their own IAM policy lets do the same, and "*" for this
-  # key, which has no ARN before it exists.
+  # In both statements, the account stands for those in it whose own IAM policies allow the same, and "*" for this key,
+  # which has no ARN before it exists.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -47,7 +47,7 @@ resource "aws_kms_key" "this" {
         Resource  = "*" # this key
       },
       {
-        # Nobody can decrypt with it directly, an administrator neither: only ElastiCache, for those who may use it.
+        # Nobody can decrypt with it directly, not even an administrator: only ElastiCache can, for those who may use it.
         Sid       = "ElastiCacheUsesTheKeyForTheAccount"
         Effect    = "Allow"
         Principal = { AWS = "arn:${local.partition}:iam::${local.account_id}:root" }

@@ -1,5 +1,5 @@
-# The cache: ElastiCache Serverless for Valkey. It scales by itself, lies in several zones, speaks TLS only and lets
-# nobody in but the users of users.tf.
+# The cache: ElastiCache Serverless for Valkey. It scales by itself, spans several zones, speaks only TLS and lets in only
+# the users of users.tf.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -10,13 +10,13 @@ locals {
   partition  = data.aws_partition.current.partition
   region     = data.aws_region.current.id
 
-  # Built from names, not read from the resources, so that a plan shows the policies that use them in full.
+  # ARNs are built from names so that a plan shows policies in full.
   elasticache_arn = "arn:${local.partition}:elasticache:${local.region}:${local.account_id}"
   cache_arn       = "${local.elasticache_arn}:serverlesscache:${var.name}"
 }
 
-# The provider sends one change a request, and the API takes one field a request: change one of these in each apply.
-# To take the limits away altogether is refused by this provider, and another engine replaces the cache, data and all.
+# The API takes one changed field per request: change one of these in each apply. This provider cannot remove the limits
+# altogether, and another engine replaces the cache, data and all.
 resource "aws_elasticache_serverless_cache" "this" {
   name                 = var.name
   description          = "Players, sessions and the board of ${var.name}"
@@ -25,7 +25,7 @@ resource "aws_elasticache_serverless_cache" "this" {
 
   subnet_ids         = var.subnet_ids
   security_group_ids = var.security_group_ids
-  user_group_id      = aws_elasticache_user_group.this.user_group_id # without one, whoever can connect may do everything
+  user_group_id      = aws_elasticache_user_group.this.user_group_id # without one, whoever can connect can do everything
   kms_key_id         = aws_kms_key.this.arn                          # cannot be changed later
 
   snapshot_retention_limit = var.snapshot_retention_days
@@ -45,6 +45,6 @@ resource "aws_elasticache_serverless_cache" "this" {
   }
 
   lifecycle {
-    prevent_destroy = true # the profiles live here and nowhere else: to destroy the cache, remove this line first
+    prevent_destroy = true # the profiles are here and nowhere else: to destroy the cache, remove this line first
   }
 }

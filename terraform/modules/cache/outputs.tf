@@ -1,5 +1,5 @@
 output "name" {
-  description = "The cache's name, in lower case: IAM tokens are signed for it, and it is the dimension clusterId of the cache's metrics."
+  description = "The cache's name, in lower case. IAM tokens are signed for it, and it is the dimension clusterId of the cache's metrics."
   value       = aws_elasticache_serverless_cache.this.name
 }
 
@@ -19,6 +19,6 @@ output "port" {
 }
 
 output "users" {
-  description = "The users by their roles (read, write, reconcile): name to connect as, and ARN for elasticache:Connect."
+  description = "The users, by role (read, write, reconcile): the name to connect as, and the ARN for elasticache:Connect."
   value       = { for role, name in local.user_names : role => { name = name, arn = "${local.elasticache_arn}:user:${name}" } }
 }

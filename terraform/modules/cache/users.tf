@@ -1,5 +1,5 @@
-# Who may connect, and what each may do: one user a role, let in by a token that IAM vouches for. There is no password to
-# leak or to rotate. A group of the engine "valkey" needs no user named `default`: it is off, nobody is let in unnamed.
+# Who may connect, and what each may do: one user per role, let in by an IAM token. There is no password to leak or to
+# rotate. A group of the engine "valkey" needs no user named `default`, so nobody gets in without a name.
 
 locals {
   user_names = { for role in keys(local.access) : role => "${var.name}-${role}" }
@@ -9,7 +9,7 @@ resource "aws_elasticache_user" "this" {
   for_each = local.user_names
 
   user_id       = each.value
-  user_name     = each.value # IAM lets a user in only where both are the same
+  user_name     = each.value # with IAM, both must be the same
   engine        = "valkey"
   access_string = local.access_strings[each.key]
 

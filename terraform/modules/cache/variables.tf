@@ -1,12 +1,12 @@
 variable "name" {
-  description = "What the cache and its user group are called, e.g. \"leaderboard-dev\"; its users are called the same with \"-read\", \"-write\" and \"-reconcile\" behind."
+  description = "Name of the cache and its user group, e.g. \"leaderboard-dev\"; its users' names add \"-read\", \"-write\" and \"-reconcile\"."
   type        = string
   nullable    = false
 
-  # The cache and its user group may have 40 characters, and so may a user.
+  # The names of the cache, of its user group and of a user have at most 40 characters.
   validation {
     condition     = can(regex("^[a-z](-?[a-z0-9])*$", var.name)) && length("${var.name}-reconcile") <= 40
-    error_message = "name should be 1 to 30 lower-case letters, digits and single dashes, beginning with a letter and not ending with a dash: ElastiCache would turn capitals into small ones, while IAM tokens and alarms name the cache exactly, and \"<name>-reconcile\" may have 40 characters."
+    error_message = "name must be 1 to 30 lower-case letters, digits and single dashes, beginning with a letter and not ending with a dash: ElastiCache would make capitals small, while IAM tokens and alarms need the exact name, and \"<name>-reconcile\" has at most 40 characters."
   }
 }
 
@@ -17,35 +17,35 @@ variable "subnet_ids" {
 
   validation {
     condition     = length(var.subnet_ids) >= 2
-    error_message = "subnet_ids should be 2 or more: a serverless cache spans availability zones."
+    error_message = "subnet_ids must be 2 or more: a serverless cache spans availability zones."
   }
 }
 
 variable "security_group_ids" {
-  description = "Security groups of the cache's endpoints, 1 to 5. They should let the functions reach TCP 6379 (the primary) and 6380 (reads)."
+  description = "Security groups for the cache's endpoints, 1 to 5. They must let the functions reach TCP 6379 (the primary) and 6380 (reads)."
   type        = list(string)
   nullable    = false
 
   validation {
     condition     = length(var.security_group_ids) >= 1 && length(var.security_group_ids) <= 5
-    error_message = "security_group_ids should be 1 to 5: without one AWS takes the VPC's default group, which lets nothing through here."
+    error_message = "security_group_ids must be 1 to 5: without one, AWS takes the VPC's default group, which lets nothing through here."
   }
 }
 
 variable "major_engine_version" {
-  description = "Valkey's major version. AWS chooses the minor one. It can be raised and never lowered."
+  description = "Valkey's major version. AWS chooses the minor one. It can be raised but never lowered."
   type        = string
   nullable    = false
   default     = "8"
 
   validation {
     condition     = contains(["7", "8", "9"], var.major_engine_version)
-    error_message = "major_engine_version should be \"7\", \"8\" or \"9\"."
+    error_message = "major_engine_version must be \"7\", \"8\" or \"9\"."
   }
 }
 
 variable "data_storage_gb" {
-  description = "Limits of the stored data, in GB, 1 to 5,000. At the maximum sessions are evicted, then writes fail. A minimum is billed whether it is used or not; without one, AWS bills what is stored (100 MB at least)."
+  description = "Limits on what is stored, in GB, 1 to 5,000. At the maximum, sessions are evicted, then writes fail. A minimum is billed whether it is used or not; without one, AWS bills what is stored (100 MB at least)."
   type = object({
     minimum = optional(number)
     maximum = number
@@ -57,17 +57,17 @@ variable "data_storage_gb" {
       for limit in [var.data_storage_gb.maximum, coalesce(var.data_storage_gb.minimum, 1)] :
       limit >= 1 && limit <= 5000 && floor(limit) == limit
     ])
-    error_message = "data_storage_gb should have whole numbers from 1 to 5000."
+    error_message = "data_storage_gb must have whole numbers from 1 to 5000."
   }
 
   validation {
     condition     = coalesce(var.data_storage_gb.minimum, 1) <= var.data_storage_gb.maximum
-    error_message = "data_storage_gb.minimum should not be above its maximum."
+    error_message = "data_storage_gb.minimum must not be above its maximum."
   }
 }
 
 variable "ecpu_per_second" {
-  description = "Limits of the work, in ElastiCache processing units a second, 1,000 to 15,000,000; a simple command of up to 1 KB is one. Beyond the maximum commands are throttled. A minimum keeps as much at hand, and is billed whether it is used or not."
+  description = "Limits on the work, in ElastiCache processing units (ECPU) a second, 1,000 to 15,000,000; a simple command of up to 1 KB is one. Beyond the maximum, commands are throttled. A minimum is kept ready, and billed whether it is used or not."
   type = object({
     minimum = optional(number)
     maximum = number
@@ -79,12 +79,12 @@ variable "ecpu_per_second" {
       for limit in [var.ecpu_per_second.maximum, coalesce(var.ecpu_per_second.minimum, 1000)] :
       limit >= 1000 && limit <= 15000000 && floor(limit) == limit
     ])
-    error_message = "ecpu_per_second should have whole numbers from 1000 to 15000000."
+    error_message = "ecpu_per_second must have whole numbers from 1000 to 15000000."
   }
 
   validation {
     condition     = coalesce(var.ecpu_per_second.minimum, 1000) <= var.ecpu_per_second.maximum
-    error_message = "ecpu_per_second.minimum should not be above its maximum."
+    error_message = "ecpu_per_second.minimum must not be above its maximum."
   }
 }
 
@@ -96,7 +96,7 @@ variable "snapshot_retention_days" {
 
   validation {
     condition     = var.snapshot_retention_days >= 1 && var.snapshot_retention_days <= 35 && floor(var.snapshot_retention_days) == var.snapshot_retention_days
-    error_message = "snapshot_retention_days should be a whole number from 1 to 35."
+    error_message = "snapshot_retention_days must be a whole number from 1 to 35."
   }
 }
 
@@ -108,6 +108,6 @@ variable "daily_snapshot_time" {
 
   validation {
     condition     = can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]$", var.daily_snapshot_time))
-    error_message = "daily_snapshot_time should be a time such as \"03:00\", from 00:00 to 23:59."
+    error_message = "daily_snapshot_time must be a time such as \"03:00\", from 00:00 to 23:59."
   }
 }

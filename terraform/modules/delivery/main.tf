@@ -1,5 +1,5 @@
-# How a new version gets its traffic. Terraform publishes versions and makes what is here; it never starts a deployment.
-# That is `aws deploy create-deployment`, with an AppSpec that names a function, its alias and two versions.
+# How a new version gets its traffic. Terraform publishes versions and makes what is here, but never starts a deployment:
+# `aws deploy create-deployment` does, with an AppSpec that names a function, its alias and two versions.
 
 data "aws_caller_identity" "current" {}
 
@@ -36,7 +36,7 @@ resource "aws_codedeploy_deployment_group" "this" {
     events  = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"]
   }
 
-  # An alarm that cannot be read stops the deployment too.
+  # An alarm that cannot be read also stops the deployment.
   alarm_configuration {
     enabled                   = true
     alarms                    = var.rollback_alarm_names[each.key]
@@ -46,7 +46,7 @@ resource "aws_codedeploy_deployment_group" "this" {
   depends_on = [aws_iam_role_policy.this]
 }
 
-# In place of AWSCodeDeployRoleForLambda, which may move any alias, read S3 and call hooks: an AppSpec is sent inline,
+# Instead of AWSCodeDeployRoleForLambda, which may move any alias, read S3 and call hooks: here, an AppSpec is sent inline,
 # and there are no hooks.
 data "aws_iam_policy_document" "trust" {
   statement {
@@ -79,17 +79,17 @@ resource "aws_iam_role" "this" {
 }
 
 data "aws_iam_policy_document" "this" {
-  #checkov:skip=CKV_AWS_356:DescribeAlarms shows composite alarms only to who may read all; the statement says so.
+  #checkov:skip=CKV_AWS_356:DescribeAlarms shows composite alarms only to those who may read all alarms.
   statement {
     sid       = "MoveAliases"
     actions   = ["lambda:GetAlias", "lambda:GetProvisionedConcurrencyConfig", "lambda:UpdateAlias"]
-    resources = flatten([for function in var.functions : [function.arn, function.alias_arn]]) # the first two ask for the function, the third for the alias
+    resources = flatten([for function in var.functions : [function.arn, function.alias_arn]]) # the first two need the function, the third the alias
   }
 
   statement {
     sid       = "WatchAlarms"
     actions   = ["cloudwatch:DescribeAlarms"]
-    resources = ["*"] # whoever may read less than all alarms is shown no composite one
+    resources = ["*"] # with less, composite alarms are not shown
   }
 }
 

@@ -1,11 +1,12 @@
-# Every caller calls the alias `live`, never a version. Who moves it is a value, and `ignore_changes` takes none: hence two
-# resources, of which one exists. On a running system change the value together with the state, or the alias is made anew:
+# Every caller calls the alias `live`, never a version. Who moves it is a value, and `ignore_changes` cannot depend on one:
+# hence two resources, of which one exists. On a running system, move the state when you change the value, or the alias is
+# made anew:
 # terraform state mv module.functions.aws_lambda_alias.moved_by_terraform module.functions.aws_lambda_alias.moved_by_codedeploy
 
 locals {
   alias = merge(aws_lambda_alias.moved_by_terraform, aws_lambda_alias.moved_by_codedeploy)
 
-  # By the alias's own name: it is known when planning, and whoever uses the ARN waits for the alias.
+  # Built with the alias's own name: it is known at plan, and whoever uses the ARN waits for the alias.
   alias_arns = { for key, arn in local.function_arns : key => "${arn}:${local.alias[key].name}" }
 }
 
@@ -32,7 +33,7 @@ resource "aws_lambda_alias" "moved_by_codedeploy" {
 }
 
 resource "aws_lambda_provisioned_concurrency_config" "this" {
-  for_each = var.provisioned_concurrency
+  for_each = { for key, warm in local.of_function.provisioned_concurrency : key => warm if coalesce(warm, 0) > 0 }
 
   function_name                     = local.alias[each.key].function_name
   qualifier                         = local.alias[each.key].name

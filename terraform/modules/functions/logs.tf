@@ -1,7 +1,7 @@
-# Each function logs to its own group, made before it: Lambda would make one that keeps all for ever, unencrypted.
+# Each function has its own log group, made before it. One made by Lambda would keep everything for ever, unencrypted.
 
 resource "aws_cloudwatch_log_group" "function" {
-  #checkov:skip=CKV_AWS_338:How long logs are kept is the environment's value.
+  #checkov:skip=CKV_AWS_338:How long logs are kept is for each environment to say.
   for_each = local.names
 
   name              = "/aws/lambda/${each.value}"

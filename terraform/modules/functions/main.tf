@@ -1,4 +1,4 @@
-# The functions: one for each folder that the contract names, and reconcile. Nothing here lists them.
+# The functions: one for each folder that the contract names, and reconcile. They are listed nowhere else.
 
 data "aws_caller_identity" "current" {}
 
@@ -20,14 +20,26 @@ locals {
     ]) : operation.key => operation.name...
   }
 
-  # Whom each function is to the cache, by what it does: one that only answers GET and HEAD cannot write.
+  # Each function's role in the cache: one that only answers GET and HEAD cannot write.
   roles = merge(
     { for key, names in local.operations : key => alltrue([for name in names : contains(["GET", "HEAD"], split(" ", name)[0])]) ? "read" : "write" },
     { (local.reconcile) = "reconcile" },
   )
   keys = keys(local.roles)
 
-  # ARNs are built from names, so that a plan shows policies in full.
+  # What the maps by function say of each function: its own number, that of `default`, or null.
+  of_function = {
+    for name, numbers in {
+      memory_mb               = var.memory_mb
+      timeout_seconds         = var.timeout_seconds
+      reserved_concurrency    = var.reserved_concurrency
+      provisioned_concurrency = var.provisioned_concurrency
+    } : name => { for key in local.keys : key => try(numbers[key], numbers["default"], null) }
+  }
+  named_in_maps = concat(["default"], local.keys)
+  naming        = "There are ${join(", ", local.keys)}, and `default` for all others."
+
+  # ARNs are built from names so that a plan shows policies in full.
   names         = { for key in local.keys : key => "${var.name}-${replace(key, "_", "-")}" }
   account       = data.aws_caller_identity.current.account_id
   partition     = data.aws_partition.current.partition
@@ -43,15 +55,15 @@ resource "aws_lambda_layer_version" "this" {
   compatible_architectures = [var.architecture]
   compatible_runtimes      = [var.runtime]
 
-  # A published function keeps the layer that it was published with, even a deleted one.
+  # A published function keeps its layer, even after that is deleted.
   lifecycle {
     create_before_destroy = true
   }
 }
 
 resource "aws_lambda_function" "this" {
-  #checkov:skip=CKV_AWS_116:The API calls its functions synchronously; what fails of reconcile's events goes to its failures queue.
-  #checkov:skip=CKV_AWS_272:The zips are built where terraform runs, byte for byte reproducible; a signing profile is the account's to choose.
+  #checkov:skip=CKV_AWS_116:The API calls functions synchronously; reconcile's failed events go to its failures queue.
+  #checkov:skip=CKV_AWS_272:The zips are built where Terraform runs and are reproducible byte for byte; a signing profile is for the account to choose.
   for_each = local.roles
 
   function_name                  = local.names[each.key]
@@ -63,9 +75,9 @@ resource "aws_lambda_function" "this" {
   layers                         = [aws_lambda_layer_version.this.arn]
   runtime                        = var.runtime
   architectures                  = [var.architecture]
-  memory_size                    = var.memory_mb
-  timeout                        = var.timeout_seconds
-  reserved_concurrent_executions = lookup(var.reserved_concurrency, each.key, -1)
+  memory_size                    = local.of_function.memory_mb[each.key]
+  timeout                        = local.of_function.timeout_seconds[each.key]
+  reserved_concurrent_executions = coalesce(local.of_function.reserved_concurrency[each.key], -1)
   kms_key_arn                    = var.kms_key_arn
   publish                        = true
 
@@ -79,8 +91,8 @@ resource "aws_lambda_function" "this" {
   logging_config {
     log_format            = "JSON"
     log_group             = aws_cloudwatch_log_group.function[each.key].name
-    application_log_level = "INFO" # all that the functions write, metrics too: EMF lines have no level and count as INFO
-    system_log_level      = "WARN" # no START, END and REPORT lines; their numbers are in the metrics
+    application_log_level = "INFO" # everything that the functions write
+    system_log_level      = "WARN" # no START, END and REPORT lines: the metrics have their numbers
   }
 
   tracing_config {
@@ -92,6 +104,6 @@ resource "aws_lambda_function" "this" {
     security_group_ids = var.security_group_ids
   }
 
-  # Lambda looks whether the role may make network interfaces when it makes the function.
+  # When it makes the function, Lambda checks that its role may make network interfaces.
   depends_on = [aws_iam_role_policy.function]
 }

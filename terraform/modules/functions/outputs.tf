@@ -1,29 +1,30 @@
 output "functions" {
-  description = "Every function by key (`update_score`, …, `reconcile`): its name, its ARN without a version, and its alias `live` with the ARN to call and the URI for API Gateway."
+  description = "Every function, by key (`update_score`, …, `reconcile`): its name, its ARN without a version, its alias `live` with the ARN to call and the URI for API Gateway, its log group, and its timeout in seconds."
   value = {
     for key, function in aws_lambda_function.this : key => {
-      name           = function.function_name
-      arn            = local.function_arns[key]
-      alias          = local.alias[key].name
-      alias_arn      = local.alias_arns[key]
-      invoke_arn     = "arn:${local.partition}:apigateway:${local.region}:lambda:path/2015-03-31/functions/${local.alias_arns[key]}/invocations"
-      log_group_name = aws_cloudwatch_log_group.function[key].name
+      name            = function.function_name
+      arn             = local.function_arns[key]
+      alias           = local.alias[key].name
+      alias_arn       = local.alias_arns[key]
+      invoke_arn      = "arn:${local.partition}:apigateway:${local.region}:lambda:path/2015-03-31/functions/${local.alias_arns[key]}/invocations"
+      log_group_name  = aws_cloudwatch_log_group.function[key].name
+      timeout_seconds = local.of_function.timeout_seconds[key]
     }
   }
 }
 
 output "reconcile_interval_minutes" {
-  description = "Minutes from one run of reconcile to the next, as its schedule has them."
+  description = "Minutes from one run of reconcile to the next."
   value       = tonumber(regex("[1-5]", var.reconcile_schedule))
 }
 
 output "layer_arn" {
-  description = "ARN of the layer's version that the newest function versions use."
+  description = "ARN of the layer version that the newest function versions use."
   value       = aws_lambda_layer_version.this.arn
 }
 
 output "reconcile_failures_queue" {
-  description = "The SQS queue of reconcile's failed runs and undelivered events: name, ARN and URL."
+  description = "The SQS queue for reconcile's failed runs and undelivered events: name, ARN and URL."
   value = {
     name = aws_sqs_queue.reconcile_failures.name
     arn  = local.failures_queue_arn

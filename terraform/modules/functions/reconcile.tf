@@ -1,4 +1,4 @@
-# Reconcile is no route: a schedule runs it, asynchronously. What never succeeded is kept in a queue, which is watched.
+# Reconcile is not a route: a schedule runs it, asynchronously. Events that never succeed go to a queue, which has an alarm.
 
 locals {
   rule_name           = local.names[local.reconcile]
@@ -18,7 +18,7 @@ resource "aws_cloudwatch_event_target" "reconcile" {
   target_id = local.reconcile
   arn       = local.alias_arns[local.reconcile]
 
-  # For events that Lambda did not take. The next one does the same work, so an old one is not worth much.
+  # For events that Lambda did not take. The next event does the same work, so an old one is not worth much.
   retry_policy {
     maximum_event_age_in_seconds = 300
     maximum_retry_attempts       = 3
@@ -28,7 +28,7 @@ resource "aws_cloudwatch_event_target" "reconcile" {
     arn = local.failures_queue_arn
   }
 
-  # An event that comes before it may is lost.
+  # Until both exist, an event would be lost.
   depends_on = [aws_lambda_permission.reconcile, aws_sqs_queue_policy.reconcile_failures]
 }
 
@@ -45,7 +45,7 @@ resource "aws_lambda_function_event_invoke_config" "reconcile" {
   function_name = local.alias[local.reconcile].function_name
   qualifier     = local.alias[local.reconcile].name
 
-  # For events that Lambda took and whose run failed, or did not come to pass. Safe to repeat, as the next run is one.
+  # For events that Lambda took and whose run failed or never began. A run is safe to repeat.
   maximum_retry_attempts       = 1
   maximum_event_age_in_seconds = 300
 
@@ -55,17 +55,17 @@ resource "aws_lambda_function_event_invoke_config" "reconcile" {
     }
   }
 
-  # Lambda looks whether the role may send to the queue.
+  # Lambda checks that the role may send to the queue.
   depends_on = [aws_iam_role_policy.function, aws_iam_role_policy.failures_key, aws_sqs_queue.reconcile_failures]
 }
 
-# Lambda's default, written down: nothing here may ever call itself in a circle.
+# Lambda's default, written down: no function here may call itself in a loop.
 resource "aws_lambda_function_recursion_config" "reconcile" {
   function_name  = aws_lambda_function.this[local.reconcile].function_name
   recursive_loop = "Terminate"
 }
 
-# SQS takes HTTPS only where the queue is encrypted with a KMS key, so the policy need not ask for it.
+# SQS takes only HTTPS if the queue is encrypted with a KMS key, so the policy need not ask for it.
 resource "aws_sqs_queue" "reconcile_failures" {
   name                              = local.failures_queue_name
   message_retention_seconds         = 14 * 24 * 3600
@@ -73,7 +73,7 @@ resource "aws_sqs_queue" "reconcile_failures" {
   kms_data_key_reuse_period_seconds = 3600
 }
 
-# Reconcile itself sends with its role; the rule has none. Encrypting, it also needs the key's own policy (kms_key_arn).
+# Reconcile sends by its role; the rule has no role. To encrypt, the rule also needs the key's policy (see kms_key_arn).
 data "aws_iam_policy_document" "reconcile_failures" {
   statement {
     sid       = "ScheduleMaySend"

@@ -1,7 +1,7 @@
-# One role per function: its own log group, its network interfaces, its traces, and the cache as its own user.
+# One role per function, for its own log group, its network interfaces, its traces, and the cache as its own user.
 
-# No aws:SourceAccount condition: AWS documents none for Lambda, which would refuse every function if it did not send it.
-# Only who may pass the role within this account can give it to a function.
+# No aws:SourceAccount condition: AWS documents none for Lambda, and if Lambda did not send it, no function would get its
+# role. Only somebody who may pass the role within this account can give it to a function.
 data "aws_iam_policy_document" "trust" {
   statement {
     sid     = "Lambda"
@@ -23,7 +23,7 @@ resource "aws_iam_role" "function" {
 }
 
 locals {
-  # AWSLambdaVPCAccessExecutionRole without its logs. Lambda itself calls these, with the function's role.
+  # AWSLambdaVPCAccessExecutionRole without the logs. Lambda itself makes these calls, with the function's role.
   network_interface_changes = [
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
@@ -45,8 +45,8 @@ data "aws_iam_policy_document" "function" {
     resources = ["${local.log_group_arns[each.key]}:*"] # its streams, which Lambda names
   }
 
-  # The interfaces do not exist yet, so none can be named; the account and Region can. Nothing narrower: AWS documents
-  # that a function with network-interface/* in place of */* may be refused its VPC, and a condition would be one more way.
+  # The interfaces do not exist yet, so only the account and Region can be named. Not narrower: AWS documents that with
+  # network-interface/* in place of */* a function may be refused its VPC, and a condition could have the same effect.
   statement {
     sid       = "ChangeNetworkInterfaces"
     actions   = local.network_interface_changes
@@ -59,12 +59,12 @@ data "aws_iam_policy_document" "function" {
     resources = ["*"] # EC2's Describe* actions have no resource level
   }
 
-  # Lambda needs the interfaces, the function's code does not: this key is only there when the code is the caller.
+  # Lambda needs the interfaces, the function's code does not. This condition key is only set when the code is the caller.
   statement {
     sid       = "NoNetworkInterfacesForTheCode"
     effect    = "Deny"
     actions   = concat(local.network_interface_changes, local.network_interface_reads, ["ec2:DetachNetworkInterface"])
-    resources = ["*"] # a refusal should leave nothing out
+    resources = ["*"] # deny them all
 
     condition {
       test     = "ArnEquals"
@@ -85,7 +85,7 @@ data "aws_iam_policy_document" "function" {
     content {
       sid       = "ConnectAsOwnUser"
       actions   = ["elasticache:Connect"]
-      resources = [statement.value.arn, statement.value.users[each.value].arn] # AWS asks for both
+      resources = [statement.value.arn, statement.value.users[each.value].arn] # AWS requires both
     }
   }
 
@@ -108,11 +108,11 @@ resource "aws_iam_role_policy" "function" {
   policy = each.value.json
 }
 
-# A document of its own: a new key's ARN is known after apply only, and would hide the rest of the policy in the plan.
+# A document of its own: a new key's ARN is not known until apply, and would hide the rest of the policy in the plan.
 data "aws_iam_policy_document" "failures_key" {
   statement {
     sid       = "EncryptFailures"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"] # SQS asks its senders for both
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"] # SQS requires both of its senders
     resources = [var.kms_key_arn]
 
     condition {

@@ -1,27 +1,27 @@
 variable "name" {
-  description = "What every name begins with, project and environment: \"leaderboard-dev\"."
+  description = "What every name begins with: project and environment, e.g. \"leaderboard-dev\"."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,38}[a-z0-9]$", var.name))
-    error_message = "name is 2 to 40 lower-case letters, digits and dashes: a function's and a role's name have at most 64 characters."
+    error_message = "name must be 2 to 40 lower-case letters, digits and dashes: the names of functions and roles have at most 64 characters."
   }
 }
 
 variable "contract" {
-  description = "The decoded OpenAPI document. Each operationId names the function that answers: the folder of functions/ before the dot."
+  description = "The decoded OpenAPI document. Each operationId names the function that answers: up to the dot, it is a folder in functions/."
   type        = any
   nullable    = false
 
   validation {
     condition = alltrue(flatten([
       for item in values(var.contract.paths) : [
-        for method, operation in item : can(regex("^[a-z][a-z_]*(\\.[a-z_]+)?$", operation.operationId)) && !can(regex("^${local.reconcile}\\b", operation.operationId))
+        for method, operation in item : can(regex("^[a-z][a-z_]*(\\.[a-z_]+)?$", operation.operationId)) && !can(regex("^(${local.reconcile}|default)\\b", operation.operationId))
         if contains(local.http_methods, method)
       ]
     ]))
-    error_message = "Every operation of the contract needs an operationId such as get_user or sessions.create; reconcile is none, it has no route."
+    error_message = "Every operation of the contract needs an operationId such as get_user or sessions.create. No route can be called reconcile, or default, which stands for all other functions in maps by function."
   }
 }
 
@@ -39,7 +39,7 @@ variable "architecture" {
 
   validation {
     condition     = contains(["arm64", "x86_64"], var.architecture)
-    error_message = "architecture is arm64 or x86_64."
+    error_message = "architecture must be arm64 or x86_64."
   }
 }
 
@@ -51,68 +51,88 @@ variable "runtime" {
 
   validation {
     condition     = contains(["python3.11", "python3.12", "python3.13"], var.runtime)
-    error_message = "runtime is python3.11, python3.12 or python3.13: the code needs 3.11, and this provider knows nothing newer than 3.13."
+    error_message = "runtime must be python3.11, python3.12 or python3.13: the code needs 3.11, and this provider knows nothing newer than 3.13."
   }
 }
 
+# Maps by function, in which `default` stands for every function that is not named.
+
 variable "memory_mb" {
-  description = "Memory of each function in MB; CPU comes in proportion, a whole one at 1,769 MB."
-  type        = number
+  description = "Memory in MB, by function. CPU is in proportion: a whole one at 1,769 MB."
+  type        = map(number)
   nullable    = false
-  default     = 512
 
   validation {
-    condition     = var.memory_mb >= 128 && var.memory_mb <= 10240 && floor(var.memory_mb) == var.memory_mb
-    error_message = "memory_mb is a whole number from 128 to 10240."
+    condition     = length(setsubtract(keys(var.memory_mb), local.named_in_maps)) == 0
+    error_message = "memory_mb names no function: ${join(", ", setsubtract(keys(var.memory_mb), local.named_in_maps))}. ${local.naming}"
+  }
+
+  validation {
+    condition     = alltrue([for key in local.keys : lookup(var.memory_mb, key, lookup(var.memory_mb, "default", null)) != null])
+    error_message = "memory_mb needs a `default` for the functions that it does not name."
+  }
+
+  validation {
+    condition     = alltrue([for mb in values(var.memory_mb) : mb >= 128 && mb <= 10240 && floor(mb) == mb])
+    error_message = "memory_mb must be whole numbers from 128 to 10240."
   }
 }
 
 variable "timeout_seconds" {
   description = <<-EOT
-    Seconds after which Lambda ends a run. The gateway answers 504 after 29 s whatever stands here; a request keeps to the
-    handler's own deadline (DEADLINE_SECONDS, at most 28), and the rest of the time is for reconcile.
+    Seconds after which Lambda stops a run, by function. API Gateway gives up after 29 s in any case, and a request keeps to its own deadline
+    (DEADLINE_SECONDS, at most 28): the rest is for reconcile.
   EOT
-  type        = number
+  type        = map(number)
   nullable    = false
-  default     = 60
 
   validation {
-    condition     = var.timeout_seconds >= 10 && var.timeout_seconds <= 900 && floor(var.timeout_seconds) == var.timeout_seconds
-    error_message = "timeout_seconds is a whole number from 10 to 900."
+    condition     = length(setsubtract(keys(var.timeout_seconds), local.named_in_maps)) == 0
+    error_message = "timeout_seconds names no function: ${join(", ", setsubtract(keys(var.timeout_seconds), local.named_in_maps))}. ${local.naming}"
+  }
+
+  validation {
+    condition     = alltrue([for key in local.keys : lookup(var.timeout_seconds, key, lookup(var.timeout_seconds, "default", null)) != null])
+    error_message = "timeout_seconds needs a `default` for the functions that it does not name."
+  }
+
+  validation {
+    condition     = alltrue([for seconds in values(var.timeout_seconds) : seconds >= 10 && seconds <= 900 && floor(seconds) == seconds])
+    error_message = "timeout_seconds must be whole numbers from 10 to 900."
   }
 }
 
 variable "subnet_ids" {
-  description = "Private subnets of the functions, one per availability zone."
+  description = "Private subnets for the functions, one per availability zone."
   type        = list(string)
   nullable    = false
 
   validation {
     condition     = length(var.subnet_ids) > 0
-    error_message = "subnet_ids needs at least one subnet: outside the VPC no function reaches the cache."
+    error_message = "subnet_ids needs at least one subnet: outside the VPC, no function can reach the cache."
   }
 }
 
 variable "security_group_ids" {
-  description = "Security groups of the functions, 1 to 5. The same for all, so that they share network interfaces."
+  description = "Security groups for the functions, 1 to 5. All functions have the same, so that they share network interfaces."
   type        = list(string)
   nullable    = false
 
   validation {
     condition     = length(var.security_group_ids) >= 1 && length(var.security_group_ids) <= 5
-    error_message = "security_group_ids are 1 to 5 groups."
+    error_message = "security_group_ids must be 1 to 5 groups."
   }
 }
 
 variable "environment" {
-  description = "Settings that all functions share, by environment variable; shared/config.py lists them."
+  description = "Settings that all functions share, by environment variable. shared/config.py lists them."
   type        = map(string)
   nullable    = false
   default     = {}
 
   validation {
     condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Z][A-Z0-9_]+$", name)) && (!startswith(name, "AWS_") || startswith(name, "AWS_XRAY_"))])
-    error_message = "environment takes names in upper case; those that begin with AWS_ are Lambda's own."
+    error_message = "environment must have names in upper case; those that begin with AWS_ are Lambda's own."
   }
 
   validation {
@@ -122,12 +142,12 @@ variable "environment" {
 
   validation {
     condition     = sum(concat([0], [for name, value in var.environment : length(name) + length(value)])) <= 3840
-    error_message = "environment has more than 3,840 characters: Lambda allows 4 KB, and a function's own settings are to come."
+    error_message = "environment must have at most 3,840 characters: Lambda allows 4 KB, and each function adds settings of its own."
   }
 }
 
 variable "cache" {
-  description = "The cache, and its user of each role: read, write and reconcile. Null in an emulator: functions then connect without IAM."
+  description = "The cache, and its user for each role: read, write and reconcile. Null in an emulator, where functions connect without IAM."
   type = object({
     arn   = string
     name  = string
@@ -137,80 +157,88 @@ variable "cache" {
 
   validation {
     condition     = var.cache == null ? true : length(setsubtract(["read", "write", "reconcile"], keys(var.cache.users))) == 0
-    error_message = "cache.users needs read, write and reconcile."
+    error_message = "cache.users must have read, write and reconcile."
   }
 }
 
 variable "log_retention_days" {
-  description = "Days that log events are kept."
+  description = "How long logs are kept, in days."
   type        = number
   nullable    = false
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days is a number that CloudWatch Logs takes: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+    error_message = "log_retention_days must be a number that CloudWatch Logs takes: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
   }
 }
 
 variable "kms_key_arn" {
   description = <<-EOT
-    ARN of the key for logs, settings and the failures queue. Its policy must allow, for this account and Region:
-    logs.<region>.amazonaws.com to Encrypt*, Decrypt*, ReEncrypt*, GenerateDataKey* and Describe* the log groups; events.amazonaws.com
-    to Decrypt and GenerateDataKey*; IAM policies of the account to grant the rest (reconcile's role, whoever applies).
+    ARN of the KMS key for logs, settings and the failures queue. Its policy must allow, for this account and Region:
+    logs.<region>.amazonaws.com to Encrypt*, Decrypt*, ReEncrypt*, GenerateDataKey* and Describe* for the log groups; events.amazonaws.com
+    to Decrypt and GenerateDataKey*; and the account's IAM policies to grant the rest (to reconcile's role, and to whoever applies).
   EOT
   type        = string
   nullable    = false
 }
 
 variable "alias_mover" {
-  description = "Who moves the alias `live` to a new version: terraform (on apply) or codedeploy (bit by bit)."
+  description = "Who moves the alias `live` to a new version: terraform (on apply) or codedeploy (gradually)."
   type        = string
   nullable    = false
 
   validation {
     condition     = contains(["terraform", "codedeploy"], var.alias_mover)
-    error_message = "alias_mover is terraform or codedeploy."
+    error_message = "alias_mover must be terraform or codedeploy."
   }
 }
 
-# { reconcile = 2 } is sensible where the account has the usual 1,000: the schedule, and a rebuild beside it. It is no
-# default, because Lambda keeps 100 unreserved, and a new account has but 10 in all.
+# { reconcile = 2 } makes sense in an account with the usual 1,000: one run for the schedule, one for a rebuild. It is not
+# the default because Lambda keeps 100 unreserved, and a new account may have only 10 in all.
 variable "reserved_concurrency" {
-  description = "Runs at once that a function may have at most and that are kept for it, by function; 0 stops it. Free, but taken from the account's own limit."
+  description = "How many concurrent runs are reserved for a function, which is also the most it can have, by function. Functions without a number share what the account has left; 0 stops a function. Free, but taken from the account's limit."
   type        = map(number)
   nullable    = false
   default     = {}
 
   validation {
-    condition     = length(setsubtract(keys(var.reserved_concurrency), local.keys)) == 0
-    error_message = "reserved_concurrency names no function: ${join(", ", setsubtract(keys(var.reserved_concurrency), local.keys))}. There are ${join(", ", local.keys)}."
+    condition     = length(setsubtract(keys(var.reserved_concurrency), local.named_in_maps)) == 0
+    error_message = "reserved_concurrency names no function: ${join(", ", setsubtract(keys(var.reserved_concurrency), local.named_in_maps))}. ${local.naming}"
   }
 
   validation {
     condition     = alltrue([for runs in values(var.reserved_concurrency) : runs >= 0 && floor(runs) == runs])
-    error_message = "reserved_concurrency is a whole number from 0 for each function."
+    error_message = "reserved_concurrency must be whole numbers, 0 or more."
   }
 
   validation {
-    condition     = lookup(var.reserved_concurrency, local.reconcile, 2) != 1
-    error_message = "reserved_concurrency of reconcile is at least 2 (0 stops it): with 1 the schedule and a rebuild block each other."
+    condition     = lookup(var.reserved_concurrency, local.reconcile, lookup(var.reserved_concurrency, "default", 2)) != 1
+    error_message = "reserved_concurrency of reconcile must be at least 2, or 0 to stop it: with 1, the schedule and a rebuild block each other."
   }
 }
 
 variable "provisioned_concurrency" {
-  description = "Execution environments that are kept warm behind the alias, by function. They cost by the hour."
+  description = "How many execution environments are kept warm behind the alias, by function. Functions without a number have none. They are billed by the hour."
   type        = map(number)
   nullable    = false
   default     = {}
 
   validation {
-    condition     = length(setsubtract(keys(var.provisioned_concurrency), local.keys)) == 0
-    error_message = "provisioned_concurrency names no function: ${join(", ", setsubtract(keys(var.provisioned_concurrency), local.keys))}. There are ${join(", ", local.keys)}."
+    condition     = length(setsubtract(keys(var.provisioned_concurrency), local.named_in_maps)) == 0
+    error_message = "provisioned_concurrency names no function: ${join(", ", setsubtract(keys(var.provisioned_concurrency), local.named_in_maps))}. ${local.naming}"
   }
 
   validation {
-    condition     = alltrue([for key, warm in var.provisioned_concurrency : warm >= 1 && floor(warm) == warm && warm <= lookup(var.reserved_concurrency, key, warm)])
-    error_message = "provisioned_concurrency is a whole number from 1 for each function, and no more than what is reserved for it."
+    condition     = alltrue([for warm in values(var.provisioned_concurrency) : warm >= 0 && floor(warm) == warm])
+    error_message = "provisioned_concurrency must be whole numbers, 0 or more."
+  }
+
+  validation {
+    condition = alltrue([for key in local.keys :
+      lookup(var.provisioned_concurrency, key, lookup(var.provisioned_concurrency, "default", 0)) <=
+      lookup(var.reserved_concurrency, key, lookup(var.reserved_concurrency, "default", 10000000))
+    ])
+    error_message = "provisioned_concurrency of a function must not be more than its reserved_concurrency."
   }
 }
 
@@ -222,6 +250,6 @@ variable "reconcile_schedule" {
 
   validation {
     condition     = can(regex("^rate\\((1 minute|[2-5] minutes)\\)$", var.reconcile_schedule))
-    error_message = "reconcile_schedule is rate(1 minute), or rate(2 minutes) to rate(5 minutes): if it is slower, the alarms take it for a standstill."
+    error_message = "reconcile_schedule must be rate(1 minute), or rate(2 minutes) to rate(5 minutes): the alarms take a slower one for a standstill."
   }
 }

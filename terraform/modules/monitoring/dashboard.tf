@@ -1,5 +1,5 @@
-# A table again: a row is a list of charts that share its width, a chart a title, metrics, and perhaps a line that is not
-# to be reached.
+# A table again: a row is a list of charts that share its width; a chart has a title, metrics, and perhaps a line, its
+# limit.
 locals {
   charts = concat(
     [
@@ -11,7 +11,7 @@ locals {
           ["AWS/ApiGateway", "4XXError", local.api_dimensions, { stat = "Average", label = "4xx" }],
           ["AWS/ApiGateway", "5XXError", local.api_dimensions, { stat = "Average", label = "5xx" }],
         ] },
-        { title = "Latency (ms)", line = var.latency_p99_milliseconds, metrics = [
+        { title = "Latency (ms)", line = local.thresholds.api_latency_p99_milliseconds, metrics = [
           ["AWS/ApiGateway", "Latency", local.api_dimensions, { stat = "p50", label = "p50" }],
           ["AWS/ApiGateway", "Latency", local.api_dimensions, { stat = "p99", label = "p99" }],
           ["AWS/ApiGateway", "IntegrationLatency", local.api_dimensions, { stat = "p99", label = "of it the function, p99" }],
@@ -48,7 +48,7 @@ locals {
         { title = "Data (bytes)", line = try(var.cache.data_storage_gb_maximum * 1000000000, null), metrics = [
           ["AWS/ElastiCache", "BytesUsedForCache", local.cache_dimensions, { stat = "Maximum", label = "data" }],
         ] },
-        # Without network, TLS and the functions' own time.
+        # Network, TLS and the functions' own time come on top.
         { title = "Latency inside the cache (µs)", metrics = [
           ["AWS/ElastiCache", "SuccessfulReadRequestLatency", local.cache_dimensions, { stat = "p99", label = "reads, p99" }],
           ["AWS/ElastiCache", "SuccessfulWriteRequestLatency", local.cache_dimensions, { stat = "p99", label = "writes, p99" }],
@@ -88,7 +88,7 @@ locals {
     ],
   )
 
-  # The dashboard's grid is 24 columns wide; the alarms stand above the charts.
+  # The dashboard's grid is 24 columns wide; the alarms are above the charts.
   alarms_height = 8
   chart_height  = 6
 
@@ -107,7 +107,7 @@ locals {
           title  = chart.title
           region = local.region
           period = 60
-          # A metric is written namespace, name, dimension, value, dimension, value, …, how it is drawn.
+          # A metric is a list: namespace, name, dimension, value, dimension, value, …, and how to draw it.
           metrics = [for metric in chart.metrics : concat(
             slice(metric, 0, 2), flatten([for name, value in metric[2] : [name, value]]), [metric[3]],
           )]

@@ -33,7 +33,7 @@ data "aws_iam_policy_document" "alarms" {
       identifiers = ["cloudwatch.amazonaws.com"]
     }
 
-    # Without these, anybody's CloudWatch could publish here.
+    # Without these, CloudWatch could publish here for any account.
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"

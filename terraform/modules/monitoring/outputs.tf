@@ -1,5 +1,5 @@
 output "topic_arn" {
-  description = "ARN of the SNS topic that alarms are published to: subscribe a chat or an on-call tool to it."
+  description = "ARN of the SNS topic that alarms are published to. Subscribe your chat or on-call tool to it."
   value       = aws_sns_topic.alarms.arn
 }
 
@@ -9,7 +9,7 @@ output "dashboard_name" {
 }
 
 output "rollback_alarm_names" {
-  description = "For every function key, the names of the alarms that stop a deployment of that function and roll it back."
+  description = "The names of the alarms that stop a function's deployment and roll it back, by function key."
   value = {
     for key in keys(var.functions) : key => [
       for column in local.rollback_columns : aws_cloudwatch_metric_alarm.this["${local.dashed[key]}-${column}"].alarm_name

@@ -1,54 +1,49 @@
 variable "name" {
-  description = "Name of the deployment, e.g. `leaderboard-dev`: the prefix of every alarm, the dashboard's name, and the namespace of the metrics made of logs."
+  description = "Name of the deployment, e.g. `leaderboard-dev`: the prefix of every alarm, the dashboard's name, and the namespace of the metrics made from logs."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,62}$", var.name))
-    error_message = "The name is from 1 to 63 lower-case letters, digits and dashes, and begins with a letter."
+    error_message = "name must be 1 to 63 lower-case letters, digits and dashes, beginning with a letter."
   }
 }
 
 variable "functions" {
-  description = "What is watched, by function key (`update_score`, …), `reconcile` among them: the function's name, its live alias and its log group."
+  description = "What is watched, by function key (`update_score`, …), `reconcile` among them: the function's name, its live alias, its log group, and its timeout in seconds."
   type = map(object({
-    name           = string
-    alias          = string
-    log_group_name = string
+    name            = string
+    alias           = string
+    log_group_name  = string
+    timeout_seconds = number
   }))
   nullable = false
 
   validation {
     condition     = contains(keys(var.functions), "reconcile")
-    error_message = "The functions must have one with the key reconcile: half of the alarms are about what it heals."
+    error_message = "functions must have the key reconcile: half of the alarms are about what it heals."
   }
-}
-
-variable "timeout_seconds" {
-  description = "Longest run of a function, in seconds, as Lambda enforces it."
-  type        = number
-  nullable    = false
 
   validation {
-    condition     = var.timeout_seconds > local.reconcile_reserve_seconds && var.timeout_seconds <= 900
-    error_message = "The timeout is above the ${local.reconcile_reserve_seconds} seconds that reconcile leaves unused, and at most Lambda's 900."
+    condition     = try(var.functions.reconcile.timeout_seconds > local.reconcile_reserve_seconds, true)
+    error_message = "The timeout of reconcile must be more than the ${local.reconcile_reserve_seconds} seconds that it leaves unused."
   }
 }
 
 variable "deadline_seconds" {
-  description = "Longest work on a request, in seconds: the functions' setting DEADLINE_SECONDS. The alarm on durations is a share of it."
+  description = "How long a request may work, in seconds: the functions' setting DEADLINE_SECONDS."
   type        = number
   nullable    = false
 }
 
 variable "reconcile_interval_minutes" {
-  description = "Minutes from one run of reconcile to the next. The alarm on its backlog counts in runs."
+  description = "Minutes from one run of reconcile to the next. The alarm on its backlog counts runs."
   type        = number
   nullable    = false
 }
 
 variable "api" {
-  description = "The REST API: its name (not its id, the metrics do not know that one) and its stage."
+  description = "The REST API: its name (metrics do not know its id) and its stage."
   type = object({
     name       = string
     stage_name = string
@@ -56,20 +51,69 @@ variable "api" {
   nullable = false
 }
 
-variable "latency_p99_milliseconds" {
-  description = "The slowest that one request in a hundred may be, in milliseconds as the API Gateway measures it, before the alarm."
-  type        = number
-  default     = 1000
+variable "thresholds" {
+  description = "Thresholds to change in the table below, by name."
+  type        = map(number)
   nullable    = false
+  default     = {}
 
   validation {
-    condition     = var.latency_p99_milliseconds > 0 && var.latency_p99_milliseconds <= 29000
-    error_message = "The latency is from 1 to 29000 milliseconds, which is where the gateway gives up."
+    condition     = length(setsubtract(keys(var.thresholds), keys(local.threshold_defaults))) == 0
+    error_message = "There is no threshold ${join(", ", setsubtract(keys(var.thresholds), keys(local.threshold_defaults)))}. There are ${join(", ", keys(local.threshold_defaults))}."
+  }
+
+  validation {
+    condition     = alltrue([for name, number in var.thresholds : number > 0 && number < 100 if endswith(name, "_percent")])
+    error_message = "A threshold in percent must be above 0 and below 100."
+  }
+
+  validation {
+    condition     = alltrue([for name, number in var.thresholds : number >= 1 && floor(number) == number if !endswith(name, "_percent")])
+    error_message = "A threshold that is not in percent must be a whole number, 1 or more."
+  }
+
+  validation {
+    condition     = lookup(var.thresholds, "api_latency_p99_milliseconds", 1) <= 29000
+    error_message = "api_latency_p99_milliseconds must be at most 29000: then API Gateway gives up."
+  }
+
+  validation {
+    condition     = lookup(var.thresholds, "reconcile_standstill_minutes", 1) <= 1440
+    error_message = "reconcile_standstill_minutes must be at most 1440: CloudWatch looks back no further than a day."
+  }
+
+  validation {
+    condition     = try(var.thresholds.reconcile_standstill_minutes, local.threshold_defaults.reconcile_standstill_minutes) >= 2 * var.reconcile_interval_minutes
+    error_message = "reconcile_standstill_minutes must be at least two intervals of reconcile's schedule: with less, a late run would set off the alarm."
+  }
+}
+
+variable "duration_p99_milliseconds" {
+  description = "How long one call in a hundred may take before an alarm goes off, in milliseconds within Lambda, by function; `default` stands for all others, reconcile among them. A function without a number may take function_duration_percent of its time."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.duration_p99_milliseconds), concat(["default"], keys(var.functions)))) == 0
+    error_message = "duration_p99_milliseconds names no function: ${join(", ", setsubtract(keys(var.duration_p99_milliseconds), concat(["default"], keys(var.functions))))}. There are ${join(", ", keys(var.functions))}, and `default` for all others."
+  }
+
+  validation {
+    condition     = alltrue([for milliseconds in values(var.duration_p99_milliseconds) : milliseconds > 0])
+    error_message = "duration_p99_milliseconds must be numbers above 0."
+  }
+
+  validation {
+    condition = alltrue([for key in keys(var.functions) :
+      lookup(var.duration_p99_milliseconds, key, lookup(var.duration_p99_milliseconds, "default", 0)) < local.own_seconds[key] * 1000
+    ])
+    error_message = "duration_p99_milliseconds of a function must be less than the time it has: no call takes longer, so the alarm would never go off."
   }
 }
 
 variable "cache" {
-  description = "The serverless cache: its name, the most data it may hold in GB, and the most ElastiCache processing units a second. Null where an emulator takes its place: no alarms and no charts of it."
+  description = "The serverless cache: its name, the most data it may hold, in GB, and the most ElastiCache processing units (ECPU) a second. Null in an emulator: then it has no alarms and no charts."
   type = object({
     name                    = string
     data_storage_gb_maximum = number
@@ -79,40 +123,40 @@ variable "cache" {
 
   validation {
     condition     = try(var.cache.data_storage_gb_maximum >= 1 && var.cache.data_storage_gb_maximum <= 5000, var.cache == null)
-    error_message = "The cache's data maximum is from 1 to 5000 GB."
+    error_message = "cache.data_storage_gb_maximum must be from 1 to 5000."
   }
 
   validation {
     condition     = try(var.cache.ecpu_per_second_maximum >= 1000 && var.cache.ecpu_per_second_maximum <= 15000000, var.cache == null)
-    error_message = "The cache's maximum is from 1000 to 15000000 ECPU a second."
+    error_message = "cache.ecpu_per_second_maximum must be from 1000 to 15000000."
   }
 }
 
 variable "reconcile_failures_queue_name" {
-  description = "Name of the SQS queue that takes the events which reconcile failed on."
+  description = "Name of the SQS queue for the events that reconcile failed on."
   type        = string
   nullable    = false
 }
 
 variable "emails" {
-  description = "Addresses that get every alarm and its end, once their owner has followed the link in the confirmation mail."
+  description = "Addresses that get every alarm and its end, once their owners have followed the link in the confirmation mail."
   type        = set(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for email in var.emails : can(regex("^[^@[:space:],;<>]+@[^@[:space:],;<>]+\\.[^@[:space:],;<>.]+$", email))])
-    error_message = "Each of the emails is one bare address such as on-call@example.com."
+    error_message = "Each of emails must be a bare address such as on-call@example.com."
   }
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key that encrypts notifications. Its policy must let cloudwatch.amazonaws.com decrypt and generate data keys: otherwise alarms go off and nobody hears."
+  description = "ARN of the KMS key that encrypts notifications. Its policy must let cloudwatch.amazonaws.com decrypt and generate data keys, or alarms go off unheard."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", var.kms_key_arn))
-    error_message = "The key is named by its ARN (arn:aws:kms:…:key/…), not by its id or an alias: CloudWatch cannot use the keys that AWS owns."
+    error_message = "kms_key_arn must be the ARN of a key (arn:aws:kms:…:key/…), not an id or an alias: CloudWatch cannot use the keys that AWS owns."
   }
 }

@@ -1,12 +1,12 @@
-# Nothing here is needed to run the system: the cache brings its own endpoint into the cache subnets, its passwords are
-# signed locally, and Lambda ships logs and traces outside the VPC.
+# The system needs nothing of this: the cache brings its own endpoint into its subnets, its tokens are signed locally, and
+# Lambda ships logs and traces outside the VPC.
 
 locals {
   has_interface_endpoints = length(var.interface_endpoints) > 0
   has_endpoints           = local.has_interface_endpoints || length(var.gateway_endpoints) > 0
 
-  # Names no action or resource: what a caller may do is said by the caller's role. Said here is whose callers and, for
-  # the two services that everybody's data lies in, whose data: no key carried in from elsewhere gets anything out.
+  # This names no action or resource: the caller's role says what it may do. Here it says whose callers and, for the two
+  # services that hold everybody's data, whose data: credentials of another account get nothing out.
   endpoint_policy_statement = {
     Effect    = "Allow"
     Principal = { AWS = "*" } # narrowed to this account by the condition

@@ -1,4 +1,4 @@
-# Every connection, let through or refused: with a closed network the refused ones are the first sign of a mistake.
+# Every connection, allowed or refused: in a closed network, a refused one is the first sign of a mistake.
 
 locals {
   flow_log_group_name = "/aws/vpc/${var.name}-flow-logs"
@@ -6,7 +6,7 @@ locals {
 }
 
 resource "aws_cloudwatch_log_group" "flow_logs" {
-  #checkov:skip=CKV_AWS_338:the records hold addresses, so how long they are kept is the caller's decision, not a year for everybody
+  #checkov:skip=CKV_AWS_338:the records hold addresses, so the caller decides how long they are kept, and not everybody needs a year
   name              = local.flow_log_group_name
   retention_in_days = var.flow_log_retention_days
   kms_key_id        = var.kms_key_arn
@@ -26,7 +26,7 @@ resource "aws_iam_role" "flow_logs" {
   name        = "${var.name}-flow-logs"
   description = "VPC Flow Logs writes the connections of ${var.name} to its log group"
 
-  # Flow Logs acts for any account that names this role; the conditions leave ours, and flow logs of this Region.
+  # Flow Logs acts for any account that names this role. The conditions leave only ours, and flow logs of this Region.
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -45,7 +45,7 @@ resource "aws_iam_role_policy" "flow_logs" {
   name = "write-flow-logs"
   role = aws_iam_role.flow_logs.id
 
-  # No CreateLogGroup: the group above has a key and a retention, one made by the service would have neither.
+  # No CreateLogGroup: the group above has a key and a retention, and one made by the service would have neither.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [

@@ -1,12 +1,12 @@
-# A VPC that nothing enters and nothing leaves: no internet gateway, no NAT, no public address. The functions reach the
-# cache and the endpoints that are asked for; API Gateway, logs and traces reach the functions by Lambda's own network.
+# A VPC that nothing enters and nothing leaves: no internet gateway, no NAT, no public addresses. The functions reach the
+# cache and any endpoints; API Gateway, logs and traces go through Lambda's own network.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
-# Local Zones and Wavelength Zones need an opt-in and hold neither Lambda nor ElastiCache. The first zones by name are
-# taken; were one of them out of service while you plan, the plan would move subnets to another: wait, do not apply.
+# Local Zones and Wavelength Zones need an opt-in and have neither Lambda nor ElastiCache. The first zones by name are
+# taken. If one of them is out of service when you plan, the plan moves its subnets: do not apply it, but wait.
 data "aws_availability_zones" "available" {
   #checkov:skip=CKV_AWS_394:AWS letters a new zone after the old ones, and only the first availability_zone_count by name are used
   state            = "available"
@@ -23,7 +23,7 @@ locals {
   partition  = data.aws_partition.current.partition
   region     = data.aws_region.current.id
 
-  # A cache in a single zone is no multi-AZ cache: it always has two, even where the functions make do with one.
+  # The cache always has two zones, even if the functions make do with one.
   zones            = sort(data.aws_availability_zones.available.names)
   zones_needed     = max(var.availability_zone_count, 2)
   zone_index       = { for index, zone in local.zones : zone => index }
@@ -31,14 +31,14 @@ locals {
   cache_zones      = slice(local.zones, 0, min(local.zones_needed, length(local.zones)))
   cidr_block_parts = 4 # bits: sixteen blocks, the lower eight for functions, the upper eight for the cache
 
-  # A zone's blocks depend on its place alone, so that a zone more or less moves no other subnet.
+  # A zone's blocks depend only on its index, so one zone more or less moves no other subnet.
   function_subnets = { for zone in local.function_zones : zone => cidrsubnet(var.cidr_block, local.cidr_block_parts, local.zone_index[zone]) }
   cache_subnets    = { for zone in local.cache_zones : zone => cidrsubnet(var.cidr_block, local.cidr_block_parts, local.zone_index[zone] + 8) }
 }
 
 resource "aws_vpc" "this" {
   cidr_block           = var.cidr_block
-  enable_dns_support   = true # the cache's name and the endpoints' private names are answered by the VPC's resolver
+  enable_dns_support   = true # the VPC's resolver answers for the cache's name and the endpoints' private names
   enable_dns_hostnames = true
 
   tags = { Name = var.name }
@@ -73,7 +73,7 @@ resource "aws_subnet" "cache" {
   tags = { Name = "${var.name}-cache-${each.key}" }
 }
 
-# Both tables hold the VPC's own route and no other; a gateway endpoint adds its prefix list to the functions' table.
+# Both tables have the VPC's own route and no other; a gateway endpoint adds its prefix list to the functions' table.
 resource "aws_route_table" "function" {
   vpc_id = aws_vpc.this.id
   tags   = { Name = "${var.name}-function" }
@@ -98,7 +98,7 @@ resource "aws_route_table_association" "cache" {
   route_table_id = aws_route_table.cache.id
 }
 
-# What a VPC is born with is emptied, so that whatever is put here later, and forgets to say where, reaches nothing.
+# The defaults that a VPC comes with are emptied, so that whatever is added later and names no others reaches nothing.
 resource "aws_default_route_table" "this" {
   default_route_table_id = aws_vpc.this.default_route_table_id
   route                  = []
@@ -118,6 +118,6 @@ resource "aws_default_network_acl" "this" {
   tags = { Name = "${var.name}-default-unused" }
 
   lifecycle {
-    ignore_changes = [subnet_ids] # a subnet falls back to this one while ours is being replaced; that is no drift to mend
+    ignore_changes = [subnet_ids] # a subnet falls back to this ACL while ours is being replaced, which is no drift
   }
 }

@@ -1,29 +1,29 @@
-# Network ACLs keep no state: an answer needs a rule of its own, to the port that the asking side picked for itself,
-# which for Lambda and for the load balancers behind an endpoint is any of 1024-65535. One ACL serves all subnets of a
-# tier and lists every subnet of the other one, so every pair is covered: the cache may answer from any zone.
+# Network ACLs keep no state: an answer needs a rule of its own, to the port that the client picked, which can be any of
+# 1024-65535 for Lambda and for the load balancers behind an endpoint. One ACL serves all subnets of a tier and lists every
+# subnet of the other tier, so every pair is covered: the cache may answer from any zone.
 #
-# What needs no rule: traffic within a subnet, which passes no ACL, and the VPC's resolver, which no ACL filters.
-# The ephemeral ports include 6379 and 6380; which side may open a connection is said by the security groups.
+# Two things need no rule: traffic within a subnet, which passes no ACL, and the VPC's resolver, which no ACL filters.
+# The ephemeral ports include 6379 and 6380; the security groups say which side may open a connection.
 
 locals {
   ephemeral = [1024, 65535]
-  valkey    = [6379, 6380] # primary, read port: a client that opens both hangs when one is closed
+  valkey    = [6379, 6380] # primary, reads: a client that opens both hangs if one is closed
   https     = [443, 443]
 
-  # Interface endpoints stand in the functions' subnets. With one zone they share the function's subnet: no rule.
+  # Interface endpoints are in the functions' subnets. With a single zone, they are in the same one: no rule.
   endpoint_subnets = length(var.interface_endpoints) > 0 && length(local.function_subnets) > 1 ? local.function_subnets : {}
 
-  # A gateway endpoint changes the route, not the address: the packets still go to the service's public ranges. A
-  # security group can name these by their prefix list; an ACL takes only CIDR blocks, so the list is read at plan time
-  # and written out. AWS adds a range now and then: the next plan shows it, and until it is applied calls that resolve
-  # to it time out. (0.0.0.0/0 would not have that gap - the route table leads nowhere else - but leans on one lock.)
+  # A gateway endpoint changes the route, not the address: packets still go to the service's public ranges. A security
+  # group can name these by their prefix list, but an ACL takes only CIDR blocks, so the list is read at plan and written
+  # out. AWS adds a range now and then: the next plan shows it, and until that is applied, calls that resolve to it time
+  # out. (0.0.0.0/0 would not have that gap, as the route table leads nowhere else, but would rely on that one lock.)
   gateway_ranges = {
     for service, list in data.aws_prefix_list.gateway : service => {
       for index, range in sort(list.cidr_blocks) : "${service}-${index}" => range
     }
   }
 
-  # number: the first of the rule numbers, one more for each peer. Unique in an ACL and direction.
+  # number: the first rule number; each further peer takes the next. Unique in an ACL and direction.
   network_acl_table = concat(
     [
       { acl = "function", direction = "egress", ports = local.valkey, number = 100, what = "valkey", peers = local.cache_subnets },
@@ -76,7 +76,7 @@ resource "aws_network_acl" "function" {
   lifecycle {
     precondition {
       condition     = local.fullest_network_acl <= var.network_acl_rule_quota
-      error_message = "One direction of a network ACL would hold ${local.fullest_network_acl} rules; network_acl_rule_quota is ${var.network_acl_rule_quota}. Take fewer zones or endpoints, or have AWS raise the quota (at most 40) and say so here."
+      error_message = "One direction of a network ACL would hold ${local.fullest_network_acl} rules; network_acl_rule_quota is ${var.network_acl_rule_quota}. Use fewer zones or endpoints, or have AWS raise the quota (to at most 40) and set it here."
     }
   }
 }

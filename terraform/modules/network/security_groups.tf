@@ -1,5 +1,5 @@
-# Who may open a connection to whom. Stateful: an answer needs no rule. Terraform removes the rule that lets a new group
-# out to everywhere, so what is written here is all there is.
+# Who may open a connection to whom. Security groups keep state: an answer needs no rule. Terraform removes the rule that
+# lets a new group out to everywhere, so these rules are all there are.
 
 resource "aws_security_group" "valkey" {
   #checkov:skip=CKV2_AWS_5:attached by the callers, the functions and the cache, through this module's outputs
@@ -40,7 +40,7 @@ resource "aws_vpc_security_group_egress_rule" "valkey" {
   tags = { Name = "${var.name}-valkey-${each.key}-out" }
 }
 
-# A second group for the functions, only where there is an endpoint to call: on the first, the cache would get out too.
+# A second group, for the functions alone, if there is an endpoint to call: with the first, the cache would get out too.
 resource "aws_security_group" "endpoint_client" {
   #checkov:skip=CKV2_AWS_5:attached by the callers, the functions, through this module's outputs
   count = local.has_endpoints ? 1 : 0
@@ -78,7 +78,7 @@ resource "aws_vpc_security_group_egress_rule" "gateway_endpoint" {
   tags = { Name = "${var.name}-${each.key}-out" }
 }
 
-# An endpoint only answers: no way out.
+# An endpoint only answers, so it needs no way out.
 resource "aws_security_group" "endpoint" {
   count = local.has_interface_endpoints ? 1 : 0
 

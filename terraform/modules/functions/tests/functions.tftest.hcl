@@ -46,6 +46,8 @@ variables {
       reconcile = { name = "game-test-reconcile", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-reconcile" }
     }
   }
+  memory_mb          = { default = 512 }
+  timeout_seconds    = { default = 60 }
   log_retention_days = 365
   kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   alias_mover        = "terraform"
@@ -295,6 +297,8 @@ run "callers_get_the_alias" {
       alias_arn      = "arn:aws:lambda:eu-central-1:123456789012:function:game-test-update-score:live"
       invoke_arn     = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-central-1:123456789012:function:game-test-update-score:live/invocations"
       log_group_name = "/aws/lambda/game-test-update-score"
+
+      timeout_seconds = 60
     }
     error_message = "The output should tell callers the alias, known when planning."
   }
@@ -414,8 +418,8 @@ run "values_become_the_functions" {
   variables {
     architecture       = "x86_64"
     runtime            = "python3.11"
-    memory_mb          = 1769
-    timeout_seconds    = 30
+    memory_mb          = { default = 1769 }
+    timeout_seconds    = { default = 30 }
     log_retention_days = 7
     reconcile_schedule = "rate(5 minutes)"
   }
@@ -445,8 +449,8 @@ run "refuses_what_lambda_does_not_take" {
     name               = "Game_Test"
     architecture       = "arm"
     runtime            = "python3.14"
-    memory_mb          = 64
-    timeout_seconds    = 901
+    memory_mb          = { default = 512, sessions = 64 }
+    timeout_seconds    = { default = 60, sessions = 901 }
     subnet_ids         = []
     security_group_ids = []
     environment        = { AWS_REGION = "eu-central-1" }
@@ -465,8 +469,8 @@ run "refuses_other_bad_values" {
   command = plan
 
   variables {
-    memory_mb          = 10241
-    timeout_seconds    = 0
+    memory_mb          = { default = 10241 }
+    timeout_seconds    = { default = 0 }
     environment        = { VALKEY_USER = "game-test-write" }
     reconcile_schedule = "cron(0/5 * * * ? *)"
   }
@@ -556,6 +560,93 @@ run "refuses_more_warm_than_reserved" {
   }
 
   expect_failures = [var.provisioned_concurrency]
+}
+
+run "a_value_for_one_function_leaves_the_others_theirs" {
+  command = plan
+
+  variables {
+    memory_mb               = { default = 512, sessions = 1024 }
+    timeout_seconds         = { default = 20, reconcile = 60 }
+    reserved_concurrency    = { default = 50, sessions = 20 }
+    provisioned_concurrency = { default = 1, sessions = 3, reconcile = 0 }
+  }
+
+  assert {
+    condition = { for key, function in aws_lambda_function.this : key => [function.memory_size, function.timeout, function.reserved_concurrent_executions] } == {
+      get_user     = [512, 20, 50]
+      update_score = [512, 20, 50]
+      sessions     = [1024, 20, 20]
+      reconcile    = [512, 60, 50]
+    }
+    error_message = "A function should have its own number, or that of `default`."
+  }
+
+  assert {
+    condition = (
+      { for key, warm in aws_lambda_provisioned_concurrency_config.this : key => warm.provisioned_concurrent_executions } ==
+      { get_user = 1, update_score = 1, sessions = 3 }
+    )
+    error_message = "With 0 nothing should be kept warm."
+  }
+
+  assert {
+    condition     = { for key, function in output.functions : key => function.timeout_seconds } == { get_user = 20, update_score = 20, sessions = 20, reconcile = 60 }
+    error_message = "The output should tell each function's own timeout."
+  }
+}
+
+run "refuses_functions_that_are_left_without_a_value" {
+  command = plan
+
+  variables {
+    memory_mb       = { sessions = 1024 }
+    timeout_seconds = {}
+  }
+
+  expect_failures = [var.memory_mb, var.timeout_seconds]
+}
+
+run "refuses_a_value_for_an_unknown_function" {
+  command = plan
+
+  variables {
+    memory_mb       = { default = 512, session = 1024 }
+    timeout_seconds = { default = 60, rank = 20 }
+  }
+
+  expect_failures = [var.memory_mb, var.timeout_seconds]
+}
+
+run "refuses_one_run_at_once_for_reconcile_by_default" {
+  command = plan
+
+  variables {
+    reserved_concurrency = { default = 1, get_user = 5 }
+  }
+
+  expect_failures = [var.reserved_concurrency]
+}
+
+run "refuses_more_warm_by_default_than_reserved" {
+  command = plan
+
+  variables {
+    reserved_concurrency    = { default = 5, get_user = 2 }
+    provisioned_concurrency = { default = 3 }
+  }
+
+  expect_failures = [var.provisioned_concurrency]
+}
+
+run "refuses_a_route_that_means_all_others" {
+  command = plan
+
+  variables {
+    contract = { paths = { "/default" = { get = { operationId = "default" } } } }
+  }
+
+  expect_failures = [var.contract]
 }
 
 run "refuses_a_cache_without_a_role" {

@@ -17,18 +17,26 @@ override_data {
 variables {
   name = "leaderboard-test"
   functions = {
-    update_score = { name = "leaderboard-test-update-score", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-update-score" }
-    rank         = { name = "leaderboard-test-rank", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-rank" }
-    reconcile    = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile" }
+    update_score = { name = "leaderboard-test-update-score", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-update-score", timeout_seconds = 60 }
+    rank         = { name = "leaderboard-test-rank", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-rank", timeout_seconds = 60 }
+    reconcile    = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile", timeout_seconds = 60 }
   }
-  timeout_seconds               = 60
   deadline_seconds              = 2.5
   reconcile_interval_minutes    = 1
   api                           = { name = "leaderboard-test-api", stage_name = "v1" }
   cache                         = { name = "Leaderboard-Test", data_storage_gb_maximum = 10, ecpu_per_second_maximum = 5000 }
   reconcile_failures_queue_name = "leaderboard-test-reconcile-failures"
   emails                        = ["on-call@example.com"]
-  kms_key_arn                   = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+
+  # Those that are looked at below, so that nobody has to change a test with a default.
+  thresholds = {
+    function_duration_percent    = 80
+    cache_data_percent           = 75
+    cache_ecpu_percent           = 75
+    reconcile_backlog_runs       = 4
+    reconcile_standstill_minutes = 10
+  }
+  kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 }
 
 run "each_function_has_its_alarms" {
@@ -94,16 +102,21 @@ run "a_short_timeout_shortens_what_is_slow" {
   command = plan
 
   variables {
-    timeout_seconds  = 20
+    functions = {
+      update_score = { name = "leaderboard-test-update-score", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-update-score", timeout_seconds = 60 }
+      rank         = { name = "leaderboard-test-rank", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-rank", timeout_seconds = 20 }
+      reconcile    = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile", timeout_seconds = 20 }
+    }
     deadline_seconds = 25
   }
 
   assert {
     condition = (
       aws_cloudwatch_metric_alarm.this["rank-duration"].threshold == 16000 &&
+      aws_cloudwatch_metric_alarm.this["update-score-duration"].threshold == 20000 &&
       aws_cloudwatch_metric_alarm.this["reconcile-duration"].threshold == 12000
     )
-    error_message = "80 % of 20 s, and of the 15 s that reconcile leaves itself."
+    error_message = "80 % of 20 s, of the deadline's 25 s where the timeout is longer, and of the 15 s that reconcile leaves itself."
   }
 }
 
@@ -136,7 +149,7 @@ run "the_api_is_known_by_its_name" {
   command = plan
 
   variables {
-    latency_p99_milliseconds = 400
+    thresholds = { api_5xx_percent = 1, api_latency_p99_milliseconds = 400 }
   }
 
   assert {
@@ -151,6 +164,79 @@ run "the_api_is_known_by_its_name" {
       aws_cloudwatch_metric_alarm.this[name].threshold == expected.threshold
     ])
     error_message = "5XXError's average is a rate, Latency a p99; both with ApiName and Stage."
+  }
+}
+
+run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
+  command = plan
+
+  variables {
+    thresholds = {
+      function_errors_per_5_minutes          = 2
+      function_throttles_per_5_minutes       = 3
+      function_failures_per_minute           = 4
+      function_duration_percent              = 50
+      rollback_errors_per_minute             = 5
+      api_5xx_percent                        = 2.5
+      api_latency_p99_milliseconds           = 600
+      cache_data_percent                     = 70
+      cache_ecpu_percent                     = 60
+      cache_throttled_commands_per_minute    = 7
+      cache_evictions_per_5_minutes          = 8
+      cache_refused_sign_ins_per_5_minutes   = 9
+      cache_throttled_sign_ins_per_5_minutes = 10
+      cache_refused_keys_per_5_minutes       = 11
+      cache_refused_commands_per_5_minutes   = 12
+      reconcile_backlog_runs                 = 6
+      reconcile_mended_per_5_minutes         = 13
+      reconcile_unreadable_per_5_minutes     = 14
+      reconcile_standstill_minutes           = 20
+      reconcile_failed_runs                  = 15
+    }
+    duration_p99_milliseconds = { rank = 300 }
+  }
+
+  assert {
+    condition     = toset(keys(var.thresholds)) == toset(keys(local.threshold_defaults))
+    error_message = "A threshold is not looked at below."
+  }
+
+  assert {
+    condition = alltrue([for name, expected in {
+      rank-errors                    = { threshold = 2, period = 300, says = "failed to start at least 2 times in the last 5 minutes. " }
+      rank-throttles                 = { threshold = 3, period = 300, says = "rank at least 3 times in the last 5 minutes. " }
+      rank-failures                  = { threshold = 4, period = 60, says = "answered 500 at least 4 times in the last minute. " }
+      rank-duration                  = { threshold = 300, period = 300, says = "at least 300 ms of the 2.5 s that it has, for 15 minutes. " }
+      update-score-duration          = { threshold = 1250, period = 300, says = "at least 1250 ms of the 2.5 s that it has, for 15 minutes. " }
+      rank-live-errors               = { threshold = 5, period = 60, says = "failed to start at least 5 times in the last minute. " }
+      api-5xx                        = { threshold = 0.025, period = 60, says = "More than 2.5 % of the requests" }
+      api-latency                    = { threshold = 600, period = 300, says = "more than 600 ms, for 15 minutes. " }
+      cache-data                     = { threshold = 7000000000, period = 300, says = "at least 70 % of its 10 GB. " }
+      cache-ecpu                     = { threshold = 180000, period = 60, says = "at least 60 % of its 5000 ECPU a second, in 3 of 5 minutes. " }
+      cache-throttled                = { threshold = 7, period = 60, says = "at least 7 times in the last minute. " }
+      cache-evictions                = { threshold = 8, period = 300, says = "at least 8 times in the last 5 minutes. " }
+      cache-authentication           = { threshold = 9, period = 300, says = "at least 9 times in the last 5 minutes. " }
+      cache-authentication-throttled = { threshold = 10, period = 300, says = "at least 10 times in the last 5 minutes. " }
+      cache-key-refused              = { threshold = 11, period = 300, says = "at least 11 times in the last 5 minutes. " }
+      cache-command-refused          = { threshold = 12, period = 300, says = "at least 12 times in the last 5 minutes. " }
+      reconcile-backlog              = { threshold = 420, period = 60, says = "more than 7 minutes to get from its profile to the board, in 3 of 5 minutes. " }
+      reconcile-mended               = { threshold = 13, period = 300, says = "at least 13 times in the last 5 minutes. " }
+      reconcile-unreadable           = { threshold = 14, period = 300, says = "at least 14 times in the last 5 minutes. " }
+      reconcile-not-running          = { threshold = 1, period = 1200, says = "not called once in the last 20 minutes. " }
+      reconcile-queue                = { threshold = 15, period = 300, says = "the events of at least 15 runs " }
+      } :
+      aws_cloudwatch_metric_alarm.this[name].threshold == expected.threshold &&
+      aws_cloudwatch_metric_alarm.this[name].period == expected.period &&
+      strcontains(aws_cloudwatch_metric_alarm.this[name].alarm_description, expected.says)
+    ])
+    error_message = "An alarm has another threshold than it says, or says none: ${jsonencode({ for name, alarm in aws_cloudwatch_metric_alarm.this : name => [alarm.threshold, alarm.alarm_description] })}"
+  }
+
+  assert {
+    condition = alltrue([for line in [420, 600] :
+      strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "\"horizontal\":[{\"label\":\"limit\",\"value\":${line}}]")
+    ])
+    error_message = "The dashboard's lines are the alarms' thresholds."
   }
 }
 
@@ -373,31 +459,80 @@ run "refuses_functions_without_reconcile" {
   # What is made of reconcile cannot be made, either: the variable is what is said first.
   expect_failures = [var.functions]
   variables {
-    functions = { rank = { name = "leaderboard-test-rank", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-rank" } }
+    functions = { rank = { name = "leaderboard-test-rank", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-rank", timeout_seconds = 60 } }
   }
 }
 
 run "refuses_a_timeout_that_leaves_reconcile_nothing" {
   command         = plan
-  expect_failures = [var.timeout_seconds]
+  expect_failures = [var.functions]
   variables {
-    timeout_seconds = 5
-  }
-}
-
-run "refuses_a_timeout_that_lambda_refuses" {
-  command         = plan
-  expect_failures = [var.timeout_seconds]
-  variables {
-    timeout_seconds = 901
+    functions = { reconcile = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile", timeout_seconds = 5 } }
   }
 }
 
 run "refuses_a_latency_beyond_the_gateway" {
   command         = plan
-  expect_failures = [var.latency_p99_milliseconds]
+  expect_failures = [var.thresholds]
   variables {
-    latency_p99_milliseconds = 29001
+    thresholds = { api_latency_p99_milliseconds = 29001 }
+  }
+}
+
+run "refuses_a_threshold_that_does_not_exist" {
+  command         = plan
+  expect_failures = [var.thresholds]
+  variables {
+    thresholds = { api_5xx_percnt = 2 }
+  }
+}
+
+run "refuses_a_percentage_that_is_a_share" {
+  command         = plan
+  expect_failures = [var.thresholds]
+  variables {
+    thresholds = { cache_data_percent = 100 }
+  }
+}
+
+run "refuses_half_an_error" {
+  command         = plan
+  expect_failures = [var.thresholds]
+  variables {
+    thresholds = { function_errors_per_5_minutes = 0.5 }
+  }
+}
+
+run "refuses_a_standstill_of_one_late_run" {
+  command         = plan
+  expect_failures = [var.thresholds]
+  variables {
+    reconcile_interval_minutes = 5
+    thresholds                 = { reconcile_standstill_minutes = 9 }
+  }
+}
+
+run "refuses_a_standstill_that_cloudwatch_cannot_see" {
+  command         = plan
+  expect_failures = [var.thresholds]
+  variables {
+    thresholds = { reconcile_standstill_minutes = 1441 }
+  }
+}
+
+run "refuses_a_duration_of_an_unknown_function" {
+  command         = plan
+  expect_failures = [var.duration_p99_milliseconds]
+  variables {
+    duration_p99_milliseconds = { ranks = 300 }
+  }
+}
+
+run "refuses_a_duration_beyond_the_deadline" {
+  command         = plan
+  expect_failures = [var.duration_p99_milliseconds]
+  variables {
+    duration_p99_milliseconds = { rank = 2500 }
   }
 }
 

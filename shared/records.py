@@ -1,0 +1,225 @@
+"""Records: what is kept of a player, and what the two scripts that change it are told and reply.
+
+The fields of each, their order and their text stand here and nowhere else in Python. A script has lists of its own: a
+test holds them to these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+from shared.config import LARGEST_SCORE, Operator
+
+POINTS_PER_LEVEL = 750
+
+
+class User(TypedDict):
+    """A profile as its owner sees it. Times are ISO-8601 in UTC with milliseconds."""
+
+    userId: str
+    username: str
+    email: str
+    score: int
+    level: int
+    gamesPlayed: int
+    createdAt: str
+    lastActive: str
+
+
+class Entry(TypedDict):
+    """A player as everybody sees them. `rank` is 1-based."""
+
+    rank: int
+    userId: str
+    username: str
+    score: int
+    level: int
+
+
+class Profile(NamedTuple):
+    """The hash of a player by its own names, all but the userId; numbers as decimal text.
+
+    What players tell of themselves comes last, in the order of a Creation.
+    """
+
+    revision: str
+    score: str
+    gamesPlayed: str
+    bestScore: str
+    level: str
+    createdAt: str
+    lastActive: str
+    username: str
+    email: str
+
+
+class Submission(NamedTuple):
+    """What submit.lua is told; an empty `score_step_max` allows any change."""
+
+    operator: str
+    amount: int
+    score_min: int
+    score_max: int
+    score_step_max: int | str
+    points_per_level: int
+    attempt: str
+    sent_milliseconds: int
+    fence_milliseconds: int
+    sent: str
+    key_name: str
+    digest: str
+    receipt_seconds: int
+    receipts_max: int
+
+
+class Creation(NamedTuple):
+    """What submit.lua is told besides when the player is new."""
+
+    user_id: str
+    username: str
+    email: str
+
+
+class Facts(NamedTuple):
+    """What a receipt keeps of a submission; numbers as decimal text."""
+
+    attempt: str
+    operator: Operator
+    previous_score: str
+    score_then: str
+
+
+class Outcome(NamedTuple):
+    """What submit.lua replies when it is `done` or `replayed`: the facts, and the profile as it is now."""
+
+    word: str
+    facts: Facts
+    profile: Profile
+
+
+class State(NamedTuple):
+    """What project.lua is told: how a player stands in the profile, at a revision; numbers as decimal text.
+
+    `shown` is what everybody sees beside the score. An empty score: there is no profile.
+    """
+
+    user_id: str
+    revision: str
+    score: str
+    games_played: str
+    best_score: str
+    shown: str
+
+
+class Row(NamedTuple):
+    """What stands beside a member of the board: the state that was projected, and the sweep that last counted it."""
+
+    revision: str
+    score: str
+    games_played: str
+    counted_in: str
+    shown: str
+
+
+class Projection(NamedTuple):
+    """What project.lua replies: where the player is now. Indexes are 0-based from the top, -1 for nowhere; scores are
+    text, '' for none.
+
+    `row_revision` is '0' where there is no row; `mended` is 1 if the board was not like that before.
+    """
+
+    row_revision: str
+    index_before: int
+    index_now: int
+    total_players: int
+    board_score: str
+    score_above: str
+    mended: int
+
+
+SHOWN = ("username",)
+"""The profile's fields that everybody sees beside the score: in a state and in a row they are one text, a line each."""
+
+STATE_FIELDS = ("revision", "score", "gamesPlayed", "bestScore", *SHOWN)
+"""The profile's fields that `state` makes a state of."""
+
+USER_FIELDS = tuple(User.__annotations__)[1:]
+"""The profile's fields that `user` makes a user of."""
+
+STATE = r"-?[0-9]{1,16} -?[0-9]{1,16} [0-9]{1,16} -?[0-9]{1,16} [^\ud800-\udfff]*\Z"
+"""A state's values as a submission writes them, joined by spaces; bytes that are no text are read as surrogates."""
+
+ROW = r"(?s)([0-9]{1,16}) (-?[0-9]+) ([0-9]+) ([0-9]+) (.*)\Z"
+"""A row as project.lua writes and reads it."""
+
+
+def outcome(reply: Sequence[Any]) -> Outcome:
+    """The reply of submit.lua to a submission that it has accepted, now or before."""
+    word, *values = reply
+    facts = len(Facts._fields)
+    return Outcome(word, Facts(*values[:facts]), Profile(*values[facts:]))
+
+
+def state(user_id: str, values: Sequence[Any]) -> State | None:
+    """A player's state from the values of STATE_FIELDS; None for a hash that is no profile of ours."""
+    if set(values) == {None}:
+        return State(user_id, "0", "", "", "", "")
+    if None in values or not re.match(STATE, " ".join(values)):
+        return None
+    revision, score, games_played, best_score, *shown = values
+    return State(user_id, revision, score, games_played, best_score, "\n".join(shown))
+
+
+def state_of(user_id: str, profile: Profile) -> State:
+    """The state of a player whose profile is at hand."""
+    shown = "\n".join(getattr(profile, name) for name in SHOWN)
+    return State(user_id, profile.revision, profile.score, profile.gamesPlayed, profile.bestScore, shown)
+
+
+def user(user_id: str, profile: Mapping[str, str]) -> User:
+    """A player's profile, of which USER_FIELDS are needed, as its owner sees it."""
+    return {
+        "userId": user_id,
+        "username": profile["username"],
+        "email": profile["email"],
+        "score": int(profile["score"]),
+        "level": int(profile["level"]),
+        "gamesPlayed": int(profile["gamesPlayed"]),
+        "createdAt": profile["createdAt"],
+        "lastActive": profile["lastActive"],
+    }
+
+
+def row(text: str | None) -> Row | None:
+    """A row from its text; None where there is none, or something else."""
+    found = re.match(ROW, text or "")
+    return Row(*found.groups()) if found else None
+
+
+def entries(first: int, flat: Sequence[str], rows: Sequence[str | None]) -> list[Entry]:
+    """Entries from index `first` on: a sorted set's flat reply, and the texts of the rows beside it."""
+    return [
+        {
+            "rank": rank,
+            "userId": user_id,
+            "username": text.split(" ", 4)[-1] if text else "",
+            "score": (score := whole_score(on_board)),
+            "level": level(score),
+        }
+        for rank, (user_id, on_board, text) in enumerate(zip(flat[::2], flat[1::2], rows, strict=True), first + 1)
+    ]
+
+
+def whole_score(text: str) -> int:
+    """A score of the sorted set: whole, unless somebody else wrote it and no sweep has come by yet."""
+    try:
+        return int(text)
+    except ValueError:
+        return round(max(-LARGEST_SCORE, min(float(text), LARGEST_SCORE)))
+
+
+def level(score: int) -> int:
+    """A score's level: 1 from the start, one more every 750 points."""
+    return score // POINTS_PER_LEVEL + 1 if score > 0 else 1

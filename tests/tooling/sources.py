@@ -1,0 +1,16 @@
+"""The project's own Python."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from scripts.places import ROOT
+
+
+def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
+    """The Python files of a top-level folder that are ours, by their path, parsed."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        relative = path.relative_to(ROOT)
+        if "node_modules" not in relative.parts:
+            yield str(relative), ast.parse(path.read_text(encoding="utf-8"))
