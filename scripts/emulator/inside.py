@@ -184,7 +184,8 @@ def _counted(pattern: str, value: str, line: Any) -> float | None:
         return None
     if not matched or not isinstance(event, dict) or event.get(matched[1]) != matched[2]:
         return None
-    return float(event[value.removeprefix("$.")] if value.startswith("$.") else value)
+    figure = event.get(value.removeprefix("$.")) if value.startswith("$.") else value
+    return None if figure is None else float(figure)
 
 
 def _dig(values: Any, path: str) -> Any:

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -338,6 +339,25 @@ class TestWatching:
             WAIT_SECONDS,
         )
         assert sum(report["projected"] for report in reports) >= 1
+
+    def test_the_figures_in_its_log_become_metrics_and_other_lines_become_none(self, emulated: Emulated) -> None:
+        def counted(metric: str) -> float:
+            now = datetime.now(UTC)
+            found = emulated.aws("cloudwatch").get_metric_statistics(
+                Namespace=emulated.name,
+                MetricName=metric,
+                StartTime=now - timedelta(hours=1),
+                EndTime=now + timedelta(hours=1),
+                Period=7200,
+                Statistics=["Sum"],
+            )
+            return float(sum(point["Sum"] for point in found["Datapoints"]))
+
+        def said() -> float:
+            return float(sum(json.loads(line).get("found", 0) for line in emulated.log("reconcile")))
+
+        wait_until(lambda: counted("reconcile-found") == said() > 0)
+        assert counted("health-failures") == 0
 
     @pytest.mark.usefixtures("crashed")
     def test_a_crash_raises_its_alarm_and_the_alarm_is_heard(self, emulated: Emulated, post: str) -> None:
