@@ -263,7 +263,7 @@ def test_a_bug_is_logged_by_its_place_and_never_by_its_text(
     lines = capsys.readouterr().out
     failure = next(json.loads(line) for line in lines.splitlines() if '"ERROR"' in line)
     assert failure["cause"][0] == "ValueError"
-    assert "players.py" in failure["cause"][-1]
+    assert "records.py" in failure["cause"][-1]
     assert "@" not in lines
 
 
