@@ -90,6 +90,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded_valkey
         config.settings.cache_clear()
 
 
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded_valkey.Server]:
+    """A Valkey for one module alone, to be stopped, filled and set otherwise."""
+    with embedded_valkey.running(tmp_path_factory.mktemp("valkey")) as started:
+        yield started
+
+
 @pytest.fixture(scope="session")
 def _raw(server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
     with valkey.Valkey(host=server.host, port=server.port, decode_responses=True) as client:

@@ -20,7 +20,7 @@ from shared import store
 from tests.support.invoking import Invoker, invoker
 from tests.support.patience import ANSWER_SECONDS, in_time
 from tests.support.tunnels import Authority, Tunnel, lenient_client, speaking_only, tunnel_to
-from tests.support.wires import proxy_to, silent
+from tests.support.wires import proxy_to, serving, silent
 
 NAME = "localhost"
 PASSWORD = "never-in-the-clear"
@@ -223,37 +223,19 @@ def test_a_handshake_that_comes_in_drops_is_503_in_time(
         assert_refused(call)
 
 
-@contextlib.contextmanager
-def dripping(authority: Authority) -> Iterator[int]:
+def dripping(authority: Authority) -> contextlib.AbstractContextManager[int]:
     """A TLS server whose side of the handshake arrives a few bytes at a time."""
-    ended = threading.Event()
 
-    def drip(client: socket.socket) -> None:
+    def drip(client: socket.socket, ended: threading.Event) -> None:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         inside = authority.context(NAME).wrap_bio(incoming, outgoing, server_side=True)
-        with client, contextlib.suppress(OSError):
-            incoming.write(client.recv(1 << 16))
-            with contextlib.suppress(ssl.SSLWantReadError):
-                inside.do_handshake()
-            while not ended.wait(0.1):
-                client.sendall(outgoing.read(5))
+        incoming.write(client.recv(1 << 16))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            inside.do_handshake()
+        while not ended.wait(0.1):
+            client.sendall(outgoing.read(5))
 
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                threads.append(threading.Thread(target=drip, args=(listener.accept()[0],)))
-                threads[-1].start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threads = [threading.Thread(target=accept)]
-        threads[0].start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            ended.set()
-            listener.shutdown(socket.SHUT_RDWR)
-            for thread in threads:
-                thread.join()
+    return serving(drip)
 
 
 def test_a_tls_connection_that_was_closed_while_idle_is_replaced_unnoticed(

@@ -92,13 +92,6 @@ class Gate:
             thread.join()
 
 
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded_valkey.Server]:
-    """A server whose memory is for the tests to limit."""
-    with embedded_valkey.running(tmp_path_factory.mktemp("valkey")) as server:
-        yield server
-
-
 @pytest.fixture
 def own_raw(own_server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
     """A client of it; it begins empty, with all the memory that there is, and evicts as in production."""
