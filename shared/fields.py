@@ -210,7 +210,7 @@ class Document(_Field):
 
 
 class Ignored(_Field):
-    """Accepted from the seed system's clients, whatever it holds, and passed on to nobody."""
+    """Accepted, whatever it holds, because clients of other leaderboards send it, and passed on to nobody."""
 
     def __init__(self) -> None:
         super().__init__(allow_none=True)

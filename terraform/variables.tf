@@ -125,7 +125,7 @@ variable "daily_snapshot_time" {
   default     = "03:00"
 }
 
-# How long things live. Each environment's file sets these three together.
+# How long a receipt, a session and a request may live. Each environment's file sets the three together.
 
 variable "receipt_seconds" {
   description = "How long an Idempotency-Key is remembered, in seconds, 60 to 31,536,000; it can be up to twice as long. A game may repeat a request while its session lives, so this should be at least session_seconds."
@@ -228,7 +228,6 @@ variable "duration_p99_milliseconds" {
 }
 
 # The same for all functions
-
 
 variable "default_operator" {
   description = "What a submission without an operator does: `set`, `best`, `increment` or `decrement`. Most games want `best`."

@@ -72,7 +72,7 @@ def test_the_largest_profile_holds_less_than_a_kibibyte(call: Callable[..., Answ
 
 
 def exact_level(score: int) -> int:
-    """As DESIGN has it."""
+    """750 points a level, counted in whole numbers."""
     return max(1, score // 750 + 1)
 
 

@@ -3,7 +3,7 @@
 A state is what the session's slot holds, whether the player exists, and where each attempt stands. Between two steps of
 an attempt anything may happen elsewhere: another attempt, an eviction, the session's end. Steps have the names that the
 code in `shared/` carries as marks; `GUARDS` are what the proof rests on, and each, taken away, breaks something.
-`write_path_model` says more on how to read this.
+`model.py` says more on how to read this.
 """
 
 from __future__ import annotations
