@@ -59,9 +59,10 @@ variables {
   alias_mover           = "terraform"
 }
 
-run "every_name_begins_with_project_and_environment" {
+run "the_whole_system_is_planned" {
   command = plan
 
+  # Every name begins with project and environment.
   assert {
     condition     = alltrue([for name in values(output.function_names) : startswith(name, "leaderboard-test-")])
     error_message = "A function's name should begin with project and environment."
@@ -76,11 +77,8 @@ run "every_name_begins_with_project_and_environment" {
     condition     = output.log_group_names.rank == "/aws/lambda/leaderboard-test-rank"
     error_message = "A function's log group should have the name that Lambda would give it."
   }
-}
 
-run "every_function_of_the_contract_is_there_and_reconcile" {
-  command = plan
-
+  # Every function of the contract is there, and reconcile.
   assert {
     condition = toset(keys(output.function_names)) == toset(concat(["reconcile"], flatten([
       for path, item in yamldecode(file("../functions/openapi.yaml")).paths : [
@@ -89,14 +87,23 @@ run "every_function_of_the_contract_is_there_and_reconcile" {
     ])))
     error_message = "The functions should be those that the contract names, and reconcile."
   }
-}
 
-run "terraform_moves_the_alias_without_codedeploy" {
-  command = plan
-
+  # Terraform moves the alias without CodeDeploy.
   assert {
     condition     = output.deployment == null
     error_message = "There should be no CodeDeploy where Terraform moves the alias."
+  }
+
+  # The key serves the logs of this system only.
+  assert {
+    condition = one([
+      for statement in jsondecode(aws_kms_key.operations.policy).Statement : tolist(statement.Condition.ArnLike["kms:EncryptionContext:aws:logs:arn"])
+      if statement.Sid == "LogGroupsOfThisSystem"
+      ]) == tolist([
+      "arn:aws:logs:eu-central-1:123456789012:log-group:*leaderboard-test*",
+      "arn:aws:logs:eu-central-1:123456789012:log-group:API-Gateway-Execution-Logs_*/v1",
+    ])
+    error_message = "CloudWatch Logs should use the key for this system's log groups only."
   }
 }
 
@@ -128,82 +135,40 @@ run "an_emulator_has_no_cache_and_no_codedeploy" {
   }
 }
 
-run "the_key_serves_the_logs_of_this_system_only" {
-  command = plan
-
-  assert {
-    condition = one([
-      for statement in jsondecode(aws_kms_key.operations.policy).Statement : tolist(statement.Condition.ArnLike["kms:EncryptionContext:aws:logs:arn"])
-      if statement.Sid == "LogGroupsOfThisSystem"
-      ]) == tolist([
-      "arn:aws:logs:eu-central-1:123456789012:log-group:*leaderboard-test*",
-      "arn:aws:logs:eu-central-1:123456789012:log-group:API-Gateway-Execution-Logs_*/v1",
-    ])
-    error_message = "CloudWatch Logs should use the key for this system's log groups only."
-  }
-}
-
-run "names_that_aws_would_cut_or_refuse_are_refused" {
+run "names_that_aws_would_cut_or_refuse_and_another_cache_are_refused" {
   command = plan
 
   variables {
     project     = "a-name-of-eighteen"
     environment = "Production"
     region      = "Frankfurt"
+    settings    = { VALKEY_HOST = "elsewhere" }
   }
 
-  expect_failures = [var.project, var.environment, var.region]
+  expect_failures = [var.project, var.environment, var.region, var.settings]
 }
 
-run "settings_do_not_lead_functions_to_another_cache" {
+run "settings_that_have_a_variable_are_refused_and_what_is_no_address_or_port" {
   command = plan
 
   variables {
-    settings     = { VALKEY_HOST = "elsewhere" }
+    settings     = { DEFAULT_OPERATOR = "best" }
     alarm_emails = ["nobody"]
+    emulator     = { valkey_host = "127.0.0.1", valkey_port = 70000 }
   }
 
-  expect_failures = [var.settings, var.alarm_emails]
+  expect_failures = [var.settings, var.alarm_emails, var.emulator]
 }
 
-run "the_default_operator_is_one_of_the_contracts" {
+run "what_the_functions_would_refuse_is_refused" {
   command = plan
 
   variables {
     default_operator = "Best"
-  }
-
-  expect_failures = [var.default_operator]
-}
-
-run "settings_that_have_a_variable_are_refused" {
-  command = plan
-
-  variables {
-    settings = { DEFAULT_OPERATOR = "best" }
-  }
-
-  expect_failures = [var.settings]
-}
-
-run "lives_that_the_functions_would_refuse_are_refused" {
-  command = plan
-
-  variables {
     receipt_seconds  = 59
     session_seconds  = 31536001
     deadline_seconds = 29
   }
 
-  expect_failures = [var.receipt_seconds, var.session_seconds, var.deadline_seconds]
-}
-
-run "an_emulators_port_is_a_port" {
-  command = plan
-
-  variables {
-    emulator = { valkey_host = "127.0.0.1", valkey_port = 70000 }
-  }
-
-  expect_failures = [var.emulator]
+  expect_failures = [var.default_operator, var.receipt_seconds, var.session_seconds, var.deadline_seconds]
 }

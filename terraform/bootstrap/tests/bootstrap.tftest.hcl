@@ -37,9 +37,10 @@ variables {
   region = "eu-central-1"
 }
 
-run "the_state_is_versioned_encrypted_and_private" {
+run "the_state_is_versioned_encrypted_and_private_and_api_gateway_gets_its_role" {
   command = plan
 
+  # The state is versioned, encrypted and private.
   assert {
     condition     = aws_s3_bucket.state.bucket == "leaderboard-tfstate-111122223333-eu-central-1"
     error_message = "The bucket's name should hold the account and the Region, or somebody else has it."
@@ -85,11 +86,8 @@ run "the_state_is_versioned_encrypted_and_private" {
     condition     = length(aws_s3_bucket_lifecycle_configuration.state.rule) == 1 && aws_s3_bucket_lifecycle_configuration.state.rule[0].expiration[0].days == 0 && aws_s3_bucket_lifecycle_configuration.state.rule[0].expiration[0].expired_object_delete_marker
     error_message = "A rule lets the state itself expire."
   }
-}
 
-run "the_bucket_policy_only_refuses" {
-  command = plan
-
+  # The bucket policy only refuses.
   assert {
     condition     = alltrue([for statement in jsondecode(aws_s3_bucket_policy.state.policy).Statement : statement.Effect == "Deny" && statement.Principal == "*"])
     error_message = "The bucket's policy should grant nothing: who may is said by IAM."
@@ -114,11 +112,8 @@ run "the_bucket_policy_only_refuses" {
     ])
     error_message = "A state written with another kind of encryption should be refused, one written with the bucket's default should not."
   }
-}
 
-run "the_output_is_the_backends_configuration" {
-  command = plan
-
+  # The output is the backend's configuration.
   assert {
     condition     = output.backend_config == <<-TEXT
       bucket       = "leaderboard-tfstate-111122223333-eu-central-1"
@@ -134,11 +129,8 @@ run "the_output_is_the_backends_configuration" {
     condition     = output.state_bucket_name == aws_s3_bucket.state.bucket && output.state_kms_key_arn == aws_kms_key.state.arn
     error_message = "The outputs should name the bucket and the key."
   }
-}
 
-run "api_gateway_gets_its_role_for_logs" {
-  command = plan
-
+  # API Gateway gets its role for logs.
   assert {
     condition     = aws_api_gateway_account.this[0].cloudwatch_role_arn == "arn:aws:iam::111122223333:role/leaderboard-api-gateway-logs-eu-central-1" && output.api_gateway_logs_role_arn == aws_api_gateway_account.this[0].cloudwatch_role_arn
     error_message = "The Region's setting should be the role."
@@ -173,32 +165,14 @@ run "an_account_that_has_the_role_keeps_it" {
   }
 }
 
-run "a_project_name_too_long_for_a_bucket_is_refused" {
+run "what_aws_would_refuse_or_lose_is_refused" {
   command = plan
 
   variables {
-    project = "a-name-that-is-far-too-long-here"
+    project                      = "a-name-that-is-far-too-long-here" # for a bucket
+    region                       = "eu-central-1a"                    # a zone
+    state_version_retention_days = 0                                  # old versions would go at once
   }
 
-  expect_failures = [var.project]
-}
-
-run "a_zone_is_not_a_region" {
-  command = plan
-
-  variables {
-    region = "eu-central-1a"
-  }
-
-  expect_failures = [var.region]
-}
-
-run "versions_that_go_at_once_are_refused" {
-  command = plan
-
-  variables {
-    state_version_retention_days = 0
-  }
-
-  expect_failures = [var.state_version_retention_days]
+  expect_failures = [var.project, var.region, var.state_version_retention_days]
 }

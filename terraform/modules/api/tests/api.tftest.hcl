@@ -74,9 +74,10 @@ variables {
   detailed_metrics   = true
 }
 
-run "each_operation_reaches_the_alias_of_its_function_and_no_further" {
+run "the_contract_becomes_an_api_on_the_aliases_of_its_functions" {
   command = plan
 
+  # Each operation reaches the alias of its function and no further.
   assert {
     condition = { for key, one in aws_lambda_permission.this : key => "${one.function_name}:${one.qualifier} ${one.source_arn}" } == {
       "GET /health"               = "leaderboard-test-health:live arn:aws:execute-api:eu-central-1:123456789012:abc123/v1/GET/health"
@@ -96,11 +97,8 @@ run "each_operation_reaches_the_alias_of_its_function_and_no_further" {
     condition     = length(distinct([for one in aws_lambda_permission.this : one.statement_id])) == 4
     error_message = "Two permissions have one statement id."
   }
-}
 
-run "the_body_is_the_contract_with_integrations" {
-  command = plan
-
+  # The body is the contract with integrations.
   assert {
     condition = { for path, item in jsondecode(aws_api_gateway_rest_api.this.body).paths : path => keys(item) } == {
       "/health"               = ["get", "head", "options"]
@@ -128,11 +126,8 @@ run "the_body_is_the_contract_with_integrations" {
     condition     = aws_api_gateway_rest_api.this.endpoint_configuration[0].types == tolist(["REGIONAL"]) && !aws_api_gateway_rest_api.this.disable_execute_api_endpoint
     error_message = "Without a domain, the Regional endpoint is the way in."
   }
-}
 
-run "each_method_is_throttled" {
-  command = plan
-
+  # Each method is throttled.
   assert {
     condition = { for key, one in aws_api_gateway_method_settings.this : key => "${one.settings[0].throttling_rate_limit}/${one.settings[0].throttling_burst_limit}" } == {
       "*/*"                          = "500/250"
@@ -148,11 +143,8 @@ run "each_method_is_throttled" {
     ])
     error_message = "Bodies are logged, or errors are not, or a method with a throttle of its own lost its metrics."
   }
-}
 
-run "keys_belong_to_tiers" {
-  command = plan
-
+  # Keys belong to tiers.
   assert {
     condition     = jsonencode({ for key, one in aws_api_gateway_usage_plan.this : key => one.quota_settings[*].limit }) == jsonencode({ game = [], partner = [100000] })
     error_message = "A tier's quota is wrong."
@@ -172,11 +164,8 @@ run "keys_belong_to_tiers" {
     condition     = toset(keys(aws_api_gateway_usage_plan_key.this)) == toset(["client", "forum", "website"])
     error_message = "A key has no tier."
   }
-}
 
-run "everything_is_logged_encrypted_and_ends" {
-  command = plan
-
+  # Everything is logged, is encrypted, and ends.
   assert {
     condition = alltrue([
       for one in [aws_cloudwatch_log_group.access, aws_cloudwatch_log_group.execution] :
@@ -198,6 +187,17 @@ run "everything_is_logged_encrypted_and_ends" {
   assert {
     condition     = aws_api_gateway_stage.this.xray_tracing_enabled
     error_message = "Requests are not traced."
+  }
+
+  # Without a firewall there is nothing of it.
+  assert {
+    condition     = length(aws_wafv2_web_acl.this) + length(aws_wafv2_web_acl_association.this) + length(aws_wafv2_web_acl_logging_configuration.this) + length(aws_cloudwatch_log_group.waf) == 0
+    error_message = "A part of the firewall is left."
+  }
+
+  assert {
+    condition     = output.web_acl_arn == null
+    error_message = "There is an ARN of nothing."
   }
 }
 
@@ -242,20 +242,6 @@ run "the_firewall_limits_addresses_and_lets_the_contracts_bodies_through" {
   }
 }
 
-run "without_a_firewall_there_is_nothing_of_it" {
-  command = plan
-
-  assert {
-    condition     = length(aws_wafv2_web_acl.this) + length(aws_wafv2_web_acl_association.this) + length(aws_wafv2_web_acl_logging_configuration.this) + length(aws_cloudwatch_log_group.waf) == 0
-    error_message = "A part of the firewall is left."
-  }
-
-  assert {
-    condition     = output.web_acl_arn == null
-    error_message = "There is an ARN of nothing."
-  }
-}
-
 run "a_domain_of_ones_own_is_the_only_way_in" {
   command = plan
 
@@ -288,10 +274,11 @@ run "a_domain_of_ones_own_is_the_only_way_in" {
   }
 }
 
-run "a_domain_without_a_zone_makes_no_record" {
+run "a_tls_policy_goes_into_the_body_and_a_domain_without_a_zone_makes_no_record" {
   command = plan
 
   variables {
+    tls_policy = "SecurityPolicy_TLS13_1_3_2025_09"
     domain = {
       name            = "scores.example.com"
       certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
@@ -299,46 +286,52 @@ run "a_domain_without_a_zone_makes_no_record" {
   }
 
   assert {
-    condition     = length(aws_route53_record.this) == 0
+    condition     = jsondecode(aws_api_gateway_rest_api.this.body)["x-amazon-apigateway-security-policy"] == "SecurityPolicy_TLS13_1_3_2025_09"
+    error_message = "The policy is not in the body."
+  }
+
+  assert {
+    condition     = length(aws_api_gateway_domain_name.this) == 1 && length(aws_route53_record.this) == 0
     error_message = "There is a record without a zone."
   }
 }
 
-run "a_tls_policy_goes_into_the_body" {
+run "values_that_aws_would_refuse_late_are_refused_now" {
   command = plan
 
   variables {
-    tls_policy = "SecurityPolicy_TLS13_1_3_2025_09"
-  }
-
-  assert {
-    condition     = jsondecode(aws_api_gateway_rest_api.this.body)["x-amazon-apigateway-security-policy"] == "SecurityPolicy_TLS13_1_3_2025_09"
-    error_message = "The policy is not in the body."
-  }
-}
-
-run "an_operation_that_no_function_answers_is_refused" {
-  command = plan
-
-  variables {
-    functions = {
+    name       = "Leaderboard"
+    stage_name = "v1/x"
+    functions = { # none answers the operations of /users/{userId}/score
       health = {
         name       = "leaderboard-test-health"
         alias      = "live"
         invoke_arn = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-central-1:123456789012:function:leaderboard-test-health:live/invocations"
       }
     }
+    throttling = {
+      rate_per_second = 500
+      burst           = 250
+      methods         = { "POST /users/{userId}/score" = { rate_per_second = 100, burst = 50 } } # the contract has no such method
+    }
+    usage_plans        = { game = { rate_per_second = 200, burst = 100, quota_per_month = 0 }, partner = { rate_per_second = 5, burst = 10 } }
+    log_retention_days = 31
+    waf                = { requests_per_5_minutes_per_ip = 9 }
+    domain             = { name = "https://scores.example.com", certificate_arn = "scores" }
+    tls_policy         = "TLS_1_0"
   }
 
-  expect_failures = [var.functions]
+  expect_failures = [
+    var.name, var.stage_name, var.functions, var.throttling, var.usage_plans, var.log_retention_days, var.waf, var.domain, var.tls_policy,
+  ]
 }
 
-run "an_invoke_arn_without_the_alias_is_refused" {
+run "ways_past_the_alias_closed_methods_and_keys_without_a_tier_are_refused" {
   command = plan
 
   variables {
     functions = {
-      health = {
+      health = { # no alias in its ARN
         name       = "leaderboard-test-health"
         alias      = "live"
         invoke_arn = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-central-1:123456789012:function:leaderboard-test-health/invocations"
@@ -349,63 +342,15 @@ run "an_invoke_arn_without_the_alias_is_refused" {
         invoke_arn = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-central-1:123456789012:function:leaderboard-test-scores:live/invocations"
       }
     }
-  }
-
-  expect_failures = [var.functions]
-}
-
-run "a_throttle_of_an_unknown_method_is_refused" {
-  command = plan
-
-  variables {
     throttling = {
       rate_per_second = 500
       burst           = 250
-      methods         = { "POST /users/{userId}/score" = { rate_per_second = 100, burst = 50 } }
+      methods         = { "PUT /users/{userId}/score" = { rate_per_second = 0, burst = 50 } } # nobody would get through
     }
+    api_keys = { client = "gold" } # no such tier
   }
 
-  expect_failures = [var.throttling]
-}
-
-run "a_throttle_of_zero_is_refused" {
-  command = plan
-
-  variables {
-    throttling = {
-      rate_per_second = 500
-      burst           = 250
-      methods         = { "PUT /users/{userId}/score" = { rate_per_second = 0, burst = 50 } }
-    }
-  }
-
-  expect_failures = [var.throttling]
-}
-
-run "values_that_aws_would_refuse_late_are_refused_now" {
-  command = plan
-
-  variables {
-    name               = "Leaderboard"
-    stage_name         = "v1/x"
-    usage_plans        = { game = { rate_per_second = 200, burst = 100, quota_per_month = 0 }, partner = { rate_per_second = 5, burst = 10 } }
-    log_retention_days = 31
-    waf                = { requests_per_5_minutes_per_ip = 9 }
-    domain             = { name = "https://scores.example.com", certificate_arn = "scores" }
-    tls_policy         = "TLS_1_0"
-  }
-
-  expect_failures = [var.name, var.stage_name, var.usage_plans, var.log_retention_days, var.waf, var.domain, var.tls_policy]
-}
-
-run "a_key_without_a_tier_is_refused" {
-  command = plan
-
-  variables {
-    api_keys = { client = "gold" }
-  }
-
-  expect_failures = [var.api_keys]
+  expect_failures = [var.functions, var.throttling, var.api_keys]
 }
 
 run "a_contract_with_another_kind_of_key_is_refused" {

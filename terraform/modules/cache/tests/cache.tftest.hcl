@@ -39,9 +39,10 @@ variables {
   ecpu_per_second    = { maximum = 20000 }
 }
 
-run "cache" {
+run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
   command = plan
 
+  # The cache.
   assert {
     condition     = aws_elasticache_serverless_cache.this.engine == "valkey" && aws_elasticache_serverless_cache.this.major_engine_version == "8"
     error_message = "The cache should be Valkey 8."
@@ -80,28 +81,8 @@ run "cache" {
     )
     error_message = "The limits should be those given, and there should be no minimum that nobody asked for: it costs."
   }
-}
 
-run "minimum" {
-  command = plan
-
-  variables {
-    data_storage_gb = { minimum = 5000, maximum = 5000 }
-    ecpu_per_second = { minimum = 1000, maximum = 15000000 }
-  }
-
-  assert {
-    condition = (
-      aws_elasticache_serverless_cache.this.cache_usage_limits[0].data_storage[0].minimum == 5000 &&
-      aws_elasticache_serverless_cache.this.cache_usage_limits[0].ecpu_per_second[0].minimum == 1000
-    )
-    error_message = "A minimum should arrive."
-  }
-}
-
-run "key" {
-  command = plan
-
+  # Its key.
   assert {
     condition     = aws_kms_key.this.enable_key_rotation && aws_kms_key.this.deletion_window_in_days == 30
     error_message = "The key should be rotated, and be kept as long as possible when it is deleted."
@@ -136,11 +117,8 @@ run "key" {
     ])
     error_message = "Someone should be able to change the key's policy, or AWS refuses it."
   }
-}
 
-run "users" {
-  command = plan
-
+  # Its users.
   assert {
     condition     = toset(keys(aws_elasticache_user.this)) == toset(["read", "write", "reconcile"])
     error_message = "There should be a user for each role."
@@ -185,11 +163,8 @@ run "users" {
     condition     = aws_elasticache_user.this["read"].access_string == "on ~user:* ~leaderboard:global ~{leaderboard:global}:players ~{leaderboard:global}:totals -@all +eval_ro +evalsha_ro +hmget +ping +zcard +zrange +zrevrank"
     error_message = "This is what an access string looks like, hash tags and all."
   }
-}
 
-run "outputs" {
-  command = plan
-
+  # Its outputs.
   assert {
     condition     = output.name == "leaderboard-test" && output.arn == "arn:aws:elasticache:eu-central-1:111122223333:serverlesscache:leaderboard-test"
     error_message = "Name and ARN should be known before the cache is."
@@ -211,6 +186,23 @@ run "outputs" {
   }
 }
 
+run "minimum" {
+  command = plan
+
+  variables {
+    data_storage_gb = { minimum = 5000, maximum = 5000 }
+    ecpu_per_second = { minimum = 1000, maximum = 15000000 }
+  }
+
+  assert {
+    condition = (
+      aws_elasticache_serverless_cache.this.cache_usage_limits[0].data_storage[0].minimum == 5000 &&
+      aws_elasticache_serverless_cache.this.cache_usage_limits[0].ecpu_per_second[0].minimum == 1000
+    )
+    error_message = "A minimum should arrive."
+  }
+}
+
 run "longest_name" {
   command = plan
 
@@ -224,154 +216,66 @@ run "longest_name" {
   }
 }
 
-run "name_of_31_characters" {
-  command         = plan
-  expect_failures = [var.name]
-  variables {
-    name = "a-name-of-thirty-one-characters"
-  }
-}
+run "refuses_what_is_too_little" {
+  command = plan
 
-run "name_in_capitals" {
-  command         = plan
-  expect_failures = [var.name]
   variables {
-    name = "Leaderboard-test"
-  }
-}
-
-run "name_with_two_dashes" {
-  command         = plan
-  expect_failures = [var.name]
-  variables {
-    name = "leaderboard--test"
-  }
-}
-
-run "name_with_a_dash_at_its_end" {
-  command         = plan
-  expect_failures = [var.name]
-  variables {
-    name = "leaderboard-"
-  }
-}
-
-run "one_subnet" {
-  command         = plan
-  expect_failures = [var.subnet_ids]
-  variables {
-    subnet_ids = ["subnet-a"]
-  }
-}
-
-run "no_security_group" {
-  command         = plan
-  expect_failures = [var.security_group_ids]
-  variables {
-    security_group_ids = []
-  }
-}
-
-run "redis_version" {
-  command         = plan
-  expect_failures = [var.major_engine_version]
-  variables {
-    major_engine_version = "8.1"
-  }
-}
-
-run "no_data" {
-  command         = plan
-  expect_failures = [var.data_storage_gb]
-  variables {
-    data_storage_gb = { maximum = 0 }
-  }
-}
-
-run "too_much_data" {
-  command         = plan
-  expect_failures = [var.data_storage_gb]
-  variables {
-    data_storage_gb = { maximum = 5001 }
-  }
-}
-
-run "part_of_a_gigabyte" {
-  command         = plan
-  expect_failures = [var.data_storage_gb]
-  variables {
-    data_storage_gb = { maximum = 1.5 }
-  }
-}
-
-run "no_minimum_of_data" {
-  command         = plan
-  expect_failures = [var.data_storage_gb]
-  variables {
-    data_storage_gb = { minimum = 0, maximum = 10 }
-  }
-}
-
-run "data_minimum_above_maximum" {
-  command         = plan
-  expect_failures = [var.data_storage_gb]
-  variables {
-    data_storage_gb = { minimum = 11, maximum = 10 }
-  }
-}
-
-run "too_few_ecpu" {
-  command         = plan
-  expect_failures = [var.ecpu_per_second]
-  variables {
-    ecpu_per_second = { maximum = 999 }
-  }
-}
-
-run "too_many_ecpu" {
-  command         = plan
-  expect_failures = [var.ecpu_per_second]
-  variables {
-    ecpu_per_second = { maximum = 15000001 }
-  }
-}
-
-run "ecpu_minimum_too_low" {
-  command         = plan
-  expect_failures = [var.ecpu_per_second]
-  variables {
-    ecpu_per_second = { minimum = 999, maximum = 20000 }
-  }
-}
-
-run "ecpu_minimum_above_maximum" {
-  command         = plan
-  expect_failures = [var.ecpu_per_second]
-  variables {
-    ecpu_per_second = { minimum = 20001, maximum = 20000 }
-  }
-}
-
-run "no_snapshots" {
-  command         = plan
-  expect_failures = [var.snapshot_retention_days]
-  variables {
+    subnet_ids              = ["subnet-a"]
+    security_group_ids      = []
+    data_storage_gb         = { maximum = 0 }
+    ecpu_per_second         = { maximum = 999 }
     snapshot_retention_days = 0
   }
+
+  expect_failures = [var.subnet_ids, var.security_group_ids, var.data_storage_gb, var.ecpu_per_second, var.snapshot_retention_days]
 }
 
-run "snapshots_for_too_long" {
-  command         = plan
-  expect_failures = [var.snapshot_retention_days]
+run "refuses_what_is_too_much" {
+  command = plan
+
   variables {
+    name                    = "a-name-of-thirty-one-characters"
+    data_storage_gb         = { maximum = 5001 }
+    ecpu_per_second         = { maximum = 15000001 }
     snapshot_retention_days = 36
   }
+
+  expect_failures = [var.name, var.data_storage_gb, var.ecpu_per_second, var.snapshot_retention_days]
 }
 
-run "snapshot_time_that_is_none" {
-  command         = plan
-  expect_failures = [var.daily_snapshot_time]
+run "refuses_what_is_malformed" {
+  command = plan
+
   variables {
-    daily_snapshot_time = "24:00"
+    name                 = "Leaderboard-test"
+    major_engine_version = "8.1"
+    data_storage_gb      = { maximum = 1.5 }
+    daily_snapshot_time  = "24:00"
   }
+
+  expect_failures = [var.name, var.major_engine_version, var.data_storage_gb, var.daily_snapshot_time]
+}
+
+run "refuses_minimums_too_low_and_two_dashes" {
+  command = plan
+
+  variables {
+    name            = "leaderboard--test"
+    data_storage_gb = { minimum = 0, maximum = 10 }
+    ecpu_per_second = { minimum = 999, maximum = 20000 }
+  }
+
+  expect_failures = [var.name, var.data_storage_gb, var.ecpu_per_second]
+}
+
+run "refuses_minimums_above_the_maximum_and_a_dash_at_the_end" {
+  command = plan
+
+  variables {
+    name            = "leaderboard-"
+    data_storage_gb = { minimum = 11, maximum = 10 }
+    ecpu_per_second = { minimum = 20001, maximum = 20000 }
+  }
+
+  expect_failures = [var.name, var.data_storage_gb, var.ecpu_per_second]
 }

@@ -34,9 +34,10 @@ variables {
   }
 }
 
-run "each_function_is_deployed_on_its_own" {
+run "each_function_is_deployed_on_its_own_and_rolled_back_by_its_alarms" {
   command = plan
 
+  # Each function is deployed on its own.
   assert {
     condition     = aws_codedeploy_app.this.name == "game-test" && aws_codedeploy_app.this.compute_platform == "Lambda" && output.application_name == "game-test"
     error_message = "There should be one application, for Lambda."
@@ -56,11 +57,8 @@ run "each_function_is_deployed_on_its_own" {
     ])])
     error_message = "Traffic should move bit by bit: a tenth for 5 minutes by default."
   }
-}
 
-run "alarms_and_failures_roll_back" {
-  command = plan
-
+  # Alarms and failures roll back.
   assert {
     condition = alltrue([for group in aws_codedeploy_deployment_group.this : (
       group.auto_rollback_configuration[0].enabled
@@ -77,11 +75,8 @@ run "alarms_and_failures_roll_back" {
     ])])
     error_message = "A function's own alarms should stop its deployment, and so should alarms that cannot be read."
   }
-}
 
-run "codedeploy_moves_our_aliases_and_does_nothing_else" {
-  command = plan
-
+  # CodeDeploy moves our aliases and does nothing else.
   assert {
     condition = toset(flatten([for statement in jsondecode(aws_iam_role_policy.this.policy).Statement : statement.Action])) == toset([
       "cloudwatch:DescribeAlarms", "lambda:GetAlias", "lambda:GetProvisionedConcurrencyConfig", "lambda:UpdateAlias",
@@ -132,24 +127,15 @@ run "the_way_is_a_value" {
   }
 }
 
-run "refuses_an_unknown_way" {
+run "refuses_an_unknown_way_and_a_function_without_an_entry" {
   command = plan
 
   variables {
-    deployment_config = "CodeDeployDefault.LambdaCanary20Percent5Minutes"
-  }
-
-  expect_failures = [var.deployment_config]
-}
-
-run "refuses_a_function_without_an_entry" {
-  command = plan
-
-  variables {
+    deployment_config    = "CodeDeployDefault.LambdaCanary20Percent5Minutes"
     rollback_alarm_names = { rank = ["game-test-rank-errors"] }
   }
 
-  expect_failures = [var.rollback_alarm_names]
+  expect_failures = [var.deployment_config, var.rollback_alarm_names]
 }
 
 run "refuses_a_function_without_an_alarm" {

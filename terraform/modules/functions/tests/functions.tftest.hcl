@@ -53,9 +53,10 @@ variables {
   alias_mover        = "terraform"
 }
 
-run "functions_follow_from_the_contract" {
+run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
   command = plan
 
+  # There is a function for each folder of the contract.
   assert {
     condition = { for key, function in aws_lambda_function.this : key => function.function_name } == {
       get_user     = "game-test-get-user"
@@ -85,11 +86,8 @@ run "functions_follow_from_the_contract" {
     condition     = aws_lambda_function.this["sessions"].description == "GET /sessions, DELETE /sessions/{sessionId}, GET /sessions/{sessionId}"
     error_message = "A function's description should list its routes."
   }
-}
 
-run "every_function_is_published_traced_and_inside_the_vpc" {
-  command = plan
-
+  # Every function is published, traced and inside the VPC.
   assert {
     condition = alltrue([for function in aws_lambda_function.this : alltrue([
       function.publish,
@@ -110,11 +108,8 @@ run "every_function_is_published_traced_and_inside_the_vpc" {
     condition     = aws_lambda_layer_version.this.compatible_architectures == toset(["arm64"]) && aws_lambda_layer_version.this.compatible_runtimes == toset(["python3.13"])
     error_message = "The layer should say for what it was built."
   }
-}
 
-run "logs_are_json_kept_for_a_time_and_encrypted" {
-  command = plan
-
+  # Logs are JSON, kept for a time and encrypted.
   assert {
     condition = alltrue([for key, function in aws_lambda_function.this : alltrue([
       function.logging_config[0].log_format == "JSON",
@@ -127,11 +122,8 @@ run "logs_are_json_kept_for_a_time_and_encrypted" {
     ])])
     error_message = "Every function should log as JSON to its own group, which has a retention and a key."
   }
-}
 
-run "each_function_connects_only_as_its_own_user" {
-  command = plan
-
+  # Each function connects only as its own user.
   assert {
     condition = { for key, function in aws_lambda_function.this : key => function.environment[0].variables.VALKEY_USER } == {
       get_user     = "game-test-read"
@@ -158,11 +150,8 @@ run "each_function_connects_only_as_its_own_user" {
     ])
     error_message = "A role should connect to our cache, as the function's own user, and to nothing else."
   }
-}
 
-run "each_function_has_a_role_of_its_own" {
-  command = plan
-
+  # Each function has a role of its own.
   assert {
     condition     = { for key, role in aws_iam_role.function : key => role.name } == { for key, function in aws_lambda_function.this : key => function.function_name }
     error_message = "There should be a role for each function, named like it."
@@ -222,11 +211,8 @@ run "each_function_has_a_role_of_its_own" {
     ])
     error_message = "Only reconcile should send to the failures queue."
   }
-}
 
-run "terraform_moves_the_alias" {
-  command = plan
-
+  # Terraform moves the alias.
   assert {
     condition     = length(aws_lambda_alias.moved_by_terraform) == 4 && length(aws_lambda_alias.moved_by_codedeploy) == 0
     error_message = "Every function should have one alias, which follows its version."
@@ -241,54 +227,8 @@ run "terraform_moves_the_alias" {
     condition     = length(aws_lambda_provisioned_concurrency_config.this) == 0
     error_message = "Nothing should be kept warm unless asked for."
   }
-}
 
-run "codedeploy_moves_the_alias" {
-  command = plan
-
-  variables {
-    alias_mover             = "codedeploy"
-    provisioned_concurrency = { get_user = 2 }
-    reserved_concurrency    = { get_user = 20, reconcile = 2 }
-  }
-
-  assert {
-    condition     = length(aws_lambda_alias.moved_by_terraform) == 0 && length(aws_lambda_alias.moved_by_codedeploy) == 4
-    error_message = "Every function should have one alias, which stays where a deployment moved it."
-  }
-
-  assert {
-    condition     = alltrue([for alias in aws_lambda_alias.moved_by_codedeploy : alias.name == "live"])
-    error_message = "The alias should be live."
-  }
-
-  assert {
-    condition = (
-      { for key, warm in aws_lambda_provisioned_concurrency_config.this : key => [warm.function_name, warm.qualifier, warm.provisioned_concurrent_executions] } ==
-      { get_user = ["game-test-get-user", "live", 2] }
-    )
-    error_message = "The environments that were asked for should be kept warm behind the alias."
-  }
-
-  assert {
-    condition = { for key, function in aws_lambda_function.this : key => function.reserved_concurrent_executions } == {
-      get_user     = 20
-      update_score = -1
-      sessions     = -1
-      reconcile    = 2
-    }
-    error_message = "Concurrency should be reserved where it was asked for only."
-  }
-
-  assert {
-    condition     = output.functions["get_user"].alias == "live" && aws_cloudwatch_event_target.reconcile.arn == output.functions["reconcile"].alias_arn
-    error_message = "Callers should call the alias, whoever moves it."
-  }
-}
-
-run "callers_get_the_alias" {
-  command = plan
-
+  # Callers get the alias.
   assert {
     condition = output.functions["update_score"] == {
       name           = "game-test-update-score"
@@ -307,11 +247,8 @@ run "callers_get_the_alias" {
     condition     = keys(output.functions) == ["get_user", "reconcile", "sessions", "update_score"]
     error_message = "The output should have every function."
   }
-}
 
-run "a_schedule_runs_reconcile" {
-  command = plan
-
+  # A schedule runs reconcile.
   assert {
     condition     = aws_cloudwatch_event_rule.reconcile.schedule_expression == "rate(1 minute)"
     error_message = "Reconcile should run every minute by default."
@@ -337,11 +274,8 @@ run "a_schedule_runs_reconcile" {
     condition     = aws_lambda_function_recursion_config.reconcile.recursive_loop == "Terminate"
     error_message = "Reconcile should never call itself in a circle."
   }
-}
 
-run "what_reconcile_never_did_is_kept" {
-  command = plan
-
+  # What reconcile never did is kept.
   assert {
     condition     = aws_sqs_queue.reconcile_failures.name == "game-test-reconcile-failures" && aws_sqs_queue.reconcile_failures.kms_master_key_id == var.kms_key_arn && aws_sqs_queue.reconcile_failures.message_retention_seconds == 1209600
     error_message = "The failures queue should be encrypted with our key and keep messages for the 14 days that SQS allows."
@@ -389,6 +323,49 @@ run "what_reconcile_never_did_is_kept" {
       Condition = { StringEquals = { "kms:ViaService" = "sqs.eu-central-1.amazonaws.com" } }
     }])
     error_message = "Reconcile should use the key through SQS only."
+  }
+}
+
+run "codedeploy_moves_the_alias" {
+  command = plan
+
+  variables {
+    alias_mover             = "codedeploy"
+    provisioned_concurrency = { get_user = 2 }
+    reserved_concurrency    = { get_user = 20, reconcile = 2 }
+  }
+
+  assert {
+    condition     = length(aws_lambda_alias.moved_by_terraform) == 0 && length(aws_lambda_alias.moved_by_codedeploy) == 4
+    error_message = "Every function should have one alias, which stays where a deployment moved it."
+  }
+
+  assert {
+    condition     = alltrue([for alias in aws_lambda_alias.moved_by_codedeploy : alias.name == "live"])
+    error_message = "The alias should be live."
+  }
+
+  assert {
+    condition = (
+      { for key, warm in aws_lambda_provisioned_concurrency_config.this : key => [warm.function_name, warm.qualifier, warm.provisioned_concurrent_executions] } ==
+      { get_user = ["game-test-get-user", "live", 2] }
+    )
+    error_message = "The environments that were asked for should be kept warm behind the alias."
+  }
+
+  assert {
+    condition = { for key, function in aws_lambda_function.this : key => function.reserved_concurrent_executions } == {
+      get_user     = 20
+      update_score = -1
+      sessions     = -1
+      reconcile    = 2
+    }
+    error_message = "Concurrency should be reserved where it was asked for only."
+  }
+
+  assert {
+    condition     = output.functions["get_user"].alias == "live" && aws_cloudwatch_event_target.reconcile.arn == output.functions["reconcile"].alias_arn
+    error_message = "Callers should call the alias, whoever moves it."
   }
 }
 
@@ -442,72 +419,6 @@ run "values_become_the_functions" {
   }
 }
 
-run "refuses_what_lambda_does_not_take" {
-  command = plan
-
-  variables {
-    name               = "Game_Test"
-    architecture       = "arm"
-    runtime            = "python3.14"
-    memory_mb          = { default = 512, sessions = 64 }
-    timeout_seconds    = { default = 60, sessions = 901 }
-    subnet_ids         = []
-    security_group_ids = []
-    environment        = { AWS_REGION = "eu-central-1" }
-    log_retention_days = 100
-    alias_mover        = "somebody"
-    reconcile_schedule = "rate(1 minutes)"
-  }
-
-  expect_failures = [
-    var.name, var.architecture, var.runtime, var.memory_mb, var.timeout_seconds, var.subnet_ids, var.security_group_ids, var.environment,
-    var.log_retention_days, var.alias_mover, var.reconcile_schedule,
-  ]
-}
-
-run "refuses_other_bad_values" {
-  command = plan
-
-  variables {
-    memory_mb          = { default = 10241 }
-    timeout_seconds    = { default = 0 }
-    environment        = { VALKEY_USER = "game-test-write" }
-    reconcile_schedule = "cron(0/5 * * * ? *)"
-  }
-
-  expect_failures = [var.memory_mb, var.timeout_seconds, var.environment, var.reconcile_schedule]
-}
-
-run "refuses_a_schedule_that_the_alarms_take_for_a_standstill" {
-  command = plan
-
-  variables {
-    reconcile_schedule = "rate(6 minutes)"
-  }
-
-  expect_failures = [var.reconcile_schedule]
-}
-
-run "refuses_a_schedule_of_hours" {
-  command = plan
-
-  variables {
-    reconcile_schedule = "rate(1 hour)"
-  }
-
-  expect_failures = [var.reconcile_schedule]
-}
-
-run "refuses_one_run_at_once" {
-  command = plan
-
-  variables {
-    reserved_concurrency = { reconcile = 1 }
-  }
-
-  expect_failures = [var.reserved_concurrency]
-}
-
 run "takes_a_stopped_reconcile" {
   command = plan
 
@@ -519,47 +430,6 @@ run "takes_a_stopped_reconcile" {
     condition     = aws_lambda_function.this["reconcile"].reserved_concurrent_executions == 0
     error_message = "With 0 it is stopped."
   }
-}
-
-run "refuses_too_many_settings" {
-  command = plan
-
-  variables {
-    environment = { LONG = format("%3900s", "x") }
-  }
-
-  expect_failures = [var.environment]
-}
-
-run "refuses_to_reserve_for_an_unknown_function" {
-  command = plan
-
-  variables {
-    reserved_concurrency = { update_scores = 10 }
-  }
-
-  expect_failures = [var.reserved_concurrency]
-}
-
-run "refuses_to_warm_an_unknown_function" {
-  command = plan
-
-  variables {
-    provisioned_concurrency = { get_users = 1 }
-  }
-
-  expect_failures = [var.provisioned_concurrency]
-}
-
-run "refuses_more_warm_than_reserved" {
-  command = plan
-
-  variables {
-    reserved_concurrency    = { get_user = 5 }
-    provisioned_concurrency = { get_user = 6 }
-  }
-
-  expect_failures = [var.provisioned_concurrency]
 }
 
 run "a_value_for_one_function_leaves_the_others_theirs" {
@@ -596,36 +466,94 @@ run "a_value_for_one_function_leaves_the_others_theirs" {
   }
 }
 
+run "refuses_what_lambda_does_not_take" {
+  command = plan
+
+  variables {
+    name               = "Game_Test"
+    architecture       = "arm"
+    runtime            = "python3.14"
+    memory_mb          = { default = 512, sessions = 64 }
+    timeout_seconds    = { default = 60, sessions = 901 }
+    subnet_ids         = []
+    security_group_ids = []
+    environment        = { AWS_REGION = "eu-central-1" }
+    log_retention_days = 100
+    alias_mover        = "somebody"
+    reconcile_schedule = "rate(1 minutes)"
+    cache = { # no role but one
+      arn   = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"
+      name  = "game-test"
+      users = { read = { name = "game-test-read", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read" } }
+    }
+  }
+
+  expect_failures = [
+    var.name, var.architecture, var.runtime, var.memory_mb, var.timeout_seconds, var.subnet_ids, var.security_group_ids, var.environment,
+    var.log_retention_days, var.alias_mover, var.reconcile_schedule, var.cache,
+  ]
+}
+
+run "refuses_other_bad_values" {
+  command = plan
+
+  variables {
+    memory_mb            = { default = 10241 }
+    timeout_seconds      = { default = 0 }
+    environment          = { VALKEY_USER = "game-test-write" }
+    reconcile_schedule   = "cron(0/5 * * * ? *)"
+    reserved_concurrency = { reconcile = 1 } # a rebuild would wait for the schedule
+  }
+
+  expect_failures = [var.memory_mb, var.timeout_seconds, var.environment, var.reconcile_schedule, var.reserved_concurrency]
+}
+
+run "refuses_values_for_unknown_functions" {
+  command = plan
+
+  variables {
+    memory_mb            = { default = 512, session = 1024 }
+    timeout_seconds      = { default = 60, rank = 20 }
+    reserved_concurrency = { update_scores = 10 }
+    environment          = { LONG = format("%3900s", "x") } # more than Lambda has room for
+    reconcile_schedule   = "rate(6 minutes)"                # the alarms would take it for a standstill
+  }
+
+  expect_failures = [var.memory_mb, var.timeout_seconds, var.reserved_concurrency, var.environment, var.reconcile_schedule]
+}
+
 run "refuses_functions_that_are_left_without_a_value" {
   command = plan
 
   variables {
-    memory_mb       = { sessions = 1024 }
-    timeout_seconds = {}
+    memory_mb            = { sessions = 1024 }
+    timeout_seconds      = {}
+    reserved_concurrency = { default = 1, get_user = 5 } # reconcile is left with one run at once
+    reconcile_schedule   = "rate(1 hour)"
   }
 
-  expect_failures = [var.memory_mb, var.timeout_seconds]
+  expect_failures = [var.memory_mb, var.timeout_seconds, var.reserved_concurrency, var.reconcile_schedule]
 }
 
-run "refuses_a_value_for_an_unknown_function" {
+run "refuses_to_warm_an_unknown_function" {
   command = plan
 
   variables {
-    memory_mb       = { default = 512, session = 1024 }
-    timeout_seconds = { default = 60, rank = 20 }
+    provisioned_concurrency = { get_users = 1 }
   }
 
-  expect_failures = [var.memory_mb, var.timeout_seconds]
+  expect_failures = [var.provisioned_concurrency]
 }
 
-run "refuses_one_run_at_once_for_reconcile_by_default" {
+run "refuses_more_warm_than_reserved" {
   command = plan
 
   variables {
-    reserved_concurrency = { default = 1, get_user = 5 }
+    reserved_concurrency    = { get_user = 5 }
+    provisioned_concurrency = { get_user = 6 }
   }
 
-  expect_failures = [var.reserved_concurrency]
+  expect_failures = [var.provisioned_concurrency]
 }
 
 run "refuses_more_warm_by_default_than_reserved" {
@@ -647,20 +575,6 @@ run "refuses_a_route_that_means_all_others" {
   }
 
   expect_failures = [var.contract]
-}
-
-run "refuses_a_cache_without_a_role" {
-  command = plan
-
-  variables {
-    cache = {
-      arn   = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"
-      name  = "game-test"
-      users = { read = { name = "game-test-read", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read" } }
-    }
-  }
-
-  expect_failures = [var.cache]
 }
 
 run "refuses_an_operation_without_a_function" {

@@ -138,11 +138,8 @@ run "the_defaults_make_a_closed_network_in_three_zones" {
     condition     = output.valkey_security_group_id == "sg-valkey" && output.function_security_group_ids == ["sg-valkey"] && output.cache_security_group_ids == ["sg-valkey"]
     error_message = "Functions and cache should share Valkey's group, and take no other where there is no endpoint."
   }
-}
 
-run "a_packet_passes_the_acls_there_and_back_for_every_pair_of_subnets" {
-  command = plan
-
+  # A packet passes the ACLs there and back, for every pair of subnets.
   assert {
     condition     = length(aws_network_acl_rule.this) == 12 && alltrue([for rule in aws_network_acl_rule.this : rule.rule_action == "allow" && rule.protocol == "tcp"])
     error_message = "Three zones should make twelve rules: each of two ACLs, both directions, three peers; all of TCP."
@@ -169,11 +166,8 @@ run "a_packet_passes_the_acls_there_and_back_for_every_pair_of_subnets" {
     condition     = length(distinct([for rule in aws_network_acl_rule.this : "${rule.network_acl_id} ${rule.egress} ${rule.rule_number}"])) == length(aws_network_acl_rule.this)
     error_message = "Two rules of an ACL and direction have the same number."
   }
-}
 
-run "the_acls_admit_no_port_and_no_address_beyond_that" {
-  command = plan
-
+  # The ACLs admit no port and no address beyond that.
   assert {
     condition = alltrue([
       for rule in aws_network_acl_rule.this : contains(
@@ -196,11 +190,8 @@ run "the_acls_admit_no_port_and_no_address_beyond_that" {
     condition     = alltrue([for acl in [aws_network_acl.function, aws_network_acl.cache] : length(acl.ingress) == 0 && length(acl.egress) == 0])
     error_message = "A rule stands inside an ACL, where this test does not see it."
   }
-}
 
-run "the_group_speaks_valkey_with_itself_only" {
-  command = plan
-
+  # The group speaks Valkey with itself only.
   assert {
     condition = alltrue([
       for rule in concat(values(aws_vpc_security_group_ingress_rule.valkey), values(aws_vpc_security_group_egress_rule.valkey)) :
@@ -217,11 +208,8 @@ run "the_group_speaks_valkey_with_itself_only" {
     )
     error_message = "Both ports should be open both ways: the primary, 6379, and the read port, 6380."
   }
-}
 
-run "connections_are_recorded_encrypted_and_by_a_role_that_can_do_nothing_else" {
-  command = plan
-
+  # Connections are recorded, encrypted, and by a role that can do nothing else.
   assert {
     condition = (
       aws_flow_log.this.traffic_type == "ALL" && aws_cloudwatch_log_group.flow_logs.name == "/aws/vpc/leaderboard-test-flow-logs" &&
@@ -461,172 +449,57 @@ run "a_region_with_one_zone_cannot_hold_the_cache" {
   expect_failures = [aws_vpc.this]
 }
 
-run "a_vpc_too_small_is_refused" {
+run "refuses_what_is_too_little" {
   command = plan
 
   variables {
-    cidr_block = "10.40.0.0/25"
-  }
-
-  expect_failures = [var.cidr_block]
-}
-
-run "a_vpc_too_large_is_refused" {
-  command = plan
-
-  variables {
-    cidr_block = "10.0.0.0/15"
-  }
-
-  expect_failures = [var.cidr_block]
-}
-
-run "a_block_that_does_not_begin_at_its_first_address_is_refused" {
-  command = plan
-
-  variables {
-    cidr_block = "10.40.1.0/16"
-  }
-
-  expect_failures = [var.cidr_block]
-}
-
-run "what_is_no_block_is_refused" {
-  command = plan
-
-  variables {
-    cidr_block = "10.40.0.300/16"
-  }
-
-  expect_failures = [var.cidr_block]
-}
-
-run "no_zone_is_refused" {
-  command = plan
-
-  variables {
+    cidr_block              = "10.40.0.0/25"
     availability_zone_count = 0
+    flow_log_retention_days = 0 # which would mean for ever
   }
 
-  expect_failures = [var.availability_zone_count]
+  expect_failures = [var.cidr_block, var.availability_zone_count, var.flow_log_retention_days]
 }
 
-run "seven_zones_are_refused" {
+run "refuses_what_is_too_much" {
   command = plan
 
   variables {
+    cidr_block              = "10.0.0.0/15"
     availability_zone_count = 7
+    network_acl_rule_quota  = 41     # AWS grants no more than 40
+    interface_endpoints     = ["s3"] # a gateway does that for nothing
   }
 
-  expect_failures = [var.availability_zone_count]
+  expect_failures = [var.cidr_block, var.availability_zone_count, var.network_acl_rule_quota, var.interface_endpoints]
 }
 
-run "half_a_zone_is_refused" {
+run "refuses_what_is_malformed" {
   command = plan
 
   variables {
+    name                    = "leaderboard_test"
+    cidr_block              = "10.40.0.300/16"
     availability_zone_count = 2.5
+    excluded_zone_ids       = ["us-east-1e"] # a zone's name
+    interface_endpoints     = ["com.amazonaws.eu-central-1.elasticache"]
+    kms_key_arn             = "alias/leaderboard"
   }
 
-  expect_failures = [var.availability_zone_count]
+  expect_failures = [
+    var.name, var.cidr_block, var.availability_zone_count, var.excluded_zone_ids, var.interface_endpoints, var.kms_key_arn,
+  ]
 }
 
-run "a_zone_name_is_not_a_zone_id" {
+run "refuses_what_looks_right" {
   command = plan
 
   variables {
-    excluded_zone_ids = ["us-east-1e"]
+    cidr_block              = "10.40.1.0/16"  # does not begin at its first address
+    gateway_endpoints       = ["elasticache"] # has none
+    interface_endpoints     = ["ElastiCache"]
+    flow_log_retention_days = 42 # CloudWatch does not know it
   }
 
-  expect_failures = [var.excluded_zone_ids]
-}
-
-run "a_gateway_endpoint_that_does_not_exist_is_refused" {
-  command = plan
-
-  variables {
-    gateway_endpoints = ["elasticache"]
-  }
-
-  expect_failures = [var.gateway_endpoints]
-}
-
-run "an_endpoints_full_name_is_refused" {
-  command = plan
-
-  variables {
-    interface_endpoints = ["com.amazonaws.eu-central-1.elasticache"]
-  }
-
-  expect_failures = [var.interface_endpoints]
-}
-
-run "an_endpoint_name_in_capitals_is_refused" {
-  command = plan
-
-  variables {
-    interface_endpoints = ["ElastiCache"]
-  }
-
-  expect_failures = [var.interface_endpoints]
-}
-
-run "paying_for_what_a_gateway_does_for_nothing_is_refused" {
-  command = plan
-
-  variables {
-    interface_endpoints = ["s3"]
-  }
-
-  expect_failures = [var.interface_endpoints]
-}
-
-run "a_retention_that_cloudwatch_does_not_know_is_refused" {
-  command = plan
-
-  variables {
-    flow_log_retention_days = 42
-  }
-
-  expect_failures = [var.flow_log_retention_days]
-}
-
-run "a_retention_of_zero_which_means_for_ever_is_refused" {
-  command = plan
-
-  variables {
-    flow_log_retention_days = 0
-  }
-
-  expect_failures = [var.flow_log_retention_days]
-}
-
-run "a_quota_above_what_aws_grants_is_refused" {
-  command = plan
-
-  variables {
-    network_acl_rule_quota = 41
-  }
-
-  expect_failures = [var.network_acl_rule_quota]
-}
-
-run "a_keys_alias_is_refused" {
-  command = plan
-
-  variables {
-    kms_key_arn = "alias/leaderboard"
-  }
-
-  expect_failures = [var.kms_key_arn]
-}
-
-run "a_name_with_underscores_is_refused" {
-  command = plan
-
-  variables {
-    name = "leaderboard_test"
-  }
-
-  expect_failures = [var.name]
+  expect_failures = [var.cidr_block, var.gateway_endpoints, var.interface_endpoints, var.flow_log_retention_days]
 }
