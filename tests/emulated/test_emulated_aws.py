@@ -166,7 +166,8 @@ class TestWhatIsApplied:
         for key in keys():
             found = live(emulated, key)["Environment"]["Variables"]
             assert found.items() >= planned.items()
-            assert set(found) - set(planned) == {"DEADLINE_SECONDS", "DEFAULT_OPERATOR"}, key
+            lives = {"RECEIPT_SECONDS", "SESSION_SECONDS", "DEADLINE_SECONDS"}
+            assert set(found) - set(planned) == {*lives, "DEFAULT_OPERATOR"}, key
 
     def test_each_function_has_a_role_of_its_own(self, emulated: Emulated) -> None:
         roles = [live(emulated, key)["Role"] for key in keys()]
