@@ -150,6 +150,7 @@ def count_what_metric_filters_match() -> None:
 
     def counting(_provider: Any, context: Any, **_given: Any) -> Any:
         request = context.service_request
+        response = call_moto(context)  # first: it may refuse, and whoever has no stream yet comes again
         filters = get_moto_logs_backend(context.account_id, context.region).filters
         cloudwatch = connect_to(aws_access_key_id=context.account_id, region_name=context.region).cloudwatch
         for found in filters.get_matching_filters(log_group_name=request["logGroupName"]):
@@ -159,7 +160,7 @@ def count_what_metric_filters_match() -> None:
                 ]
                 if data := [{"MetricName": change["metricName"], "Value": one} for one in values if one is not None]:
                     cloudwatch.put_metric_data(Namespace=change["metricNamespace"], MetricData=data)
-        return call_moto(context)
+        return response
 
     LogsProvider.put_log_events = counting
 
