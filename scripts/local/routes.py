@@ -50,7 +50,7 @@ def load() -> list[Resource]:
                 operation = item[method]
                 security = operation.get("security", document.get("security", []))
                 routes[method.upper()] = _route(method.upper(), path, operation["operationId"], bool(security))
-        resources.append(Resource(path, _pattern(path), routes))
+        resources.append(Resource(path, pattern(path), routes))
     return sorted(resources, key=lambda resource: resource.path.count("{"))
 
 
@@ -76,6 +76,8 @@ def _route(method: str, path: str, operation_id: str, needs_api_key: bool) -> Ro
     return Route(method, path, operation_id, function, needs_api_key, handler)
 
 
-def _pattern(path: str) -> re.Pattern[str]:
+@functools.cache
+def pattern(path: str) -> re.Pattern[str]:
+    """What the paths look like that a template stands for, with a group for each parameter."""
     parts = re.split(r"\{(\w+)\}", path)
     return re.compile("".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts)))

@@ -406,11 +406,8 @@ class _Filter:
 @pytest.fixture
 def forgetful(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Forgetful]:
     """One in front of this run's server."""
-    between = Forgetful(server.port)
-    try:
+    with contextlib.closing(Forgetful(server.port)) as between:
         yield between
-    finally:
-        between.close()
 
 
 @pytest.mark.parametrize("operation", REQUESTS)

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,15 +33,7 @@ def copy(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def refused(copy: Path, **more: object) -> str:
     """What it says instead of running: one line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.emulator.emulate"],
-        cwd=copy,
-        env=processes.environment(**more),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=END_SECONDS,
-    )
+    done = processes.finished("scripts.emulator.emulate", folder=copy, seconds=END_SECONDS, **more)
     assert done.returncode == 1, done.stdout + done.stderr
     (line,) = (done.stdout + done.stderr).splitlines()
     assert_nothing_is_left(copy)

@@ -111,7 +111,7 @@ def find(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
     """The operation that a request means, or None, and its path parameters as they were sent."""
     path = path.partition("?")[0]
     for operation in operations().values():
-        match = _template(operation.path).fullmatch(path)
+        match = routes.pattern(operation.path).fullmatch(path)
         if match and operation.method == method.upper():
             return operation, match.groupdict()
     return None, {}
@@ -124,7 +124,7 @@ def only_reads(function: str) -> bool:
 
 def known_path(path: str) -> bool:
     """Whether the contract has the path, with whatever method."""
-    return any(_template(template).fullmatch(path.partition("?")[0]) for template in document()["paths"])
+    return any(routes.pattern(template).fullmatch(path.partition("?")[0]) for template in document()["paths"])
 
 
 def check(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -222,11 +222,6 @@ def _check_outside(method: str, path: str, status: int, headers: Mapping[str, st
         check_problem(status, headers, problem)
         assert problem["code"] == "endpoint_not_found"
         assert problem["error"] == "Endpoint not found"
-
-
-@functools.cache
-def _template(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))
 
 
 def _resolved(node: Any) -> Any:

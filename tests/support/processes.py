@@ -58,6 +58,21 @@ def started(
         process.wait()
 
 
+def finished(
+    module: str, *arguments: str, folder: Path = ROOT, seconds: float = 60, **more: object
+) -> subprocess.CompletedProcess[str]:
+    """`python -m module` from its beginning to its end: its exit status, and what it printed."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env=environment(**more),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+
+
 def wait_until_answering(base_url: str, process: subprocess.Popen[bytes], output: Path) -> None:
     """Until GET /health is answered, well or not."""
 

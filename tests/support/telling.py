@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +23,15 @@ def tell(request: pytest.FixtureRequest, line: str) -> None:
         with capture.global_and_fixture_disabled():
             reporter.ensure_newline()
             reporter.write_line(line)
+
+
+@contextlib.contextmanager
+def tallied(request: pytest.FixtureRequest, tried: Counter[str], line: str) -> Iterator[None]:
+    """Counts anew, and says at the end how much was tried: `line` has a place for all of it, its parts come behind."""
+    tried.clear()
+    yield
+    parts = ", ".join(f"{count} {name}" for name, count in sorted(tried.items()))
+    tell(request, f"{line.format(tried.total())} ({parts})")
 
 
 def hand_over(config: pytest.Config, line: str) -> bool:

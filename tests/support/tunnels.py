@@ -9,7 +9,6 @@ import socket
 import ssl
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +95,9 @@ def _pump(inside: ssl.SSLSocket, server: socket.socket, received: bytearray) -> 
                 sink.sendall(data)
 
 
-@contextlib.contextmanager
-def tunnel_to(port: int, context: ssl.SSLContext) -> Iterator[Tunnel]:
+def tunnel_to(port: int, context: ssl.SSLContext) -> contextlib.closing[Tunnel]:
     """TLS in front of a port, gone at the end."""
-    tunnel = Tunnel(port, context)
-    try:
-        yield tunnel
-    finally:
-        tunnel.close()
+    return contextlib.closing(Tunnel(port, context))
 
 
 class Authority:

@@ -115,14 +115,9 @@ def _cut(end: socket.socket) -> None:
         end.shutdown(socket.SHUT_RDWR)
 
 
-@contextlib.contextmanager
-def proxy_to(port: int) -> Iterator[Proxy]:
+def proxy_to(port: int) -> contextlib.closing[Proxy]:
     """A proxy to a port, gone at the end."""
-    proxy = Proxy(port)
-    try:
-        yield proxy
-    finally:
-        proxy.close()
+    return contextlib.closing(Proxy(port))
 
 
 @contextlib.contextmanager

@@ -189,21 +189,11 @@ class Snapshot:
         self._client.close()
 
 
-@contextlib.contextmanager
-def stage(valkey_port: int) -> Iterator[Stage]:
+def stage(valkey_port: int) -> contextlib.closing[Stage]:
     """A stage in front of a server."""
-    opened = Stage(valkey_port)
-    try:
-        yield opened
-    finally:
-        opened.close()
+    return contextlib.closing(Stage(valkey_port))
 
 
-@contextlib.contextmanager
-def snapshot(port: int) -> Iterator[Snapshot]:
+def snapshot(port: int) -> contextlib.closing[Snapshot]:
     """What the server at a port holds now."""
-    taken = Snapshot(port)
-    try:
-        yield taken
-    finally:
-        taken.close()
+    return contextlib.closing(Snapshot(port))

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from scripts.places import ROOT
 from tests.support import contract, processes
 
 
 def bench(*arguments: str, players: int = 300) -> str:
     """What `make bench` prints, on a small board."""
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.bench", "--players", str(players), "--iterations", "50", *arguments],
-        cwd=ROOT,
-        env=processes.environment(),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    size = ["--players", str(players), "--iterations", "50"]
+    done = processes.finished("scripts.bench", *size, *arguments, seconds=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

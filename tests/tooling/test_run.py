@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -341,15 +340,7 @@ def test_the_schedule_says_that_it_failed_and_goes_on(copy: Path) -> None:
 
 def rebuild(copy: Path, **more: object) -> subprocess.CompletedProcess[str]:
     """What `make rebuild` does in that folder."""
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.rebuild"],
-        cwd=copy,
-        env=processes.environment(**more),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = processes.finished("scripts.rebuild", folder=copy, **more)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 

@@ -72,8 +72,5 @@ def everything(raw: valkey.Valkey) -> dict[str, Any]:
 
 
 def contents(raw: valkey.Valkey) -> dict[str, Any]:
-    """Every key and what it holds, without what is about to expire."""
-    keys = sorted(key for key in raw.scan_iter(count=1000) if ":submission:" not in key)
-    return {
-        key: raw.hgetall(key) if raw.type(key) == "hash" else raw.zrange(key, 0, -1, withscores=True) for key in keys
-    }
+    """The same without what is about to expire."""
+    return {key: value for key, value in everything(raw).items() if ":submission:" not in key}

@@ -114,10 +114,8 @@ def workers(server: embedded_valkey.Server) -> Iterator[Stage]:
 @pytest.fixture(scope="module", autouse=True)
 def told(request: pytest.FixtureRequest) -> Iterator[None]:
     """Says how much was tried."""
-    tried.clear()
-    yield
-    parts = ", ".join(f"{count} {name}" for name, count in sorted(tried.items()))
-    telling.tell(request, f"crash points: {tried.total()} tried ({parts})")
+    with telling.tallied(request, tried, "crash points: {} tried"):
+        yield
 
 
 @pytest.fixture

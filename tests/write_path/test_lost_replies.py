@@ -193,10 +193,8 @@ OPERATIONS = {
 @pytest.fixture(scope="module", autouse=True)
 def told(request: pytest.FixtureRequest) -> Iterator[None]:
     """Says how much was tried."""
-    tried.clear()
-    yield
-    parts = ", ".join(f"{count} {name}" for name, count in sorted(tried.items()))
-    telling.tell(request, f"lost replies: {tried.total()} cases ({parts})")
+    with telling.tallied(request, tried, "lost replies: {} cases"):
+        yield
 
 
 @pytest.fixture

@@ -106,11 +106,8 @@ def own_raw(own_server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
 @pytest.fixture
 def gate(own_server: embedded_valkey.Server, own_raw: valkey.Valkey) -> Iterator[Gate]:
     """What stands before the server."""
-    between = Gate(own_server.port)
-    try:
+    with contextlib.closing(Gate(own_server.port)) as between:
         yield between
-    finally:
-        between.close()
 
 
 @pytest.fixture

@@ -39,10 +39,8 @@ Invoke = Callable[..., Answer]
 @pytest.fixture(scope="module", autouse=True)
 def told(request: pytest.FixtureRequest) -> Iterator[None]:
     """Says how much was tried."""
-    tried.clear()
-    yield
-    parts = ", ".join(f"{count} {name}" for name, count in sorted(tried.items()))
-    telling.tell(request, f"races: {tried.total()} operations ({parts})")
+    with telling.tallied(request, tried, "races: {} operations"):
+        yield
 
 
 def create(invoke: Invoke, user_id: str, score: int = 0) -> Answer:

@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,6 @@ from scripts import rebuild
 from scripts.aws import deployed
 from scripts.local import embedded_valkey
 from scripts.local.proxy import Context
-from scripts.places import ROOT
 from shared import audit, config, players, reconcile, sweeps
 from shared.problems import Unavailable
 from shared.store import Store, store
@@ -42,23 +40,15 @@ COUNT = 12
 Outcome = tuple[int, list[dict[str, Any]], str]
 
 
-def environment(server: embedded_valkey.Server | int, **more: object) -> dict[str, str]:
+def place(server: embedded_valkey.Server | int) -> dict[str, object]:
     """What leads the command to a Valkey."""
     port = server if isinstance(server, int) else server.port
-    return processes.environment(VALKEY_HOST="127.0.0.1", VALKEY_PORT=port, **more)
+    return {"VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": port}
 
 
 def command(server: embedded_valkey.Server | int, *arguments: str, **more: object) -> Outcome:
     """What `make rebuild` makes of it: exit status, the JSON lines that it prints, and what else it says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.rebuild", "--json", *arguments],
-        cwd=ROOT,
-        env=environment(server, **more),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = processes.finished("scripts.rebuild", "--json", *arguments, **place(server), **more)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
@@ -185,14 +175,8 @@ class TestCommand:
         assert status == 0
         assert (facts["swept"], facts["mended"], facts["unreadable"]) == (1234, 1234, 0)
         invariants.check(raw)
-        done = subprocess.run(
-            [sys.executable, "-m", "scripts.rebuild"],
-            cwd=ROOT,
-            env=environment(server),
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        done = processes.finished("scripts.rebuild", **place(server))
+        assert done.returncode == 0
         assert re.fullmatch(r"Rebuilt the board from 1,234 players in \d+\.\d s: 0 mended\.\n", done.stdout)
         assert done.stderr == ""
 
@@ -392,14 +376,7 @@ class TestCheck:
     def test_people_get_sentences(self, raw: valkey.Valkey, server: embedded_valkey.Server) -> None:
         play(3)
         raw.zadd(BOARD, {"p1": 5})
-        done = subprocess.run(
-            [sys.executable, "-m", "scripts.rebuild"],
-            cwd=ROOT,
-            env=environment(server, CHECK=1),
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        done = processes.finished("scripts.rebuild", **place(server), CHECK=1)
         assert done.returncode == 1
         difference, end = done.stdout.splitlines()
         assert difference == "score      p1: expected 106, found 5"
