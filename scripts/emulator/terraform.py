@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts import children
-from scripts.aws import terraform_mirror
+from scripts.aws import terraform_mirror, terraform_provider
+from scripts.aws.terraform_provider import Provider
 from scripts.emulator.localstack import LocalStack
 from scripts.places import TERRAFORM
 from scripts.refusal import Refusal
@@ -56,7 +57,7 @@ class Terraform:
             "AWS_ENDPOINT_URL": self.localstack.endpoint,
             "AWS_ENDPOINT_URL_S3": self.localstack.endpoint,  # the backend ignores the other one
             "AWS_MAX_ATTEMPTS": ATTEMPTS,
-            "TF_DATA_DIR": str(self.folder / "terraform"),
+            "TF_DATA_DIR": str(self._data),
         }
 
     @property
@@ -109,7 +110,7 @@ class Terraform:
 
     def plan(self) -> list[str]:
         """The addresses that an apply would change. Raises Refusal."""
-        with self._running("plan", "-json", "-input=false", *self._values()) as lines:
+        with self._provided("plan", "-json", "-input=false", *self._values()) as lines:
             events = list(map(json.loads, lines))
         return [event["change"]["resource"]["addr"] for event in events if event["type"] == "planned_change"]
 
@@ -121,6 +122,10 @@ class Terraform:
     @property
     def _state(self) -> str:
         return f"{ENVIRONMENT}.tfstate"
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "terraform"
 
     @property
     def _unfinished(self) -> Path:
@@ -135,7 +140,7 @@ class Terraform:
     def _change(self, action: str) -> int:
         self._unfinished.touch()
         progress = _Progress(action)
-        with self._running(action, "-json", "-auto-approve", "-input=false", *self._values()) as lines:
+        with self._provided(action, "-json", "-auto-approve", "-input=false", *self._values()) as lines:
             try:
                 for line in lines:
                     progress.see(json.loads(line))
@@ -145,7 +150,17 @@ class Terraform:
         return progress.done
 
     @contextlib.contextmanager
-    def _running(self, *command: str) -> Iterator[Iterator[str]]:
+    def _provided(self, *command: str) -> Iterator[Iterator[str]]:
+        """`_running` with one provider for all steps of the command, which would start one for each."""
+        log = self.folder / "provider.log"
+        with (
+            terraform_provider.serving(self._data, log, self.environ, self.tree) as provider,
+            self._running(*command, provider=provider) as lines,
+        ):
+            yield lines
+
+    @contextlib.contextmanager
+    def _running(self, *command: str, provider: Provider | None = None) -> Iterator[Iterator[str]]:
         """The lines that a command prints. Raises Refusal, also if LocalStack has ended.
 
         They go through a file: if we were killed, a pipe would end Terraform before it has ended its providers.
@@ -154,10 +169,11 @@ class Terraform:
         with output.open("wb") as file:
             process = subprocess.Popen(
                 children.mortal(["terraform", f"-chdir={self.tree}", *command]),
-                env=self.environ,
+                env=self.environ | dict(provider.variables if provider else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                pass_fds=[provider.lifeline] if provider else [],  # it needs its provider to end well, if we are killed
                 start_new_session=True,  # otherwise the terminal's Ctrl-C would reach Terraform before us
             )
         printed: list[str] = []

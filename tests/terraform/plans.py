@@ -234,8 +234,8 @@ def tree(folder: Path) -> Iterator[Tree]:
         providers = []
         for number in range(AT_ONCE):
             seen = {**terraform_mirror.environment(), **environment}
-            serving = terraform_provider.serving(copied, folder / f"provider-{number}.log", seen)
-            providers.append({**environment, **stack.enter_context(serving)})
+            serving = terraform_provider.serving(copied / ".terraform", folder / f"provider-{number}.log", seen)
+            providers.append({**environment, **stack.enter_context(serving).variables})
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
             yield Tree(copied.parent, providers, pool)
