@@ -48,7 +48,7 @@ KEYLESS = {name: value for name, value in contract.document().items() if name !=
 
 @pytest.fixture(params=contract.operations())
 def operation(request: pytest.FixtureRequest) -> BaseSchema:
-    """The contract with one operation. Its cases are made now: if they were at collection, each worker made them all."""
+    """The contract with one operation. Its cases are made here, not at collection, where every worker would."""
     chosen = contract.operations()[request.param]
     path = {name: value for name, value in KEYLESS["paths"][chosen.path].items() if name not in contract.METHODS}
     path[chosen.method.lower()] = KEYLESS["paths"][chosen.path][chosen.method.lower()]
