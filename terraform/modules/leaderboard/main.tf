@@ -2,7 +2,7 @@
 # Each module is one concern; this file joins them.
 
 module "network" {
-  source = "./modules/network"
+  source = "../network"
 
   name                    = local.name
   cidr_block              = var.cidr_block
@@ -14,7 +14,7 @@ module "network" {
 }
 
 module "cache" {
-  source = "./modules/cache"
+  source = "../cache"
   count  = local.emulated ? 0 : 1
 
   name                    = local.name
@@ -28,11 +28,11 @@ module "cache" {
 }
 
 module "functions" {
-  source = "./modules/functions"
+  source = "../functions"
 
   name                    = local.name
   contract                = local.contract
-  build_path              = "${path.root}/${var.build_path}/${var.architecture}-${var.runtime}"
+  build_path              = "${var.build_path}/${var.architecture}-${var.runtime}"
   architecture            = var.architecture
   runtime                 = var.runtime
   memory_mb               = var.memory_mb
@@ -50,7 +50,7 @@ module "functions" {
 }
 
 module "api" {
-  source = "./modules/api"
+  source = "../api"
 
   name               = local.name
   stage_name         = var.stage_name
@@ -68,7 +68,7 @@ module "api" {
 }
 
 module "monitoring" {
-  source = "./modules/monitoring"
+  source = "../monitoring"
 
   name                          = local.name
   functions                     = module.functions.functions
@@ -89,7 +89,7 @@ module "monitoring" {
 }
 
 module "delivery" {
-  source = "./modules/delivery"
+  source = "../delivery"
   count  = var.alias_mover == "codedeploy" && !local.emulated ? 1 : 0
 
   name                 = local.name

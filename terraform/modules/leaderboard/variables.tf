@@ -1,4 +1,16 @@
-# A studio sets the first five. The rest has defaults, or differs by environment (environments/*.tfvars).
+# A caller gives what has no default. Where functions and contract come from is first, then what every studio sets.
+
+variable "contract_path" {
+  description = "File of the OpenAPI document, the only list of routes, e.g. \"$${path.root}/../functions/openapi.yaml\"."
+  type        = string
+  nullable    = false
+}
+
+variable "build_path" {
+  description = "Folder in which `make build` wrote <architecture>-<runtime>/layer.zip and functions/, e.g. \"$${path.root}/../build\"."
+  type        = string
+  nullable    = false
+}
 
 variable "environment" {
   description = "The environment's name, e.g. \"dev\". It is part of every name, so several environments can share an account."
@@ -8,17 +20,6 @@ variable "environment" {
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{0,11}$", var.environment))
     error_message = "environment must be 1 to 12 lower-case letters and digits, beginning with a letter."
-  }
-}
-
-variable "region" {
-  description = "AWS Region to build everything in, e.g. \"eu-central-1\"."
-  type        = string
-  nullable    = false
-
-  validation {
-    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
-    error_message = "region must be a Region's code such as eu-central-1, not that of a zone, and not a name."
   }
 }
 
@@ -63,13 +64,6 @@ variable "project" {
     condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.project)) && length(var.project) <= 17
     error_message = "project must be 1 to 17 lower-case letters, digits and single dashes, beginning with a letter: with the environment, it is part of names of at most 40 characters."
   }
-}
-
-variable "tags" {
-  description = "Tags for everything, besides Project, Environment and ManagedBy."
-  type        = map(string)
-  nullable    = false
-  default     = {}
 }
 
 # Network
@@ -161,20 +155,6 @@ variable "deadline_seconds" {
 }
 
 # Functions
-
-variable "contract_path" {
-  description = "The OpenAPI document, the only list of routes, relative to this folder."
-  type        = string
-  nullable    = false
-  default     = "../functions/openapi.yaml"
-}
-
-variable "build_path" {
-  description = "Where `make build` wrote <architecture>-<runtime>/layer.zip and functions/, relative to this folder."
-  type        = string
-  nullable    = false
-  default     = "../build"
-}
 
 variable "architecture" {
   description = "Instruction set of the functions, arm64 or x86_64; `make build ARCH=` builds for it."

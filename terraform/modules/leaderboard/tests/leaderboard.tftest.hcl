@@ -45,8 +45,9 @@ override_data {
 }
 
 variables {
+  contract_path         = "../../../functions/openapi.yaml"
+  build_path            = "../../../build"
   environment           = "test"
-  region                = "eu-central-1"
   alarm_emails          = ["on-call@example.com"]
   cache_data_storage_gb = { maximum = 2 }
   cache_ecpu_per_second = { maximum = 5000 }
@@ -81,7 +82,7 @@ run "the_whole_system_is_planned" {
   # Every function of the contract is there, and reconcile.
   assert {
     condition = toset(keys(output.function_names)) == toset(concat(["reconcile"], flatten([
-      for path, item in yamldecode(file("../functions/openapi.yaml")).paths : [
+      for path, item in yamldecode(file(var.contract_path)).paths : [
         for method, operation in item : split(".", operation.operationId)[0] if can(operation.operationId)
       ]
     ])))
@@ -141,11 +142,10 @@ run "names_that_aws_would_cut_or_refuse_and_another_cache_are_refused" {
   variables {
     project     = "a-name-of-eighteen"
     environment = "Production"
-    region      = "Frankfurt"
     settings    = { VALKEY_HOST = "elsewhere" }
   }
 
-  expect_failures = [var.project, var.environment, var.region, var.settings]
+  expect_failures = [var.project, var.environment, var.settings]
 }
 
 run "settings_that_have_a_variable_are_refused_and_what_is_no_address_or_port" {

@@ -1,0 +1,49 @@
+# This repository's own deployments, `make plan ENV=…`: its one module, with an environment's values and the zips of
+# `make build`. To use the system within another tree, call the module there: see examples/.
+
+module "leaderboard" {
+  source = "./modules/leaderboard"
+
+  contract_path = "${path.root}/../functions/openapi.yaml"
+  build_path    = "${path.root}/../build"
+
+  # Made by `make format`: every other variable of the module.
+  environment               = var.environment
+  alarm_emails              = var.alarm_emails
+  cache_data_storage_gb     = var.cache_data_storage_gb
+  cache_ecpu_per_second     = var.cache_ecpu_per_second
+  project                   = var.project
+  cidr_block                = var.cidr_block
+  availability_zone_count   = var.availability_zone_count
+  gateway_endpoints         = var.gateway_endpoints
+  interface_endpoints       = var.interface_endpoints
+  valkey_major_version      = var.valkey_major_version
+  snapshot_retention_days   = var.snapshot_retention_days
+  daily_snapshot_time       = var.daily_snapshot_time
+  receipt_seconds           = var.receipt_seconds
+  session_seconds           = var.session_seconds
+  deadline_seconds          = var.deadline_seconds
+  architecture              = var.architecture
+  runtime                   = var.runtime
+  memory_mb                 = var.memory_mb
+  timeout_seconds           = var.timeout_seconds
+  reserved_concurrency      = var.reserved_concurrency
+  provisioned_concurrency   = var.provisioned_concurrency
+  duration_p99_milliseconds = var.duration_p99_milliseconds
+  default_operator          = var.default_operator
+  settings                  = var.settings
+  reconcile_schedule        = var.reconcile_schedule
+  stage_name                = var.stage_name
+  throttling                = var.throttling
+  usage_plans               = var.usage_plans
+  api_keys                  = var.api_keys
+  waf                       = var.waf
+  domain                    = var.domain
+  tls_policy                = var.tls_policy
+  detailed_metrics          = var.detailed_metrics
+  log_retention_days        = var.log_retention_days
+  alarm_thresholds          = var.alarm_thresholds
+  alias_mover               = var.alias_mover
+  deployment_config         = var.deployment_config
+  emulator                  = var.emulator
+}
