@@ -10,6 +10,7 @@ import re
 import statistics
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,13 @@ from scripts.places import ROOT
 from shared import reconcile
 from tests.terraform import packets, plan_rules
 from tests.terraform.plan_rules import RULES, Rule
-from tests.terraform.plans import EMULATED, ENVIRONMENTS, NETWORK, Plan, Tree
+from tests.terraform.plans import EMULATED, ENVIRONMENTS, NETWORK, WHOLE, Plan, Tree
 
 APPLIED = "applied"
+
+FORMER_STATES = sorted((ROOT / "tests" / "terraform" / "states").glob("*.txt"))
+"""What the states of former trees hold, by their day: all that any environment had. What a later tree gives up on
+purpose is taken out, with a word to users in CHANGELOG.md."""
 
 KINDS = ("function", "cache")
 
@@ -37,6 +42,8 @@ def planned(tree: Tree) -> MakePlan:
     for name in ENVIRONMENTS:
         tree.start(name, name)
     tree.start_applying(APPLIED, "network", NETWORK)
+    for state in FORMER_STATES:
+        tree.start_moving(state.stem, "prod", state)
     return tree.plan
 
 
@@ -64,6 +71,15 @@ def test_a_rule_of_an_acl_is_where_its_key_says(planned: MakePlan) -> None:
     network = planned(APPLIED)
     assert plan_rules.acl_rules_are_where_their_keys_say(network) == []
     assert len(network.of("aws_network_acl_rule")) >= 12
+
+
+@pytest.mark.parametrize("state", FORMER_STATES, ids=lambda state: state.stem)
+def test_an_upgrade_keeps_all_that_there_is(planned: MakePlan, state: Path) -> None:
+    """Every instance of a former state goes to where some environment has one: else it would be destroyed."""
+    taken_to = planned(state.stem).taken_to
+    there = {f"module.{WHOLE}.{one.address}" for name in ENVIRONMENTS for one in planned(name).resources}
+    assert {old: new for old, new in taken_to.items() if new not in there} == {}
+    assert len(taken_to) == len(state.read_text().splitlines()) > 0
 
 
 class TestTheWalker:
