@@ -159,6 +159,22 @@ class TestTheReadme:
         for unit in ("keys", "alarms", "reconcile metrics", "dashboard", "GB each", "runs"):
             assert dev[unit] == counts[unit], unit
 
+    def test_it_knows_where_each_endpoint_is_on(self, planned: MakePlan) -> None:
+        on: dict[tuple[str, str], list[str]] = {}
+        for environment in sorted(ENVIRONMENTS):
+            for one in planned(environment).of("aws_vpc_endpoint"):
+                service, kind = str(one.value("service_name")).split(".", 3)[3], one.value("vpc_endpoint_type").lower()
+                on.setdefault((service, kind), []).append(f"`{environment}`")
+        section = README.split("## Endpoints")[1].split("\n## ")[0]
+        rows = re.findall(
+            r"^\| `([\w.-]+)` \| (interface|gateway) \| [^|]+ \| ([\d.]+) \| ([^|]*)\|$", section, re.MULTILINE
+        )
+        assert {(service, kind) for service, kind, _, _ in rows} >= {*on, ("logs", "interface"), ("s3", "gateway")}
+        (price,) = set(re.findall(r"1 service × 3 zones × 730 h × ([\d.]+)`", COST))
+        for service, kind, dollars, where in rows:
+            assert where.strip() == ", ".join(on.get((service, kind), [])), service
+            assert float(dollars) == (round(3 * 730 * float(price), 2) if kind == "interface" else 0), service
+
     def test_it_counts_the_zones(self, planned: MakePlan) -> None:
         said = dict(re.findall(r"^\| `(\w+)` \| (\w+) zones", README, re.MULTILINE))
         assert set(said) == {"dev", "staging"}
