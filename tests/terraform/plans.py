@@ -218,6 +218,11 @@ class Tree:
             options = ("-destroy", "-refresh=false")
             self._plans[name] = self._pool.submit(self._plan, name, environment, take_on, {}, options)
 
+    def start_example(self, name: str) -> None:
+        """Begins to plan one of terraform/examples/, a root of its own."""
+        if name not in self._plans:
+            self._plans[name] = self._pool.submit(self._plan_example, name)
+
     def plan(self, name: str) -> Plan:
         """A plan or state that was begun, as soon as it is there. Raises TerraformError."""
         return self._plans[name].result()
@@ -247,6 +252,18 @@ class Tree:
                 folder / "terraform", variables, var_file=file, options=options, environment=provider
             )
             return read(planned)
+
+    def _plan_example(self, name: str) -> Plan:
+        copied = self._folder.parent / f"example-{name}"
+        shutil.copytree(self._folder, copied, symlinks=True)
+        folder = copied / "terraform" / "examples" / name
+        written = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
+        with self._provider() as provider:
+            own = written.count('provider "aws"') > 1  # one that stays has a single configuration
+            environment = {key: text for key, text in provider.items() if not own or key != terraform_provider.VARIABLE}
+            options = terraform_mirror.init_options() if own else []
+            terraforms.run(folder, "init", "-input=false", *options, environment=environment)
+            return read(terraforms.plan(folder, {}, environment=environment))
 
     @contextlib.contextmanager
     def _provider(self) -> Iterator[Mapping[str, str]]:

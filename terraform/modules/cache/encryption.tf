@@ -30,6 +30,8 @@ locals {
 }
 
 resource "aws_kms_key" "this" {
+  count = var.kms_key == null ? 1 : 0
+
   description             = "Data at rest and snapshots of the cache ${var.name}"
   enable_key_rotation     = true
   deletion_window_in_days = 30
@@ -65,6 +67,8 @@ resource "aws_kms_key" "this" {
 }
 
 resource "aws_kms_alias" "this" {
+  count = var.kms_key == null ? 1 : 0
+
   name          = "alias/${var.name}-cache"
-  target_key_id = aws_kms_key.this.key_id
+  target_key_id = aws_kms_key.this[0].key_id
 }
