@@ -68,7 +68,7 @@ test-terraform: ## what terraform/ would make: every plan by its rules, every ru
 
 test-emulated: ## the whole system on an emulated AWS, and `make emulate` itself (needs Terraform and a Python 3.11)
 	@$(call install,dev.lock)
-	@.venv/bin/pytest tests/emulated tests/tooling -m emulated --numprocesses 2 --dist loadfile $(ARGS)
+	@.venv/bin/pytest tests/emulated tests/tooling -m emulated --numprocesses 3 --dist loadfile $(ARGS)
 
 test-clients: ## clients in TypeScript and Python, generated from the contract, on the local API (installs the generators, once)
 	@$(call install,dev.lock)
