@@ -40,8 +40,8 @@ STARS = {
         "kms:[DEGR]*[*]",
     ): "as AWS documents it for CloudWatch Logs; narrowed to log groups",
     ("LogGroupsOfThisSystem", "Resource", "*"): "a key's policy has no resource but its key",
-    ("AlarmsAndSchedulesOfThisAccount", "Action", "kms:GenerateDataKey[*]"): "with or without plaintext",
-    ("AlarmsAndSchedulesOfThisAccount", "Resource", "*"): "a key's policy has no resource but its key",
+    ("AlarmsOfThisAccount", "Action", "kms:GenerateDataKey[*]"): "with or without plaintext",
+    ("AlarmsOfThisAccount", "Resource", "*"): "a key's policy has no resource but its key",
     (
         "ElastiCacheUsesTheKeyForTheAccount",
         "Action",
@@ -73,7 +73,7 @@ POLICIES = {
 """Where policies stand. Any other text that looks like one is read as well."""
 
 UNKNOWN_POLICIES = {
-    "module.functions.aws_iam_role_policy.failures_key": "a new key's ARN, its one resource, is known after apply",
+    "module.functions.aws_iam_role_policy.settings_key": "a new key's ARN, its one resource, is known after apply",
 }
 """Policies that a plan does not show, each with the reason."""
 
@@ -85,6 +85,9 @@ ENCRYPTED = {
     "aws_sqs_queue": "kms_master_key_id",
 }
 """What takes a key of ours, and in which argument. The rule finds others by their arguments' names."""
+
+BY_THE_SERVICE = {"aws_sqs_queue": "sqs_managed_sse_enabled"}
+"""What its service may encrypt instead, and by which argument: what has to be open to EventBridge."""
 
 LOGS_CONTEXT = "kms:EncryptionContext:aws:logs:arn"
 
@@ -409,6 +412,8 @@ def everything_is_encrypted(plan: Plan) -> list[str]:
     """With a key of the plan, which rotates. Found by the arguments' names, so a new type is not forgotten."""
     found = []
     for resource in plan.resources:
+        if resource.value(BY_THE_SERVICE.get(resource.type, "")) is True:
+            continue
         names = {name for name in {*resource.values, *resource.unknown} if "kms" in name} - NO_KEYS
         names |= {ENCRYPTED[resource.type]} if resource.type in ENCRYPTED else set()
         for name in names:
@@ -419,6 +424,17 @@ def everything_is_encrypted(plan: Plan) -> list[str]:
     keys_made = plan.of("aws_kms_key")
     found += [f"{key.address}: does not rotate" for key in keys_made if not key.value("enable_key_rotation")]
     return found
+
+
+def eventbridge_needs_no_key(plan: Plan) -> list[str]:
+    """Where it puts what it could not deliver has no key of ours: refused one, it loses the event without a word."""
+    arns = [target.value("dead_letter_config", "arn") for target in plan.of("aws_cloudwatch_event_target")]
+    names = {arn.split(":")[-1] for arn in arns if arn}
+    return [
+        f"{queue.address}: EventBridge would need its key"
+        for queue in plan.of("aws_sqs_queue")
+        if queue.value("name") in names and (queue.value("kms_master_key_id") or queue.is_unknown("kms_master_key_id"))
+    ]
 
 
 def keys_are_for_the_log_groups(plan: Plan) -> list[str]:
@@ -671,6 +687,7 @@ RULES: tuple[Rule, ...] = (
     each_function_connects_as_its_own_user,
     permissions_name_the_alias_and_the_caller,
     everything_is_encrypted,
+    eventbridge_needs_no_key,
     keys_are_for_the_log_groups,
     logs_end,
     nothing_is_public,

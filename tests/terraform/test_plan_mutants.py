@@ -392,6 +392,31 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a queue that nobody encrypts",
+        plan_rules.everything_is_encrypted,
+        r"aws_sqs_queue\.reconcile_failures: kms_master_key_id",
+        (
+            (
+                "modules/functions/reconcile.tf",
+                "sqs_managed_sse_enabled   = true",
+                "sqs_managed_sse_enabled   = false",
+            ),
+        ),
+    ),
+    Mutant(
+        "a queue with a key that EventBridge needs",
+        plan_rules.eventbridge_needs_no_key,
+        r"aws_sqs_queue\.reconcile_failures: EventBridge would need its key",
+        (
+            (
+                "modules/functions/reconcile.tf",
+                "sqs_managed_sse_enabled   = true",
+                "kms_master_key_id         = var.kms_key_arn",
+            ),
+        ),
+        batch="second",
+    ),
+    Mutant(
         "a key that never rotates",
         plan_rules.everything_is_encrypted,
         r"aws_kms_key\.operations: does not rotate",

@@ -107,6 +107,9 @@ class TestTheWalker:
             "POLICIES": types | {"aws_iam_policy"},  # read wherever one comes
             "UNKNOWN_POLICIES": set().union(*map(plan_rules.unknown_policies, plans.values())),
             "ENCRYPTED": types,
+            "BY_THE_SERVICE": {
+                one.type for one in resources if one.value(plan_rules.BY_THE_SERVICE.get(one.type, "")) is True
+            },
             "NO_KEYS": {name for resource in resources for name in (*resource.values, *resource.unknown)},
             "ONLY_SOMEWHERE": blocks["staging"] ^ blocks["prod"],
         }
