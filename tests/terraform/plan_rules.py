@@ -564,18 +564,26 @@ def the_api_may_call_each_route(plan: Plan) -> list[str]:
 
 
 def each_route_is_throttled(plan: Plan) -> list[str]:
-    """By the setting for all methods; one of its own is for a route that exists; every tier and key has its limits."""
+    """By the setting for all methods, or by its own, for a route that exists; where no key is needed, by its own. Every
+    tier and key has its limits."""
     found = []
     settings = plan.of("aws_api_gateway_method_settings")
-    routes = {f"{one.path.replace('/', '~1')}/{one.method}" for one in contract.operations().values()}
-    if plan.of("aws_api_gateway_stage") and "*/*" not in [one.value("method_path") for one in settings]:
-        found.append("aws_api_gateway_method_settings: none for all methods")
+    routes = {f"{one.path.replace('/', '~1')}/{one.method}": one for one in contract.operations().values()}
+    paths = [one.value("method_path") for one in settings]
+    if plan.of("aws_api_gateway_stage"):
+        found += [] if "*/*" in paths else ["aws_api_gateway_method_settings: none for all methods"]
+        found += [
+            f"aws_api_gateway_method_settings: none for {one.method} {one.path}, which needs no key"
+            for path, one in routes.items()
+            if one.document.get("security") == [] and path not in paths
+        ]
     for one in settings:
         if one.value("method_path") not in {"*/*", *routes}:
             found.append(f"{one.address}: there is no such route")
         found += _without_limits(one, "settings", "throttling_rate_limit", "throttling_burst_limit")
     for tier in plan.of("aws_api_gateway_usage_plan"):
         found += _without_limits(tier, "throttle_settings", "rate_limit", "burst_limit")
+        found += _without_limits(tier, "quota_settings", "limit")
     in_a_tier = {one.key for one in plan.of("aws_api_gateway_usage_plan_key")}
     found += [f"{key.address}: in no tier" for key in plan.of("aws_api_gateway_api_key") if key.key not in in_a_tier]
     return found
@@ -596,6 +604,16 @@ def each_route_needs_a_key(plan: Plan) -> list[str]:
                 if operation.get("security") != ([] if free else [{name: []} for name in keys]) or not keys:
                     found.append(f"{api.address}: {method.upper()} {path} has security {operation.get('security')}")
     return found
+
+
+def clients_speak_new_tls(plan: Plan) -> list[str]:
+    """No API leaves the choice to AWS, whose default for them also takes TLS 1.0. An emulator has no TLS."""
+    on_aws = plan.of("aws_elasticache_serverless_cache")
+    return [
+        f"{api.address}: also speaks TLS 1.0"
+        for api in (plan.of("aws_api_gateway_rest_api") if on_aws else ())
+        if "_TLS13_1_" not in json.loads(api.value("body")).get("x-amazon-apigateway-security-policy", "")
+    ]
 
 
 # Monitoring
@@ -696,6 +714,7 @@ RULES: tuple[Rule, ...] = (
     the_api_may_call_each_route,
     each_route_is_throttled,
     each_route_needs_a_key,
+    clients_speak_new_tls,
     each_function_has_its_alarms,
     alarms_watch_what_exists,
     dashboards_show_what_exists,

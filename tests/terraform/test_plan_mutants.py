@@ -557,6 +557,20 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a route that strangers may call as often as all players together",
+        plan_rules.each_route_is_throttled,
+        r"none for HEAD /health, which needs no key",
+        (("modules/api/stage.tf", "if length(operation.security) == 0 }", "if false }"),),
+        batch="third",
+    ),
+    Mutant(
+        "a tier without a quota",
+        plan_rules.each_route_is_throttled,
+        r"aws_api_gateway_usage_plan\.this\S+: no limit",
+        (("modules/api/keys.tf", "each.value.quota_per_month[*]", "[]"),),
+        batch="second",
+    ),
+    Mutant(
         "a tier without limits",
         plan_rules.each_route_is_throttled,
         r"aws_api_gateway_usage_plan\.this\S+: no rate_limit",
@@ -579,6 +593,13 @@ MUTANTS = (
                 "security   = var.contract.security\n      parameters = [for found in",
             ),
         ),
+    ),
+    Mutant(
+        "a policy for TLS that nobody tells the API",
+        plan_rules.clients_speak_new_tls,
+        r"rest_api\.this: also speaks TLS 1\.0",
+        (("modules/api/body.tf", "if var.tls_policy != null", "if false"),),
+        batch="third",
     ),
     # Monitoring
     Mutant(
