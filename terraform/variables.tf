@@ -7,7 +7,7 @@ variable "environment" {
 }
 
 variable "alarm_emails" {
-  description = "Addresses that get every alarm, once their owners have followed the link in the confirmation mail."
+  description = "Addresses that get every alarm, and the end of those that page, once their owners have followed the link in the confirmation mail."
   type        = set(string)
   nullable    = false
 }
@@ -263,6 +263,12 @@ variable "alarm_thresholds" {
   type        = map(number)
   nullable    = false
   default     = {}
+}
+
+variable "monthly_budget" {
+  description = "What a month may cost, in US dollars: AWS mails alarm_emails at 80 % and at 100 % of it, and when it expects to reach it; null for no budget. It counts the whole account, or only what has a tag, e.g. { usd = 200, tag = { Environment = \"prod\" } }, which somebody must have activated as a cost allocation tag: until then nothing is counted."
+  type        = object({ usd = number, tag = optional(map(string)) })
+  default     = null
 }
 
 variable "alias_mover" {

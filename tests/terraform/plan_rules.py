@@ -655,6 +655,19 @@ def alarms_watch_what_exists(plan: Plan) -> list[str]:
     return found
 
 
+def a_standstill_comes_after_a_start(plan: Plan) -> list[str]:
+    """An alarm on what does not come is made after the schedule that makes it come, and gives it a second period."""
+    schedules = {target.block for target in plan.of("aws_cloudwatch_event_target")}
+    found = []
+    for alarm in plan.of("aws_cloudwatch_metric_alarm"):
+        if alarm.value("treat_missing_data") == "breaching":
+            if (alarm.value("evaluation_periods") or 0) < 2:
+                found.append(f"{alarm.address}: one late figure sets it off")
+            if not schedules & plan.awaited(alarm):
+                found.append(f"{alarm.address}: made before any schedule")
+    return found
+
+
 def dashboards_show_what_exists(plan: Plan) -> list[str]:
     """Metrics as with alarms, and alarms of the plan."""
     found = []
@@ -674,10 +687,16 @@ def dashboards_show_what_exists(plan: Plan) -> list[str]:
 
 
 def deployments_stop_on_alarms_that_exist(plan: Plan) -> list[str]:
-    """Every function that CodeDeploy moves has alarms of the plan that roll it back, of its alias."""
+    """Every function that CodeDeploy moves has alarms of the plan that roll it back, of its alias; and an alarm that
+    tells nobody is one of these."""
     alarms = {alarm.value("alarm_name"): alarm for alarm in plan.of("aws_cloudwatch_metric_alarm")}
-    found = []
     groups = plan.of("aws_codedeploy_deployment_group")
+    read = {name for group in groups for name in group.value("alarm_configuration", "alarms") or []}
+    found = [
+        f"{alarm.address}: tells nobody, and no deployment reads it"
+        for name, alarm in alarms.items()
+        if name not in read and not alarm.value("alarm_actions")
+    ]
     for group in groups:
         names = group.value("alarm_configuration", "alarms") or []
         found += [f"{group.address}: no alarm {name}" for name in names if name not in alarms]
@@ -717,6 +736,7 @@ RULES: tuple[Rule, ...] = (
     clients_speak_new_tls,
     each_function_has_its_alarms,
     alarms_watch_what_exists,
+    a_standstill_comes_after_a_start,
     dashboards_show_what_exists,
     deployments_stop_on_alarms_that_exist,
 )

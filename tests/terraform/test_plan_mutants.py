@@ -606,7 +606,7 @@ MUTANTS = (
         "alarms that tell nobody",
         plan_rules.each_function_has_its_alarms,
         r'function\.this\["rank"\]: no alarm that tells of Duration',
-        (("modules/monitoring/alarms.tf", "notify            = true", "notify            = false"),),
+        (("modules/monitoring/alarms.tf", 'severity          = "ticket"', 'severity          = "deployment"'),),
     ),
     Mutant(
         "no alarm for throttled calls",
@@ -640,6 +640,12 @@ MUTANTS = (
         (("modules/monitoring/alarms.tf", "    namespace = var.name\n", '    namespace = "Leaderboard"\n'),),
     ),
     Mutant(
+        "runs that are missed before there is a schedule",
+        plan_rules.a_standstill_comes_after_a_start,
+        r"alarm\.this\S+: made before any schedule",
+        (("modules/monitoring/alarms.tf", ", var.reconcile_interval_minutes]", "]"),),
+    ),
+    Mutant(
         "a chart of a metric that does not exist",
         plan_rules.dashboards_show_what_exists,
         r"AWS/ElastiCache has no ReadLatency",
@@ -657,6 +663,13 @@ MUTANTS = (
         r"deployment_group\.this\S+: no alarm rank-errors",
         (("modules/delivery/main.tf", "= var.rollback_alarm_names[each.key]", '= ["${each.key}-errors"]'),),
     ),
+    Mutant(
+        "an alarm that no deployment reads",
+        plan_rules.deployments_stop_on_alarms_that_exist,
+        r"alarm\.this\S+-live-errors\"\]: tells nobody, and no deployment reads it",
+        (("modules/monitoring/alarms.tf", '["live-errors", "failures"]', '["errors", "failures"]'),),
+        batch="second",
+    ),
     # Environments
     Mutant(
         "a cache for the emulator",
@@ -670,7 +683,7 @@ MUTANTS = (
         "CodeDeploy in production alone",
         plan_rules.differences_are_values,
         r"module\.delivery\.aws_codedeploy_app\.this: not in both",
-        ((WHOLE, 'var.alias_mover == "codedeploy"', 'var.environment == "prod"'),),
+        (("modules/leaderboard/locals.tf", 'var.alias_mover == "codedeploy"', 'var.environment == "prod"'),),
         batch="third",
     ),
 )
