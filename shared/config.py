@@ -56,7 +56,7 @@ class Settings:
     valkey_password: str | None = field(default=None, repr=False)
     valkey_iam_cache: str | None = None
     aws_region: str | None = None
-    connect_seconds: float = 0.5
+    connect_seconds: float = 1.0
     command_seconds: float = 1.0
     deadline_seconds: float = 2.5
     session_seconds: int = 3600

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ import valkey
 
 from scripts.local import embedded_valkey, examples
 from scripts.local.examples import Example
+from shared.store import IDLE_SECONDS
 from tests.support import contract
 from tests.support.api import fresh_id
 from tests.support.invoking import Invoker, invoker
@@ -172,6 +174,17 @@ def test_a_new_connection_costs_no_round_trip(proxy: Proxy, raw: valkey.Valkey) 
     with invoker(proxy.port) as call:
         assert call("health", "GET", "/health").status == 200
         assert proxy.trips == 1
+
+
+def test_replacing_an_idle_connection_costs_no_round_trip(
+    proxy: Proxy, trips: Callable[..., int], there: dict[str, Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time() + IDLE_SECONDS
+    monkeypatch.setattr(time, "time", lambda: later)
+    for operation in READS:
+        assert trips(200, *parts(there[operation])) == 1
+    assert trips(204, *parts(there["sessions.delete"])) == 1
+    assert proxy.connections == 2
 
 
 @pytest.mark.parametrize("operation", LISTS)
