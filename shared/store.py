@@ -19,7 +19,7 @@ from valkey import exceptions
 from valkey.connection import Connection, DefaultParser
 
 from shared import credentials, deadline, logs
-from shared.config import Settings, settings
+from shared.config import Settings, is_initialized_by_lambda, settings
 from shared.problems import Unavailable
 
 Command = tuple[Any, ...]
@@ -37,6 +37,9 @@ tell neither side."""
 
 LIFE_SECONDS = 11 * 3600
 """So is one that is older: ElastiCache ends an IAM user's after twelve hours, whatever it is doing."""
+
+EARLY_SECONDS = 2.0
+"""What connecting may take at most before there is a request. Lambda gives its whole init ten seconds."""
 
 _sources: dict[str, str] = {}
 _thread = threading.local()
@@ -186,6 +189,10 @@ class Store:
         """As `ask`, for commands that may not be repeated: after a lost reply nobody knows whether they ran."""
         return [value(reply) for reply in self._attempt(commands, tries=1)]
 
+    def connect(self, seconds: float) -> None:
+        """Makes the connection ahead of the first trip, within so many seconds."""
+        self._connection.make(min(self._settings.connect_seconds, seconds))
+
     def close(self) -> None:
         """Ends the connection; the next trip makes another."""
         self._connection.disconnect()
@@ -244,6 +251,14 @@ def store() -> Store:
     except AttributeError:
         _thread.store = Store(settings())
         return _thread.store  # type: ignore[no-any-return]
+
+
+def connect_early() -> None:
+    """Makes this thread's connection before there is a request. A failure is logged, and left to the first request."""
+    try:
+        store().connect(EARLY_SECONDS)
+    except Exception as error:
+        logs.write("WARNING", "early connection failed", cause=type(error).__name__)
 
 
 def _left_seconds() -> float:
@@ -320,3 +335,7 @@ def _loaded_tls(ca_file: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+if is_initialized_by_lambda():  # the only thing that an import does, and only there
+    connect_early()
