@@ -80,6 +80,14 @@ def test_every_route_answers_503_in_time_when_valkey_is_away(
                 assert_unavailable(operation, response, seconds)
 
 
+def test_a_score_out_of_range_is_400_though_valkey_is_away_and_503_with_a_key_that_may_have_a_receipt() -> None:
+    score = ("update_score", "PUT", "/users/ada/score")
+    with closed() as port, invoker(port) as call:
+        assert call(*score, json_body={"score": -1}).status == 400
+        assert call(*score, json_body={"score": -1}, headers={"Idempotency-Key": "one"}).status == 503
+        assert call(*score, json_body={"score": -1, "operator": "best"}).status == 503
+
+
 @pytest.fixture
 def own_raw(own_server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
     """A client of the mistreated server, which begins empty."""
