@@ -106,7 +106,7 @@ def test_the_first_request_finds_the_connection_that_init_made(kind: str, proxy:
     assert [line["message"] for line in environment.log] == ["request answered"]
 
 
-@pytest.mark.parametrize("kind", [None, "", "snap-start", "lambda-managed-instances"])
+@pytest.mark.parametrize("kind", [None, "snap-start", "lambda-managed-instances"])
 def test_elsewhere_nothing_is_connected_before_the_first_request(kind: str | None, proxy: Proxy) -> None:
     with initialized(kind, valkey_host="127.0.0.1", valkey_port=proxy.port) as environment:
         assert proxy.connections == 0
@@ -124,11 +124,9 @@ def closed() -> Iterator[int]:
     ("away", "settings"),
     [
         (closed, {}),
-        (unaccepting, {}),
         (unaccepting, {"connect_seconds": 10}),
         (silent, {"valkey_password": "secret", "connect_seconds": 10}),
         (silent, {"valkey_tls": 1, "connect_seconds": 10}),
-        (closed, {"valkey_host": "cache.invalid"}),
     ],
 )
 def test_a_valkey_that_is_away_neither_ends_init_nor_holds_it_up(
