@@ -47,10 +47,10 @@ module "leaderboard" {
   }
   usage_plans = {
     trial   = { rate_per_second = 10, burst = 20, quota_per_month = 100000 }
-    premium = { rate_per_second = 4000, burst = 2000 }
+    premium = { rate_per_second = 4000, burst = 2000, quota_per_month = 1000000000 }
   }
   api_keys = { my-game = "premium", partner = "trial" }
-  waf      = { requests_per_5_minutes_per_ip = 100000 }
+  waf      = { requests_per_5_minutes_per_ip = 1200000 }
   domain = {
     name            = "leaderboard.example.com"
     certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/00000000-0000-4000-8000-000000000000"
@@ -60,6 +60,7 @@ module "leaderboard" {
   detailed_metrics = true
 
   log_retention_days       = 365
+  monthly_budget           = { usd = 1500 }
   alarm_thresholds         = { api_5xx_percent = 2 }
   alias_mover              = "codedeploy"
   deployment_config        = "CodeDeployDefault.LambdaLinear10PercentEvery1Minute"

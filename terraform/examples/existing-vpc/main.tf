@@ -44,7 +44,7 @@ module "leaderboard" {
   deadline_seconds = 2.5
 
   throttling  = { rate_per_second = 500, burst = 1000 }
-  usage_plans = { standard = { rate_per_second = 200, burst = 400 } }
+  usage_plans = { standard = { rate_per_second = 200, burst = 400, quota_per_month = 20000000 } }
   api_keys    = { my-game = "standard" }
   alias_mover = "codedeploy"
 }

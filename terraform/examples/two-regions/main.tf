@@ -16,7 +16,7 @@ locals {
   contract_path = "${path.module}/../../../functions/openapi.yaml"
   build_path    = "${path.module}/../../../build"
   throttling    = { rate_per_second = 500, burst = 1000 }
-  usage_plans   = { standard = { rate_per_second = 200, burst = 400 } }
+  usage_plans   = { standard = { rate_per_second = 200, burst = 400, quota_per_month = 20000000 } }
 }
 
 module "europe" {

@@ -72,3 +72,14 @@ resource "aws_kms_alias" "this" {
   name          = "alias/${var.name}-cache"
   target_key_id = aws_kms_key.this[0].key_id
 }
+
+# Until a key could be given. Terraform adds an index by itself, but not to what comes from another module at the same time.
+moved {
+  from = aws_kms_key.this
+  to   = aws_kms_key.this[0]
+}
+
+moved {
+  from = aws_kms_alias.this
+  to   = aws_kms_alias.this[0]
+}
