@@ -34,6 +34,7 @@ def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
     if action == "destroy":
         check_nothing_is_protected()
     check_terraform()
+    _check_overrides()
     _check_backend()
     _check_build(environment)
     _check_credentials()
@@ -105,6 +106,12 @@ def check_terraform() -> None:
         raise Refusal(f"terraform does not tell its version: {output[0] if output else 'it said nothing'}")
     if (int(found[2]), int(found[3])) < OLDEST:
         raise Refusal(f"terraform {found[1]} is too old: install Terraform {wanted} or newer.")
+
+
+def _check_overrides() -> None:
+    """Terraform reads them without a word: a tflocal that was killed has left one that leads to an emulator."""
+    if found := sorted(path.name for path in TERRAFORM.glob("*_override.tf*")):
+        raise Refusal(f"terraform/{found[0]} would change where everything goes, so remove it and run this again.")
 
 
 def _check_backend() -> None:

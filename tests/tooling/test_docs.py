@@ -254,7 +254,7 @@ def missing_files(name: str, document: str) -> list[str]:
     return missing
 
 
-MADE_BY_COMMANDS = {"terraform/backend.hcl"}
+MADE_BY_COMMANDS = {"terraform/backend.hcl", "localstack_providers_override.tf"}
 """Named with the command that makes it."""
 
 
