@@ -25,9 +25,10 @@ locals {
 
   cache = one([
     for cache in module.cache : {
-      arn   = cache.arn
-      name  = cache.name
-      users = cache.users
+      arn          = cache.arn
+      name         = cache.name
+      users        = cache.users
+      former_users = cache.former_users
     }
   ])
 

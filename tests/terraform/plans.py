@@ -61,6 +61,8 @@ class Resource:
     unknown: Values
     expressions: Values
     for_each: Values
+    depends_on: tuple[str, ...]
+    """The blocks that it is told to wait for."""
 
     def value(self, *path: str) -> Any:
         """What is planned at a path, of a nested block the first; None where nothing is, or it is not known."""
@@ -163,6 +165,7 @@ def read(document: Values) -> Plan:
                 unknown=unknown.get(one["address"], {}),
                 expressions=written.get("expressions", {}),
                 for_each=written.get("for_each_expression", {}),
+                depends_on=tuple(_join(_module(block), name) for name in written.get("depends_on", ())),
             )
         )
     return Plan(tuple(found), configuration)

@@ -19,6 +19,11 @@ output "port" {
 }
 
 output "users" {
-  description = "The users, by role (read, write, reconcile): the name to connect as, and the ARN for elasticache:Connect."
-  value       = { for role, name in local.user_names : role => { name = name, arn = "${local.elasticache_arn}:user:${name}" } }
+  description = "The users, by role (board, profiles, sessions, writes, reconcile): the name to connect as, and the ARN for elasticache:Connect."
+  value       = { for role in keys(local.access) : role => { name = local.user_names[role], arn = local.user_arns[role] } }
+}
+
+output "former_users" {
+  description = "By function, the ARNs of the users that its versions of the release before connect as, for elasticache:Connect."
+  value       = { for function, roles in local.former_roles : function => [for role in roles : local.user_arns[role]] }
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the cache and its user group, e.g. \"leaderboard-dev\"; its users' names add \"-read\", \"-write\" and \"-reconcile\"."
+  description = "Name of the cache and its user group, e.g. \"leaderboard-dev\"; its users' names add a dash and the role."
   type        = string
   nullable    = false
 

@@ -10,19 +10,23 @@ locals {
   http_methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"]
   reconcile    = "reconcile"
 
-  # sessions => ["POST /sessions", "DELETE /sessions/{sessionId}", "GET /sessions/{sessionId}"]
+  # sessions => [{ name = "POST /sessions", role = "sessions" }, …]
   operations = {
     for operation in flatten([
       for path, item in var.contract.paths : [
-        for method, operation in item : { key = try(split(".", operation.operationId)[0], ""), name = "${upper(method)} ${path}" }
+        for method, operation in item : {
+          key  = try(split(".", operation.operationId)[0], "")
+          name = "${upper(method)} ${path}"
+          role = try(operation["x-cache-role"], "")
+        }
         if contains(local.http_methods, method)
       ]
-    ]) : operation.key => operation.name...
+    ]) : operation.key => operation...
   }
 
-  # Each function's role in the cache: one that only answers GET and HEAD cannot write.
+  # Each function's role in the cache. All operations of a function have the same: it has one user.
   roles = merge(
-    { for key, names in local.operations : key => alltrue([for name in names : contains(["GET", "HEAD"], split(" ", name)[0])]) ? "read" : "write" },
+    { for key, operations in local.operations : key => operations[0].role },
     { (local.reconcile) = "reconcile" },
   )
   keys = keys(local.roles)
@@ -67,7 +71,7 @@ resource "aws_lambda_function" "this" {
   for_each = local.roles
 
   function_name                  = local.names[each.key]
-  description                    = each.key == local.reconcile ? "Finishes what a crash left half-done; a schedule runs it." : substr(join(", ", local.operations[each.key]), 0, 256)
+  description                    = each.key == local.reconcile ? "Finishes what a crash left half-done; a schedule runs it." : substr(join(", ", local.operations[each.key][*].name), 0, 256)
   role                           = aws_iam_role.function[each.key].arn
   handler                        = "functions.${each.key}.handler.handler"
   filename                       = "${var.build_path}/functions/${each.key}.zip"
@@ -102,6 +106,13 @@ resource "aws_lambda_function" "this" {
   vpc_config {
     subnet_ids         = var.subnet_ids
     security_group_ids = var.security_group_ids
+  }
+
+  lifecycle {
+    precondition {
+      condition     = length(distinct(try(local.operations[each.key][*].role, [each.value]))) == 1
+      error_message = "The function ${each.key} can have only one role in the cache, and the operations of the contract name several: ${join(", ", distinct(try(local.operations[each.key][*].role, [])))}. Give them one x-cache-role, or two functions."
+    }
   }
 
   # When it makes the function, Lambda checks that its role may make network interfaces.

@@ -83,9 +83,14 @@ data "aws_iam_policy_document" "function" {
     for_each = var.cache == null ? [] : [var.cache]
 
     content {
-      sid       = "ConnectAsOwnUser"
-      actions   = ["elasticache:Connect"]
-      resources = [statement.value.arn, statement.value.users[each.value].arn] # AWS requires both
+      sid     = "ConnectAsOwnUser"
+      actions = ["elasticache:Connect"]
+
+      # AWS requires the cache and the user. Versions of the release before have the same role and may have another user.
+      resources = concat(
+        [statement.value.arn, statement.value.users[each.value].arn],
+        lookup(statement.value.former_users, each.key, []),
+      )
     }
   }
 

@@ -23,6 +23,15 @@ variable "contract" {
     ]))
     error_message = "Every operation of the contract needs an operationId such as get_user or sessions.create. No route can be called reconcile, or default, which stands for all other functions in maps by function."
   }
+
+  validation {
+    condition = alltrue(flatten([
+      for item in values(var.contract.paths) : [
+        for method, operation in item : can(regex("^[a-z]+$", operation["x-cache-role"])) if contains(local.http_methods, method)
+      ]
+    ]))
+    error_message = "Every operation of the contract needs an x-cache-role: the role of its function in the cache, one of modules/cache/access.yaml."
+  }
 }
 
 variable "build_path" {
@@ -147,17 +156,18 @@ variable "environment" {
 }
 
 variable "cache" {
-  description = "The cache, and its user for each role: read, write and reconcile. Null in an emulator, where functions connect without IAM."
+  description = "The cache, its user for each role, and by function the ARNs of the users that its versions of the release before connect as. Null in an emulator, where functions connect without IAM."
   type = object({
-    arn   = string
-    name  = string
-    users = map(object({ name = string, arn = string }))
+    arn          = string
+    name         = string
+    users        = map(object({ name = string, arn = string }))
+    former_users = optional(map(list(string)), {})
   })
   default = null
 
   validation {
-    condition     = var.cache == null ? true : length(setsubtract(["read", "write", "reconcile"], keys(var.cache.users))) == 0
-    error_message = "cache.users must have read, write and reconcile."
+    condition     = var.cache == null ? true : length(setsubtract(values(local.roles), keys(var.cache.users))) == 0
+    error_message = "cache.users must have every role that an operation names in its x-cache-role, and reconcile; it lacks ${try(join(", ", setsubtract(values(local.roles), keys(var.cache.users))), "")}."
   }
 }
 

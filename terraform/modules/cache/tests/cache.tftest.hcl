@@ -120,48 +120,54 @@ run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
 
   # Its users.
   assert {
-    condition     = toset(keys(aws_elasticache_user.this)) == toset(["read", "write", "reconcile"])
-    error_message = "There should be a user for each role."
+    condition     = toset(keys(local.users)) == toset(["board", "profiles", "sessions", "writes", "reconcile", "read", "write"])
+    error_message = "There should be a user for each role, and for those of the release before."
   }
 
   assert {
     condition = alltrue([
-      for role, user in aws_elasticache_user.this :
-      user.user_id == "leaderboard-test-${role}" && user.user_name == user.user_id && user.engine == "valkey"
+      for role, user in local.users :
+      user.user_id == "leaderboard-test-${role}" && user.user_name == user.user_id && user.engine == "valkey" && user.access_string == local.access_strings[role]
     ])
-    error_message = "A user of IAM should have the same id and name."
+    error_message = "A user of IAM should have the same id and name, and the access string of its role."
   }
 
   assert {
     condition = alltrue([
-      for user in aws_elasticache_user.this :
+      for user in local.users :
       user.authentication_mode[0].type == "iam" && user.authentication_mode[0].passwords == null && user.passwords == null && user.no_password_required != true
     ])
     error_message = "Only IAM should let a user in."
   }
 
   assert {
-    condition     = aws_elasticache_user_group.this.engine == "valkey" && aws_elasticache_user_group.this.user_ids == toset([for user in aws_elasticache_user.this : user.user_id])
+    condition     = aws_elasticache_user_group.this.engine == "valkey" && aws_elasticache_user_group.this.user_ids == toset([for user in local.users : user.user_id])
     error_message = "The group should be of the engine valkey, which needs no default user, with these users and no others."
   }
 
   assert {
     condition = alltrue([
-      for user in aws_elasticache_user.this : can(regex("^on (~\\S+ )+-@all( [+][a-z_]+)+$", user.access_string))
+      for user in local.users : can(regex("^on ((%R)?~\\S+ )+-@all( [+][a-z_]+)+$", user.access_string))
     ])
     error_message = "An access string should name its keys and its commands one by one: no category, no subcommand, no password."
   }
 
   assert {
     condition = alltrue([
-      for user in aws_elasticache_user.this : !can(regex("~[*]| (allkeys|allcommands|nopass|reset)( |$)", user.access_string))
+      for user in local.users : !can(regex("~[*]| (allkeys|allcommands|nopass|reset)( |$)", user.access_string))
     ])
     error_message = "No user should have all keys or all commands."
   }
 
   assert {
-    condition     = aws_elasticache_user.this["read"].access_string == "on ~user:* ~leaderboard:global ~{leaderboard:global}:players ~{leaderboard:global}:totals -@all +eval_ro +evalsha_ro +hmget +ping +zcard +zrange +zrevrank"
+    condition     = local.users["sessions"].access_string == "on %R~user:* ~session:* ~{session:*}:opened -@all +del +eval +evalsha +exists +get +set"
     error_message = "This is what an access string looks like, hash tags and all."
+  }
+
+  # As every version of the release before knows it: nobody may change what a running version rests on.
+  assert {
+    condition     = local.users["read"].access_string == "on ~user:* ~leaderboard:global ~{leaderboard:global}:players ~{leaderboard:global}:totals -@all +eval_ro +evalsha_ro +hmget +ping +zcard +zrange +zrevrank"
+    error_message = "A user of the release before should stay what it was."
   }
 
   # Its outputs.
@@ -177,12 +183,19 @@ run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
 
   assert {
     condition = output.users == {
-      for role in ["read", "write", "reconcile"] : role => {
+      for role in ["board", "profiles", "sessions", "writes", "reconcile"] : role => {
         name = "leaderboard-test-${role}"
         arn  = "arn:aws:elasticache:eu-central-1:111122223333:user:leaderboard-test-${role}"
       }
     }
     error_message = "The users should be listed by role."
+  }
+
+  assert {
+    condition = output.former_users["stats"] == ["arn:aws:elasticache:eu-central-1:111122223333:user:leaderboard-test-read"] && (
+      output.former_users["sessions"] == ["arn:aws:elasticache:eu-central-1:111122223333:user:leaderboard-test-write"]
+    )
+    error_message = "Versions of the release before should be let in as whom they were let in before."
   }
 }
 
@@ -211,7 +224,7 @@ run "longest_name" {
   }
 
   assert {
-    condition     = alltrue([for user in aws_elasticache_user.this : length(user.user_id) <= 40])
+    condition     = alltrue([for user in local.users : length(user.user_id) <= 40])
     error_message = "A user's id should have 40 characters at most, whatever name is accepted."
   }
 }

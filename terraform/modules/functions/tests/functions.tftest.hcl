@@ -22,14 +22,14 @@ variables {
       "/users/{userId}" = {
         summary    = "no operation"
         parameters = [{ name = "userId" }]
-        get        = { operationId = "get_user" }
-        head       = { operationId = "get_user.head" }
+        get        = { operationId = "get_user", x-cache-role = "profiles" }
+        head       = { operationId = "get_user.head", x-cache-role = "profiles" }
       }
-      "/users/{userId}/score" = { put = { operationId = "update_score" } }
-      "/sessions"             = { get = { operationId = "sessions.list" } }
+      "/users/{userId}/score" = { put = { operationId = "update_score", x-cache-role = "writes" } }
+      "/sessions"             = { get = { operationId = "sessions.list", x-cache-role = "sessions" } }
       "/sessions/{sessionId}" = {
-        get    = { operationId = "sessions.get" }
-        delete = { operationId = "sessions.delete" }
+        get    = { operationId = "sessions.get", x-cache-role = "sessions" }
+        delete = { operationId = "sessions.delete", x-cache-role = "sessions" }
       }
     }
   }
@@ -41,9 +41,14 @@ variables {
     arn  = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"
     name = "game-test"
     users = {
-      read      = { name = "game-test-read", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read" }
-      write     = { name = "game-test-write", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-write" }
+      profiles  = { name = "game-test-profiles", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-profiles" }
+      sessions  = { name = "game-test-sessions", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-sessions" }
+      writes    = { name = "game-test-writes", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-writes" }
       reconcile = { name = "game-test-reconcile", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-reconcile" }
+    }
+    former_users = {
+      get_user = ["arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read"]
+      gone     = ["arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read"] # a route of the release before
     }
   }
   memory_mb          = { default = 512 }
@@ -126,12 +131,12 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
   # Each function connects only as its own user.
   assert {
     condition = { for key, function in aws_lambda_function.this : key => function.environment[0].variables.VALKEY_USER } == {
-      get_user     = "game-test-read"
-      update_score = "game-test-write"
-      sessions     = "game-test-write"
+      get_user     = "game-test-profiles"
+      update_score = "game-test-writes"
+      sessions     = "game-test-sessions"
       reconcile    = "game-test-reconcile"
     }
-    error_message = "Who only answers GET reads; any other method writes; reconcile is itself."
+    error_message = "A function should connect as the role that its operations name; reconcile is itself."
   }
 
   assert {
@@ -143,10 +148,11 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
 
   assert {
     condition = alltrue([for key, policy in aws_iam_role_policy.function :
-      toset(flatten([for statement in jsondecode(policy.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "elasticache:Connect")])) == toset([
-        "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test",
-        "arn:aws:elasticache:eu-central-1:123456789012:user:${aws_lambda_function.this[key].environment[0].variables.VALKEY_USER}",
-      ])
+      toset(flatten([for statement in jsondecode(policy.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "elasticache:Connect")])) == toset(concat(
+        ["arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"],
+        ["arn:aws:elasticache:eu-central-1:123456789012:user:${aws_lambda_function.this[key].environment[0].variables.VALKEY_USER}"],
+        key == "get_user" ? ["arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read"] : [],
+      ))
     ])
     error_message = "A role should connect to our cache, as the function's own user, and to nothing else."
   }
@@ -484,7 +490,7 @@ run "refuses_what_lambda_does_not_take" {
     cache = { # no role but one
       arn   = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"
       name  = "game-test"
-      users = { read = { name = "game-test-read", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read" } }
+      users = { writes = { name = "game-test-writes", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-writes" } }
     }
   }
 
@@ -500,7 +506,7 @@ run "refuses_other_bad_values" {
   variables {
     memory_mb            = { default = 10241 }
     timeout_seconds      = { default = 0 }
-    environment          = { VALKEY_USER = "game-test-write" }
+    environment          = { VALKEY_USER = "game-test-writes" }
     reconcile_schedule   = "cron(0/5 * * * ? *)"
     reserved_concurrency = { reconcile = 1 } # a rebuild would wait for the schedule
   }
@@ -571,7 +577,7 @@ run "refuses_a_route_that_means_all_others" {
   command = plan
 
   variables {
-    contract = { paths = { "/default" = { get = { operationId = "default" } } } }
+    contract = { paths = { "/default" = { get = { operationId = "default", x-cache-role = "board" } } } }
   }
 
   expect_failures = [var.contract]
@@ -591,8 +597,35 @@ run "refuses_a_route_to_reconcile" {
   command = plan
 
   variables {
-    contract = { paths = { "/reconcile" = { post = { operationId = "reconcile.now" } } } }
+    contract = { paths = { "/reconcile" = { post = { operationId = "reconcile.now", x-cache-role = "reconcile" } } } }
   }
 
   expect_failures = [var.contract]
+}
+
+run "refuses_an_operation_without_a_role_in_the_cache" {
+  command = plan
+
+  variables {
+    contract = { paths = { "/users" = { post = { operationId = "update_score" } } } }
+  }
+
+  expect_failures = [var.contract]
+}
+
+run "refuses_a_function_with_two_roles_in_the_cache" {
+  command = plan
+
+  variables {
+    contract = {
+      paths = {
+        "/sessions" = {
+          get  = { operationId = "sessions.list", x-cache-role = "sessions" }
+          post = { operationId = "sessions.create", x-cache-role = "writes" }
+        }
+      }
+    }
+  }
+
+  expect_failures = [aws_lambda_function.this]
 }
