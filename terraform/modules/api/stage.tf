@@ -43,7 +43,7 @@ locals {
     # "PUT /users/{userId}/score" is ~1users~1{userId}~1score/PUT: every slash of the path, the first one too, as in a JSON
     # pointer. If API Gateway does not know a path, it keeps the setting and applies it to nothing.
     {
-      for key, throttle in var.throttling.methods :
+      for key, throttle in merge(var.throttling.methods, { for key in var.closed_operations : key => { rate_per_second = 0, burst = 0 } }) :
       "${replace(split(" ", key)[1], "/", "~1")}/${split(" ", key)[0]}" => { rate_per_second = throttle.rate_per_second, burst = throttle.burst }
     },
   )

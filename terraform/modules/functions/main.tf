@@ -31,6 +31,10 @@ locals {
   )
   keys = keys(local.roles)
 
+  # Whoever has one of the other roles cannot write.
+  writers = [for key, role in local.roles : key if !contains(["board", "profiles"], role)]
+  stopped = var.writes_stopped ? local.writers : []
+
   # What the maps by function say of each function: its own number, that of `default`, or null.
   of_function = {
     for name, numbers in {
@@ -81,7 +85,7 @@ resource "aws_lambda_function" "this" {
   architectures                  = [var.architecture]
   memory_size                    = local.of_function.memory_mb[each.key]
   timeout                        = local.of_function.timeout_seconds[each.key]
-  reserved_concurrent_executions = coalesce(local.of_function.reserved_concurrency[each.key], -1)
+  reserved_concurrent_executions = contains(local.stopped, each.key) ? 0 : coalesce(local.of_function.reserved_concurrency[each.key], -1)
   kms_key_arn                    = var.kms_key_arn
   publish                        = true
 

@@ -86,9 +86,10 @@ data "aws_iam_policy_document" "function" {
       sid     = "ConnectAsOwnUser"
       actions = ["elasticache:Connect"]
 
-      # AWS requires the cache and the user. Versions of the release before have the same role and may have another user.
+      # AWS requires the cache and the user. Versions that run have this IAM role, with the cache and the user of their time.
       resources = concat(
-        [statement.value.arn, statement.value.users[each.value].arn],
+        statement.value.arns,
+        [statement.value.users[each.value].arn],
         lookup(statement.value.former_users, each.key, []),
       )
     }

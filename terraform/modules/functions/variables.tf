@@ -156,10 +156,13 @@ variable "environment" {
 }
 
 variable "cache" {
-  description = "The cache, its user for each role, and by function the ARNs of the users that its versions of the release before connect as. Null in an emulator, where functions connect without IAM."
+  description = <<-EOT
+    The name of the cache in use, the ARNs of all caches, the users by role, and by function the ARNs of those that its versions of the
+    release before connect as. Null in an emulator, where functions connect without IAM.
+  EOT
   type = object({
-    arn          = string
     name         = string
+    arns         = list(string)
     users        = map(object({ name = string, arn = string }))
     former_users = optional(map(list(string)), {})
   })
@@ -168,6 +171,20 @@ variable "cache" {
   validation {
     condition     = var.cache == null ? true : length(setsubtract(values(local.roles), keys(var.cache.users))) == 0
     error_message = "cache.users must have every role that an operation names in its x-cache-role, and reconcile; it lacks ${try(join(", ", setsubtract(values(local.roles), keys(var.cache.users))), "")}."
+  }
+}
+
+variable "writes_stopped" {
+  description = "Whether every function that writes is stopped, reconcile too, by a reserved concurrency of 0: for the last snapshot of a cache that another is to replace."
+  type        = bool
+  nullable    = false
+  default     = false
+
+  validation {
+    condition = !var.writes_stopped || alltrue([
+      for key in local.writers : lookup(var.provisioned_concurrency, key, lookup(var.provisioned_concurrency, "default", 0)) == 0
+    ])
+    error_message = "writes_stopped needs functions that are not kept warm, and Lambda refuses to change both at once: take ${join(", ", local.writers)} out of provisioned_concurrency (or make them 0), apply, then stop the writes."
   }
 }
 

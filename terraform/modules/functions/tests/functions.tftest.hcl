@@ -38,8 +38,11 @@ variables {
   security_group_ids = ["sg-a"]
   environment        = { VALKEY_HOST = "cache.example", VALKEY_TLS = "1" }
   cache = {
-    arn  = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"
     name = "game-test"
+    arns = [
+      "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test",
+      "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test-r1",
+    ]
     users = {
       profiles  = { name = "game-test-profiles", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-profiles" }
       sessions  = { name = "game-test-sessions", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-sessions" }
@@ -149,7 +152,7 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
   assert {
     condition = alltrue([for key, policy in aws_iam_role_policy.function :
       toset(flatten([for statement in jsondecode(policy.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "elasticache:Connect")])) == toset(concat(
-        ["arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"],
+        var.cache.arns,
         ["arn:aws:elasticache:eu-central-1:123456789012:user:${aws_lambda_function.this[key].environment[0].variables.VALKEY_USER}"],
         key == "get_user" ? ["arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read"] : [],
       ))
@@ -247,6 +250,11 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
       timeout_seconds = 60
     }
     error_message = "The output should tell callers the alias, known when planning."
+  }
+
+  assert {
+    condition     = output.stopped_operations == []
+    error_message = "Nothing should be stopped unless asked for."
   }
 
   assert {
@@ -438,6 +446,42 @@ run "takes_a_stopped_reconcile" {
   }
 }
 
+run "stops_whatever_writes" {
+  command = plan
+
+  variables {
+    writes_stopped          = true
+    provisioned_concurrency = { default = 1, update_score = 0, sessions = 0, reconcile = 0 }
+    reserved_concurrency    = { get_user = 20, update_score = 30 }
+  }
+
+  assert {
+    condition = { for key, function in aws_lambda_function.this : key => function.reserved_concurrent_executions } == {
+      get_user     = 20
+      update_score = 0
+      sessions     = 0
+      reconcile    = 0
+    }
+    error_message = "Whatever writes should be stopped, and reads should go on."
+  }
+
+  assert {
+    condition     = toset(output.stopped_operations) == toset(["PUT /users/{userId}/score", "GET /sessions", "GET /sessions/{sessionId}", "DELETE /sessions/{sessionId}"])
+    error_message = "The output should tell the operations that nobody answers."
+  }
+}
+
+run "refuses_to_stop_a_function_that_is_kept_warm" {
+  command = plan
+
+  variables {
+    writes_stopped          = true
+    provisioned_concurrency = { update_score = 2 }
+  }
+
+  expect_failures = [var.writes_stopped]
+}
+
 run "a_value_for_one_function_leaves_the_others_theirs" {
   command = plan
 
@@ -488,8 +532,8 @@ run "refuses_what_lambda_does_not_take" {
     alias_mover        = "somebody"
     reconcile_schedule = "rate(1 minutes)"
     cache = { # no role but one
-      arn   = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"
       name  = "game-test"
+      arns  = ["arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"]
       users = { writes = { name = "game-test-writes", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-writes" } }
     }
   }
