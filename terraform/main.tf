@@ -17,6 +17,9 @@ module "leaderboard" {
   availability_zone_count   = var.availability_zone_count
   gateway_endpoints         = var.gateway_endpoints
   interface_endpoints       = var.interface_endpoints
+  caches                    = var.caches
+  cache_in_use              = var.cache_in_use
+  writes_stopped            = var.writes_stopped
   valkey_major_version      = var.valkey_major_version
   snapshot_retention_days   = var.snapshot_retention_days
   daily_snapshot_time       = var.daily_snapshot_time

@@ -1,4 +1,4 @@
-"""Runs terraform for one environment: `make plan ENV=dev`, `make apply ENV=dev`, `make destroy ENV=dev`.
+"""Runs terraform for one environment: `make plan ENV=dev`, `make apply ENV=dev`; `make destroy` begins here too.
 
 Checks first what would fail later and less plainly, and says what to do about it. Each environment has a state and
 working files of its own; terraform/backend.hcl names the bucket of the states, of which an account has one.
@@ -31,8 +31,6 @@ EMULATED = "local"
 def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
     """The terraform command, ready to run, after `terraform init`. Raises Refusal and CalledProcessError."""
     _check_environment(environment)
-    if action == "destroy":
-        check_nothing_is_protected()
     check_terraform()
     _check_backend()
     _check_build(environment)
@@ -77,20 +75,6 @@ def _check_environment(environment: str) -> None:
     if environment not in known:
         problem = f"ENV={environment} is unknown" if environment else "ENV is missing"
         raise Refusal(f"{problem}: use {choice}, or write a file of that name in terraform/environments.")
-
-
-def check_nothing_is_protected() -> None:
-    places = [
-        f"{path.relative_to(ROOT)}, line {number}"
-        for path in sorted([*TERRAFORM.glob("*.tf"), *TERRAFORM.glob("modules/*/*.tf")])
-        for number, line in enumerate(path.read_text().splitlines(), 1)
-        if re.match(r"\s*(lifecycle\s*{\s*)?prevent_destroy\s*=\s*true", line)
-    ]
-    if places:
-        raise Refusal(
-            "The cache holds the leaderboard and is protected from being destroyed: if its data may go, remove "
-            f"`prevent_destroy = true` ({'; '.join(places)}) and run this again."
-        )
 
 
 def check_terraform() -> None:
@@ -165,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.aws.infrastructure", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("action", choices=["plan", "apply", "destroy"])
+    parser.add_argument("action", choices=["plan", "apply"])
     parser.add_argument("environment", help="name of a file in terraform/environments")
     parser.add_argument("more", nargs=argparse.REMAINDER, help="arguments for terraform")
     options = parser.parse_args(arguments)

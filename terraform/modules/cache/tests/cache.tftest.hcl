@@ -44,40 +44,40 @@ run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
 
   # The cache.
   assert {
-    condition     = aws_elasticache_serverless_cache.this.engine == "valkey" && aws_elasticache_serverless_cache.this.major_engine_version == "8"
+    condition     = aws_elasticache_serverless_cache.this[""].engine == "valkey" && aws_elasticache_serverless_cache.this[""].major_engine_version == "8"
     error_message = "The cache should be Valkey 8."
   }
 
   assert {
     condition = (
-      aws_elasticache_serverless_cache.this.subnet_ids == toset(["subnet-a", "subnet-b", "subnet-c"]) &&
-      aws_elasticache_serverless_cache.this.security_group_ids == toset(["sg-valkey"])
+      aws_elasticache_serverless_cache.this[""].subnet_ids == toset(["subnet-a", "subnet-b", "subnet-c"]) &&
+      aws_elasticache_serverless_cache.this[""].security_group_ids == toset(["sg-valkey"])
     )
     error_message = "The cache should be in the subnets and security groups given, and no others."
   }
 
   assert {
-    condition     = aws_elasticache_serverless_cache.this.user_group_id == "leaderboard-test"
+    condition     = aws_elasticache_serverless_cache.this[""].user_group_id == "leaderboard-test"
     error_message = "Without its user group the cache would let everybody in."
   }
 
   assert {
-    condition     = aws_elasticache_serverless_cache.this.kms_key_id == "arn:aws:kms:eu-central-1:111122223333:key/00000000-0000-0000-0000-000000000000"
+    condition     = aws_elasticache_serverless_cache.this[""].kms_key_id == "arn:aws:kms:eu-central-1:111122223333:key/00000000-0000-0000-0000-000000000000"
     error_message = "The cache should be encrypted with its own key."
   }
 
   assert {
-    condition     = aws_elasticache_serverless_cache.this.snapshot_retention_limit == 7 && aws_elasticache_serverless_cache.this.daily_snapshot_time == "03:00"
+    condition     = aws_elasticache_serverless_cache.this[""].snapshot_retention_limit == 7 && aws_elasticache_serverless_cache.this[""].daily_snapshot_time == "03:00"
     error_message = "There should be daily snapshots."
   }
 
   assert {
     condition = (
-      aws_elasticache_serverless_cache.this.cache_usage_limits[0].data_storage[0].unit == "GB" &&
-      aws_elasticache_serverless_cache.this.cache_usage_limits[0].data_storage[0].maximum == 10 &&
-      aws_elasticache_serverless_cache.this.cache_usage_limits[0].data_storage[0].minimum == null &&
-      aws_elasticache_serverless_cache.this.cache_usage_limits[0].ecpu_per_second[0].maximum == 20000 &&
-      aws_elasticache_serverless_cache.this.cache_usage_limits[0].ecpu_per_second[0].minimum == null
+      aws_elasticache_serverless_cache.this[""].cache_usage_limits[0].data_storage[0].unit == "GB" &&
+      aws_elasticache_serverless_cache.this[""].cache_usage_limits[0].data_storage[0].maximum == 10 &&
+      aws_elasticache_serverless_cache.this[""].cache_usage_limits[0].data_storage[0].minimum == null &&
+      aws_elasticache_serverless_cache.this[""].cache_usage_limits[0].ecpu_per_second[0].maximum == 20000 &&
+      aws_elasticache_serverless_cache.this[""].cache_usage_limits[0].ecpu_per_second[0].minimum == null
     )
     error_message = "The limits should be those given, and there should be no minimum that nobody asked for: it costs."
   }
@@ -172,7 +172,7 @@ run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
 
   # Its outputs.
   assert {
-    condition     = output.name == "leaderboard-test" && output.arn == "arn:aws:elasticache:eu-central-1:111122223333:serverlesscache:leaderboard-test"
+    condition     = output.name == "leaderboard-test" && output.arns == ["arn:aws:elasticache:eu-central-1:111122223333:serverlesscache:leaderboard-test"]
     error_message = "Name and ARN should be known before the cache is."
   }
 
@@ -209,8 +209,8 @@ run "minimum" {
 
   assert {
     condition = (
-      aws_elasticache_serverless_cache.this.cache_usage_limits[0].data_storage[0].minimum == 5000 &&
-      aws_elasticache_serverless_cache.this.cache_usage_limits[0].ecpu_per_second[0].minimum == 1000
+      aws_elasticache_serverless_cache.this[""].cache_usage_limits[0].data_storage[0].minimum == 5000 &&
+      aws_elasticache_serverless_cache.this[""].cache_usage_limits[0].ecpu_per_second[0].minimum == 1000
     )
     error_message = "A minimum should arrive."
   }
@@ -220,7 +220,13 @@ run "longest_name" {
   command = plan
 
   variables {
-    name = "a-name-of-thirty-characters-30"
+    name   = "a-name-of-thirty-characters-30"
+    caches = { "" = {}, "ninechars" = {} }
+  }
+
+  assert {
+    condition     = alltrue([for cache in aws_elasticache_serverless_cache.this : length(cache.name) <= 40])
+    error_message = "A cache's name should have 40 characters at most."
   }
 
   assert {
@@ -238,9 +244,10 @@ run "refuses_what_is_too_little" {
     data_storage_gb         = { maximum = 0 }
     ecpu_per_second         = { maximum = 999 }
     snapshot_retention_days = 0
+    in_use                  = "r1"
   }
 
-  expect_failures = [var.subnet_ids, var.security_group_ids, var.data_storage_gb, var.ecpu_per_second, var.snapshot_retention_days]
+  expect_failures = [var.in_use, var.subnet_ids, var.security_group_ids, var.data_storage_gb, var.ecpu_per_second, var.snapshot_retention_days]
 }
 
 run "refuses_what_is_too_much" {
@@ -261,12 +268,13 @@ run "refuses_what_is_malformed" {
 
   variables {
     name                 = "Leaderboard-test"
+    caches               = { second-cache = {} }
     major_engine_version = "8.1"
     data_storage_gb      = { maximum = 1.5 }
     daily_snapshot_time  = "24:00"
   }
 
-  expect_failures = [var.name, var.major_engine_version, var.data_storage_gb, var.daily_snapshot_time]
+  expect_failures = [var.name, var.caches, var.major_engine_version, var.data_storage_gb, var.daily_snapshot_time]
 }
 
 run "refuses_minimums_too_low_and_two_dashes" {
@@ -274,11 +282,12 @@ run "refuses_minimums_too_low_and_two_dashes" {
 
   variables {
     name            = "leaderboard--test"
+    caches          = { "" = { restore_snapshot_arn = "the-last-one" } }
     data_storage_gb = { minimum = 0, maximum = 10 }
     ecpu_per_second = { minimum = 999, maximum = 20000 }
   }
 
-  expect_failures = [var.name, var.data_storage_gb, var.ecpu_per_second]
+  expect_failures = [var.name, var.caches, var.data_storage_gb, var.ecpu_per_second]
 }
 
 run "refuses_minimums_above_the_maximum_and_a_dash_at_the_end" {
