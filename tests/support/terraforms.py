@@ -57,13 +57,16 @@ def copy(to: Path) -> Path:
     return to / "terraform"
 
 
-def init(folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+def init(
+    folder: Path, *, environment: Mapping[str, str] | None = None, provider: Mapping[str, Any] | None = None
+) -> None:
     """Makes a copied folder ready to be planned: provider found, no backend but a local one, no credentials.
 
-    environment may lead to a provider that is there already: then none is looked for.
+    environment may lead to a provider that is there already: then none is looked for. provider is added to what the
+    folder says of it, in place of OFFLINE.
     """
     written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
-    offline: dict[str, Any] = {"provider": {"aws": OFFLINE}}
+    offline: dict[str, Any] = {"provider": {"aws": OFFLINE if provider is None else provider}}
     if 'backend "s3"' in written:
         offline["terraform"] = {"backend": {"local": {}}}
     name = "offline_override.tf.json" if 'provider "aws"' in written else "offline.tf.json"
