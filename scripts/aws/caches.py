@@ -82,13 +82,12 @@ def take_snapshot(elasticache: Any, cache: str) -> str:
     return _wait_for_snapshot(elasticache, taken)
 
 
-def take_out_of_state(terraform: Terraform, wanted: Callable[[str], bool]) -> list[str]:
-    """Makes Terraform forget the caches whose addresses are wanted: these addresses."""
-    listed = (line.strip() for line in terraform("state", "list").splitlines())
-    addresses = [address for address in listed if ADDRESS.fullmatch(address) and wanted(address)]
-    if addresses:
-        terraform("state", "rm", *addresses)
-    return addresses
+def take_out_of_state(terraform: Terraform, suffix: str | None = None) -> None:
+    """Makes Terraform forget a cache, or all of them."""
+    addresses = [line.strip() for line in terraform("state", "list").splitlines() if ADDRESS.fullmatch(line.strip())]
+    forgotten = [address for address in addresses if suffix is None or address.endswith(f'["{suffix}"]')]
+    if forgotten:
+        terraform("state", "rm", *forgotten)
 
 
 def delete(elasticache: Any, cache: str) -> str:
@@ -131,9 +130,13 @@ def retire(environment: str, suffix: str, elasticache: Any, terraform: Terraform
     cache = name(environment, suffix)
     file = TERRAFORM.relative_to(ROOT) / "environments" / f"{environment}.tfvars"
     if suffix == (infrastructure.value(environment, "cache_in_use") or ""):
-        raise Refusal(f'{cache} is the cache in use: only another can be retired (cache_in_use = "{suffix}" in {file}).')
+        raise Refusal(
+            f'{cache} is the cache in use: only another can be retired (cache_in_use = "{suffix}" in {file}).'
+        )
     if suffix in listed(TERRAFORM / "environments" / f"{environment}.tfvars"):
-        raise Refusal(f'{file} still has it among its caches, and the next apply would make it anew: take "{suffix}" out.')
+        raise Refusal(
+            f'{file} still has it among its caches, and the next apply would make it anew: take "{suffix}" out.'
+        )
     if keys := users(environment, cache):
         raise Refusal(
             f"{cache} is still used by {', '.join(keys)}: apply cache_in_use, and deploy them, so that their alias "
@@ -141,7 +144,7 @@ def retire(environment: str, suffix: str, elasticache: Any, terraform: Terraform
         )
     if cache not in existing(elasticache, group_name(environment)):
         raise Refusal(f"There is no cache {cache} of this environment.")
-    take_out_of_state(terraform, lambda address: address.endswith(f'["{suffix}"]'))
+    take_out_of_state(terraform, suffix)
     return delete(elasticache, cache)
 
 

@@ -23,7 +23,7 @@ def destroy(environment: str, more: Sequence[str]) -> int:
     elasticache, group = caches.client(environment), caches.group_name(environment)
     found = caches.existing(elasticache, group)
     ask(environment, group, found)
-    caches.take_out_of_state(caches.run_terraform, lambda address: True)
+    caches.take_out_of_state(caches.run_terraform)
     for name in found:
         caches.delete(elasticache, name)
     status = subprocess.run(line, check=False, stdin=subprocess.DEVNULL).returncode
