@@ -33,6 +33,7 @@ AT_BASE_URL = "test_acceptance.py"
 NEED_TERRAFORM = {
     "test_plans.py",
     "test_plan_mutants.py",
+    "test_the_life_of_a_cache.py",
     "test_gateway_templates.py",
     "test_terraform_joins_the_very_strings_that_are_tested_here",
 }

@@ -14,9 +14,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3  # type: ignore[import-untyped]
 import pytest
 
 from scripts.aws import caches
@@ -62,20 +60,10 @@ class Takedown(Project):
             (self.bin / tool).symlink_to(shutil.which(tool) or tool)
         complete(self)
         self.write("terraform/environments/dev.tfvars", 'region = "eu-central-1"\nenvironment = "dev"\n')
-        self.elasticache = self.client("elasticache")
+        self.elasticache = self.account.client("elasticache")
         self.make("dev")
         self.make("other")
         self.state.write_text("\n".join([*OTHERS, ADDRESS.format("")]) + "\n")
-
-    def client(self, service: str) -> Any:
-        keys = self.account.variables
-        return boto3.client(
-            service,
-            region_name=keys["AWS_REGION"],
-            endpoint_url=keys["AWS_ENDPOINT_URL"],
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-        )
 
     def make(self, environment: str, suffix: str = "") -> None:
         """A cache of an environment, in its user group."""
@@ -91,11 +79,11 @@ class Takedown(Project):
 
     def deploy(self, cache: str) -> None:
         """A function of dev whose alias leads to a version that connects to a cache."""
-        role = self.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        role = self.account.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
             archive.writestr("handler.py", "")
-        awslambda = self.client("lambda")
+        awslambda = self.account.client("lambda")
         awslambda.create_function(
             FunctionName=FUNCTION,
             Runtime="python3.12",
