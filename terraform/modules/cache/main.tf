@@ -67,7 +67,7 @@ resource "aws_elasticache_serverless_cache" "this" {
 
     postcondition {
       condition     = alltrue([for id in self.subnet_ids : contains(var.subnet_ids, id)])
-      error_message = "${self.name} is in subnets that are to go. AWS cannot move it. Restore a snapshot into a second cache, retire this one (terraform/README.md, Restoring), and take its zones out last."
+      error_message = "${self.name} is in subnets that are to go. AWS cannot move it: write the old number of zones again. Zones can only be added, with a second cache (terraform/README.md, Restoring)."
     }
   }
 }

@@ -76,7 +76,7 @@ variable "cidr_block" {
 }
 
 variable "availability_zone_count" {
-  description = "How many availability zones the functions use, 1 to 6. The cache uses as many, but at least 2."
+  description = "How many availability zones the functions use, 1 to 6. The cache uses as many, but at least 2; one that exists keeps its own."
   type        = number
   nullable    = false
   default     = 3
