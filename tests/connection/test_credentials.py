@@ -51,14 +51,14 @@ cache_names = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,39}", fullmatch=True)
 moments = st.datetimes(datetime.datetime(2000, 1, 1), datetime.datetime(2099, 1, 1), timezones=st.just(datetime.UTC))
 
 
-def signed_by_botocore(cache: str, user: str, region: str, own: AwsCredentials, now: datetime.datetime) -> str:
+def signed_by_botocore(cache: str, user: str, region: str, aws: AwsCredentials, now: datetime.datetime) -> str:
     """The token as the AWS SDK makes it: a presigned GET without its scheme."""
     request = AWSRequest(
         method="GET",
         url=f"https://{cache.lower()}/",
         params={"Action": "connect", "User": user, "ResourceType": "ServerlessCache"},
     )
-    signer = botocore.auth.SigV4QueryAuth(Credentials(*own), "elasticache", region, expires=900)
+    signer = botocore.auth.SigV4QueryAuth(Credentials(*aws), "elasticache", region, expires=900)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.auth, "get_current_datetime", lambda *_, **__: now)
         signer.add_auth(request)
@@ -71,12 +71,12 @@ def parts(token: str) -> tuple[str, frozenset[str]]:
     return host, frozenset(query.split("&"))
 
 
-@pytest.mark.parametrize("own", [KEY, ROLE])
-def test_a_token_is_signed_as_botocore_signs_it(own: AwsCredentials) -> None:
-    token = credentials.token("leaderboard-dev", "app", REGION, own, MOMENT)
-    assert parts(token) == parts(signed_by_botocore("leaderboard-dev", "app", REGION, own, MOMENT))
+@pytest.mark.parametrize("aws", [KEY, ROLE])
+def test_a_token_is_signed_as_botocore_signs_it(aws: AwsCredentials) -> None:
+    token = credentials.token("leaderboard-dev", "app", REGION, aws, MOMENT)
+    assert parts(token) == parts(signed_by_botocore("leaderboard-dev", "app", REGION, aws, MOMENT))
     assert token.startswith("leaderboard-dev/?Action=connect&")
-    assert ("X-Amz-Security-Token=" in token) == (own is ROLE)
+    assert ("X-Amz-Security-Token=" in token) == (aws is ROLE)
     assert token.count("X-Amz-Expires=900") == 1
 
 
@@ -84,14 +84,14 @@ def test_a_token_is_signed_as_botocore_signs_it(own: AwsCredentials) -> None:
     cache=cache_names,
     user=names,
     region=st.sampled_from(["eu-central-1", "us-gov-west-1", "cn-north-1"]),
-    own=st.builds(AwsCredentials, visible, visible, st.none() | names),
+    aws=st.builds(AwsCredentials, visible, visible, st.none() | names),
     now=moments,
 )
 def test_every_name_key_and_moment_is_signed_as_botocore_signs_it(
-    cache: str, user: str, region: str, own: AwsCredentials, now: datetime.datetime
+    cache: str, user: str, region: str, aws: AwsCredentials, now: datetime.datetime
 ) -> None:
-    token = credentials.token(cache, user, region, own, now)
-    assert parts(token) == parts(signed_by_botocore(cache, user, region, own, now))
+    token = credentials.token(cache, user, region, aws, now)
+    assert parts(token) == parts(signed_by_botocore(cache, user, region, aws, now))
 
 
 def test_a_cache_is_named_in_lower_case_whatever_the_setting_says() -> None:
@@ -101,12 +101,12 @@ def test_a_cache_is_named_in_lower_case_whatever_the_setting_says() -> None:
 
 
 def test_a_token_differs_with_everything_that_it_depends_on() -> None:
-    base = {"cache": "board", "user": "app", "region": REGION, "own": KEY, "now": MOMENT}
+    base = {"cache": "board", "user": "app", "region": REGION, "aws": KEY, "now": MOMENT}
     others = {
         "cache": "other",
         "user": "other",
         "region": "us-east-1",
-        "own": KEY._replace(secret_access_key="x"),
+        "aws": KEY._replace(secret_access_key="x"),
         "now": MOMENT + datetime.timedelta(seconds=1),
     }
     tokens = {credentials.token(**{**base, name: other}) for name, other in others.items()}  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def test_a_token_differs_with_everything_that_it_depends_on() -> None:
 
 @pytest.fixture
 def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An environment that holds nothing of AWS, and a home of its own; nothing is asked of the network."""
+    """An environment that holds nothing of AWS, and a home of its aws; nothing is asked of the network."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
@@ -133,13 +133,13 @@ def user_of(provider: Any) -> str:
 def test_the_environment_is_read_for_each_token(no_aws: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = credentials.IamToken("board", "app", REGION)
     assert config.aws_credentials() is None
-    for own in (KEY, ROLE):
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", own.access_key_id)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", own.secret_access_key)
-        if own.session_token:
-            monkeypatch.setenv("AWS_SESSION_TOKEN", own.session_token)
-        assert config.aws_credentials() == own
-        assert user_of(provider) == own.access_key_id
+    for aws in (KEY, ROLE):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", aws.access_key_id)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", aws.secret_access_key)
+        if aws.session_token:
+            monkeypatch.setenv("AWS_SESSION_TOKEN", aws.session_token)
+        assert config.aws_credentials() == aws
+        assert user_of(provider) == aws.access_key_id
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     assert config.aws_credentials() is None, "half a key is none"
 
@@ -165,14 +165,14 @@ def test_a_profile_of_the_home_signs_where_the_environment_holds_no_key(no_aws: 
 
 
 @contextlib.contextmanager
-def container_endpoint(*own: AwsCredentials, status: int = 200) -> Iterator[tuple[str, list[str]]]:
+def container_endpoint(*aws: AwsCredentials, status: int = 200) -> Iterator[tuple[str, list[str]]]:
     """A local endpoint as SnapStart functions have one: its address, and the authorizations that came. Each answer is
     the next of the credentials, the last one for ever."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            given = own[min(len(asked), len(own) - 1)]
+            given = aws[min(len(asked), len(aws) - 1)]
             asked.append(self.headers.get("Authorization", ""))
             expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
             reply = {
@@ -261,7 +261,7 @@ def port_of(client: valkey.Valkey) -> int:
 
 
 def drop_connections(client: valkey.Valkey) -> None:
-    """All but the client's own."""
+    """All but the client's aws."""
     client.execute_command("CLIENT", "KILL", "USER", "app")
     time.sleep(0.05)
 
@@ -458,9 +458,9 @@ def test_no_log_line_holds_a_password_or_a_token(
 
 
 def test_settings_show_no_password_when_they_are_printed() -> None:
-    own = config.load({"VALKEY_HOST": "cache", "VALKEY_USER": "app", "VALKEY_PASSWORD": PASSWORD})
-    assert own.valkey_password == PASSWORD
-    for shown in (repr(own), str(own), f"{own}"):
+    aws = config.load({"VALKEY_HOST": "cache", "VALKEY_USER": "app", "VALKEY_PASSWORD": PASSWORD})
+    assert aws.valkey_password == PASSWORD
+    for shown in (repr(aws), str(aws), f"{aws}"):
         assert PASSWORD not in shown
         assert "app" in shown
 
@@ -485,10 +485,10 @@ def test_nothing_of_botocore_is_imported_where_the_environment_has_a_key() -> No
         "credentials.IamToken('board', 'app', 'eu-central-1').get_credentials();"
         "print('botocore' in sys.modules)"
     )
-    own = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    aws = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=own,
+        env=aws,
         cwd=ROOT,
         capture_output=True,
         text=True,
