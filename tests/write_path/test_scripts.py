@@ -1,4 +1,4 @@
-"""The scripts: an argument outside its words is an error of ours, and changes nothing."""
+"""The scripts: a word that they do not know is an error of ours, and changes nothing."""
 
 from __future__ import annotations
 
