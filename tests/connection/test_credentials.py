@@ -474,7 +474,8 @@ def test_iam_needs_a_user_a_region_and_tls(missing: str) -> None:
 
 
 def test_a_password_beside_iam_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    environ = {"VALKEY_HOST": "cache", "VALKEY_PASSWORD": PASSWORD, **{name.upper(): text for name, text in IAM.items()}}
+    iam = {name.upper(): value for name, value in IAM.items()}
+    environ = {"VALKEY_HOST": "cache", "VALKEY_PASSWORD": PASSWORD, **iam}
     provider = credentials.provider(config.load(environ))
     assert isinstance(provider, credentials.IamToken)
 

@@ -223,7 +223,7 @@ REAL_GETADDRINFO = socket.getaddrinfo
 
 
 def moving_name(monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> list[str]:
-    """Makes NAME lead to these ports of this machine, whatever port is asked for; returns what is resolved from then."""
+    """Makes NAME lead to these ports of this machine, whatever port is asked for; the list grows with each lookup."""
     resolved: list[str] = []
     name_leads_to(monkeypatch, resolved, ports)
     return resolved
