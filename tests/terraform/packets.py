@@ -93,8 +93,8 @@ def subnet_of(plan: Plan, subnet: Resource) -> Subnet:
 
 
 def acl_of(plan: Plan, rule: Resource) -> list[Resource]:
-    """The ACL that a rule belongs to. If the plan cannot tell, because the id comes from a local, the rule's key does: it
-    begins with the ACL's name. An applied network shows that this is true."""
+    """The ACL that a rule belongs to. If the plan cannot tell, because the id comes from a local, the rule's key does:
+    it begins with the ACL's name. An applied network shows that this is true."""
     if rule.value("network_acl_id") or plan.linked(rule, "network_acl_id"):
         return plan.linked(rule, "network_acl_id")
     module = rule.block.rpartition("aws_network_acl_rule.")[0]

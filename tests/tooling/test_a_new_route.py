@@ -1,4 +1,4 @@
-"""A made-up route in a copy of the project: its author is asked for what CONTRIBUTING.md says, and no more."""
+"""A made-up operation in a copy of the project: its author is asked for what CONTRIBUTING.md says, and no more."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ CARELESS = (
 
 
 def copy(folder: Path, method: str, handler: str) -> Path:
-    """The project with one more route, which answers as GET /users/{userId}/rank does."""
+    """The project with one more operation, which answers as GET /users/{userId}/rank does."""
     shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
     contract = folder / "functions" / "openapi.yaml"
     text = contract.read_text(encoding="utf-8")
@@ -123,7 +123,7 @@ def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_list_names_the_tests_that_demand_something() -> None:
-    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n### A route\n")[1].split("\n### ")[0]
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n### An operation\n")[1].split("\n### ")[0]
     steps = section.partition("\n\n`tests/")[0]
     assert set(re.findall(r"\(`(tests/[^`]+)`", steps)) == {*DEMANDED, NEEDS_TERRAFORM}
 
