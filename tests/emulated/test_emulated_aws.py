@@ -1,4 +1,4 @@
-"""terraform/ on an emulated AWS, from the first request to the last resource: tests in the order of a story.
+"""terraform/ on an emulated AWS, from the first request to the last resource: the tests tell a story, in order.
 
 What takes a minute to show - an alarm, a schedule - is set off early and looked for later.
 """
@@ -47,7 +47,7 @@ KINDS = {
 
 
 def keys() -> set[str]:
-    """The functions that there should be: a folder each."""
+    """The functions that there should be: one for each folder."""
     return {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
 
 
@@ -56,18 +56,18 @@ def invoke(emulated: Emulated, key: str, event: Any) -> dict[str, Any]:
     answer = emulated.aws("lambda").invoke(
         FunctionName=emulated.function(key), Qualifier="live", Payload=json.dumps(event)
     )
-    return {**answer, "said": json.loads(answer["Payload"].read())}
+    return {**answer, "payload": json.loads(answer["Payload"].read())}
 
 
 def live(emulated: Emulated, key: str) -> dict[str, Any]:
-    """The configuration of the version that the alias means."""
+    """The configuration of the version that the alias points to."""
     aws, name = emulated.aws("lambda"), emulated.function(key)
     version = aws.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
     return dict(aws.get_function_configuration(FunctionName=name, Qualifier=version))
 
 
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The body of an error that is in our shape."""
+    """The body of an error, which must be in our shape."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
@@ -78,7 +78,7 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def post(emulated: Emulated) -> str:
-    """The URL of a queue that hears every alarm."""
+    """The URL of a queue that receives every alarm."""
     sqs = emulated.aws("sqs")
     url: str = sqs.create_queue(QueueName="hears-alarms")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -88,15 +88,15 @@ def post(emulated: Emulated) -> str:
 
 @pytest.fixture(scope="module")
 def crashed(emulated: Emulated, post: str) -> None:
-    """A function that has crashed, because what called it is no API."""
+    """A function crashes, because its caller is not an API."""
     answer = invoke(emulated, ALARMED, [])
     assert answer["FunctionError"] == "Unhandled"
-    assert {"errorType", "errorMessage", "stackTrace"} <= answer["said"].keys()
+    assert {"errorType", "errorMessage", "stackTrace"} <= answer["payload"].keys()
 
 
 @pytest.fixture(scope="module")
 def planted(emulated: Emulated, at_api: Api) -> str:
-    """A player whom a crash has left without a place on the board, two minutes ago."""
+    """A player whom a crash left without a place on the board, two minutes ago."""
     player: str = at_api.create(score=321)["userId"]
     emulated.valkey.zrem(invariants.BOARD, player)
     emulated.valkey.hdel(invariants.PLAYERS, player)
@@ -112,7 +112,7 @@ def test_a_plan_right_after_is_empty(emulated: Emulated) -> None:
 
 @processes.needs_curl
 def test_the_lines_that_it_prints_work(emulated: Emulated) -> None:
-    page, written, near = [processes.pasted(line) for line in processes.lines_to_paste(emulated.said)]
+    page, written, near = [processes.pasted(line) for line in processes.lines_to_paste(emulated.printed)]
     assert 0 < len(page["leaderboard"]) <= 5
     assert written["success"] is True
     (current,) = [entry for entry in near["players"] if entry["isCurrentUser"]]
@@ -120,9 +120,9 @@ def test_the_lines_that_it_prints_work(emulated: Emulated) -> None:
 
 
 def test_it_says_what_it_does_and_how_long_that_takes(emulated: Emulated) -> None:
-    said = emulated.said
+    printed = emulated.printed
     for phrase in ("Zips built", "Terraform ready", r"terraform apply: 150 of \d+ resources", "Terraform applied"):
-        assert re.search(rf"{phrase}.* \(\d+(\.\d)? s\)", said), phrase
+        assert re.search(rf"{phrase}.* \(\d+(\.\d)? s\)", printed), phrase
 
 
 def test_no_address_but_loopback_answers(emulated: Emulated) -> None:
@@ -134,7 +134,7 @@ def test_no_address_but_loopback_answers(emulated: Emulated) -> None:
 
 
 def addresses() -> list[str]:
-    """This machine's, without that of the loopback interface."""
+    """This machine's addresses, without those of the loopback interface."""
     found = subprocess.run(["hostname", "-I"], check=False, capture_output=True, text=True).stdout.split()
     return [f"[{address}]" if ":" in address else address for address in found]
 
@@ -178,7 +178,7 @@ class TestWhatIsApplied:
         names = {emulated.function(key) for key in keys()}
         (api,) = emulated.aws("apigateway").get_rest_apis()["items"]
         filters = emulated.aws("logs").describe_metric_filters()["metricFilters"]
-        own = {
+        from_logs = {
             (change["metricNamespace"], change["metricName"])
             for found in filters
             for change in found["metricTransformations"]
@@ -199,7 +199,7 @@ class TestWhatIsApplied:
                             for url in emulated.aws("sqs").list_queues()["QueueUrls"]
                         )
                     case _:
-                        assert (namespace, metric) in own
+                        assert (namespace, metric) in from_logs
         assert charted["AWS/Lambda"] >= len(names)
         assert charted["AWS/ApiGateway"] >= 3
 
@@ -261,12 +261,12 @@ class TestRequests:
     def test_a_browser_may_ask_first(self, at_api: Api) -> None:
         for operation in contract.operations().values():
             path = re.sub(r"{\w+}", "some-id", operation.path)
-            asked = {
+            headers = {
                 "origin": "https://game.example",
                 "access-control-request-method": operation.method,
                 "access-control-request-headers": "content-type,x-api-key,idempotency-key",
             }
-            response = httpx.options(at_api.base_url + path, headers=asked, timeout=10, trust_env=False)
+            response = httpx.options(at_api.base_url + path, headers=headers, timeout=10, trust_env=False)
             assert response.status_code in (200, 204), path
             assert response.headers["access-control-allow-origin"] == "*"
             assert operation.method in response.headers["access-control-allow-methods"]
@@ -354,10 +354,10 @@ class TestWatching:
             )
             return float(sum(point["Sum"] for point in found["Datapoints"]))
 
-        def said() -> float:
+        def logged() -> float:
             return float(sum(json.loads(line).get("found", 0) for line in emulated.log("reconcile")))
 
-        wait_until(lambda: counted("reconcile-found") == said() > 0)
+        wait_until(lambda: counted("reconcile-found") == logged() > 0)
         assert counted("health-failures") == 0
 
     @pytest.mark.usefixtures("crashed")
@@ -373,13 +373,13 @@ class TestWatching:
         def is_heard() -> bool:
             found = emulated.aws("sqs").receive_message(QueueUrl=post, MaxNumberOfMessages=10)
             heard.extend(json.loads(json.loads(message["Body"])["Message"]) for message in found.get("Messages", []))
-            return any((told["AlarmName"], told["NewStateValue"]) == (name, "ALARM") for told in heard)
+            return any((alarm["AlarmName"], alarm["NewStateValue"]) == (name, "ALARM") for alarm in heard)
 
         with timed("waited for the alarm"):
             wait_until(lambda: state() == "ALARM", WAIT_SECONDS)
             wait_until(is_heard, WAIT_SECONDS)
-        raised = {told["AlarmName"] for told in heard if told["NewStateValue"] == "ALARM"}
-        assert not {one for one in raised if one.endswith("-errors")} - {name}, "nobody else has crashed"
+        raised = {alarm["AlarmName"] for alarm in heard if alarm["NewStateValue"] == "ALARM"}
+        assert not {other for other in raised if other.endswith("-errors")} - {name}, "nothing else has crashed"
 
 
 class TestAChange:
@@ -427,12 +427,12 @@ class TestTheEnd:
         )
         with timed("destroyed"):
             end(emulated.facts)
-        said = (emulated.folder / ".emulated" / "emulate.log").read_text()
-        assert re.search(r"Terraform destroyed \(\d+", said), said
+        log = (emulated.folder / ".emulated" / "emulate.log").read_text()
+        assert re.search(r"Terraform destroyed \(\d+", log), log
         left = {}
         for service, (action, members, member) in KINDS.items():
             found = getattr(emulated.aws(service), action)().get(members, [])
-            left[service] = [one[member] if member else one for one in found]
+            left[service] = [item[member] if member else item for item in found]
         assert {service: names for service, names in left.items() if any(emulated.name in name for name in names)} == {}
         tagged = emulated.aws("ec2").describe_vpcs(Filters=[{"Name": "tag:Project", "Values": ["leaderboard"]}])
         assert tagged["Vpcs"] == []

@@ -1,4 +1,4 @@
-"""What the tests of this room take."""
+"""The fixtures of this folder's tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.terraform import plans, rehearsals
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plans.Tree]:
-    """A copy of `terraform/`, and what it takes to plan it without AWS. Skips, by name, where there is no Terraform."""
+    """A copy of `terraform/`, and what it takes to plan it without AWS. Skips, by name, without Terraform."""
     terraforms.skip_unless_installed()
     with plans.tree(tmp_path_factory.mktemp("plans")) as ready:
         yield ready

@@ -1,6 +1,6 @@
-"""What each user of the cache may do in Valkey: all that its functions do, and nothing that they can do without.
+"""What each user of the cache may do in Valkey: all that its functions need, and nothing that they can do without.
 
-The access strings of the Terraform module run here as they are, with a password in IAM's place.
+The access strings of the Terraform module are used here as they are, with a password in the place of IAM.
 """
 
 from __future__ import annotations
@@ -96,19 +96,19 @@ FORBIDDEN = [
     *("HGETALL user:ada", "TYPE user:ada", "PERSIST user:ada", f"SORT {BOARD}"),
     *(f"ZINCRBY {BOARD} 1 ada", f"ZREMRANGEBYRANK {BOARD} 0 -1", f"ZRANGESTORE {BOARD} {BOARD} 0 -1"),
 ]
-"""What nobody may do, not with keys of our own either."""
+"""What nobody may do, even with keys of ours."""
 
 REFUSED = r"(?i)can't access|can't run|no permissions|not allowed|ACL"
 
 
 def access_string(grants: Grants) -> str:
-    """As the module joins it."""
+    """An access string, joined as the module joins it."""
     reading, keys, commands = ([sign + grant for grant in grants.get(kind, ())] for kind, sign in KINDS.items())
     return " ".join(["on", *reading, *keys, "-@all", *commands])
 
 
 def without(grants: Grants, taken: str) -> Grants:
-    """All but one of them."""
+    """The grants without one of them."""
     return {kind: [grant for grant in granted if grant != taken] for kind, granted in grants.items()}
 
 
@@ -121,12 +121,11 @@ def former_role_of(function: str) -> str:
 
 
 def user_of(role: str) -> str:
-    """The user's name."""
     return f"leaderboard-test-{role}"
 
 
 def permit(raw: valkey.Valkey, role: str, grants: Grants) -> None:
-    """Makes the role's user, or makes it anew: on its open connections too it may do this from now on."""
+    """Makes the role's user, or makes it anew; the grants apply at once, even to its open connections."""
     rules = access_string(grants).split(" ")
     raw.execute_command("ACL", "SETUSER", user_of(role), "reset", *rules, f">{PASSWORD}")
 
@@ -157,7 +156,7 @@ def users_as_made(raw: valkey.Valkey) -> Iterator[valkey.Valkey]:
 
 @contextlib.contextmanager
 def calling(users: valkey.Valkey, roles: Iterable[str]) -> Iterator[dict[str, Invoker]]:
-    """Handlers by the role that their connection has."""
+    """Handlers, by the role of their connection."""
     port = users.connection_pool.connection_kwargs["port"]
     with contextlib.ExitStack() as stack:
         found = {}
@@ -176,13 +175,13 @@ class Story:
     ):
         self.raw = raw
         self.operations: set[str] = set()
-        """What was asked for and granted, by the contract's operationIds."""
+        """The operations that were asked for and granted, by their operationIds."""
         self.role = ""
-        """Whose turn it is."""
+        """The role whose turn it is."""
         self._calls, self._role_of = calls, role_of
 
     def ask(self, status: int, method: str, path: str, body: Any = None, key: str = "", **more: Any) -> Answer:
-        """A request's answer, which has this status."""
+        """A request's answer, which must have this status."""
         operation, _ = contract.find(method, path)
         assert operation
         headers = {"Idempotency-Key": key} if key else None
@@ -195,7 +194,7 @@ class Story:
         return answer
 
     def reconcile(self, event: Mapping[str, Any]) -> invariants.Report:
-        """What the function reports."""
+        """What the reconcile function reports."""
         self.role = self._role_of("reconcile")
         work = functools.partial(reconcile_handler.handler, {**event}, Context())
         report: invariants.Report = self._calls[self.role].run(work)
@@ -206,7 +205,7 @@ class Story:
         return self.ask(example.status, example.method, example.target, example.body, key)
 
     def tell(self) -> None:
-        """From the beginning: nobody plays, no script is known."""
+        """Tells the story from the beginning, where nobody plays and no script is known."""
         self.raw.flushall()
         self.raw.script_flush()
         self.players()
@@ -218,7 +217,7 @@ class Story:
         self.every_operation()
 
     def fails(self) -> bool:
-        """Whether it does not come to its end as it should."""
+        """Whether the story does not end as it should."""
         try:
             self.tell()
         except (AssertionError, ResponseError):
@@ -257,7 +256,7 @@ class Story:
         assert not self.raw.keys("session:*")
 
     def looks(self) -> None:
-        """Who is there and who is not, and a page beyond the end."""
+        """Reads of players who are there and who are not, and of a page beyond the end."""
         assert self.ask(200, "GET", "/leaderboard").json()["totalPlayers"] == 2
         self.ask(200, "GET", "/leaderboard?offset=100")
         for path in ("", "/rank", "/nearby"):
@@ -300,17 +299,17 @@ class Story:
         self.check()
 
     def comparison(self) -> None:
-        """A check that meets somebody without a profile, and looks again at them."""
+        """A check that meets somebody without a profile, and looks at them again."""
         self.raw.zadd(BOARD, {"member": 6})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reconcile, "PAUSE_SECONDS", 0)
             report = self.reconcile({"check": {"cursor": None}})
         assert report["finished"]
-        assert [one["user_id"] for one in report["differences"]] == ["member"]
+        assert [difference["user_id"] for difference in report["differences"]] == ["member"]
         self.raw.zrem(BOARD, "member")
 
     def every_operation(self) -> None:
-        """The contract's examples; what takes a key is asked again, and with another payload."""
+        """The contract's examples; those that take a key are asked again, and with another payload."""
         ids = examples.existing(lambda example: self.answer(example).json())
         for name, example in examples.load(ids).items():
             self.answer(example)
@@ -320,11 +319,11 @@ class Story:
                 self.ask(KeyReused.status, example.method, example.target, example.other_body, name)
 
     def check(self) -> None:
-        """All is well."""
+        """Asserts that all is well."""
         assert set(invariants.check(self.raw).board.values()) == {50, 70}
 
     def get_ahead(self, user_id: str) -> None:
-        """The board has seen a later revision of a player than the profile is, and the clock stood still since."""
+        """Makes the board as if it had seen a later revision of a player, and the clock had stood still since."""
         later = (int(time.time()) + 60) * 1_000_000
         _, rest = str(self.raw.hget(PLAYERS, user_id)).split(" ", 1)
         self.raw.hset(PLAYERS, user_id, f"{later} {rest}")
@@ -339,13 +338,13 @@ class Story:
 
 @pytest.fixture
 def story(users: valkey.Valkey) -> Iterator[Story]:
-    """Not yet told."""
+    """A story that has not been told yet."""
     with calling(users, ACCESS) as calls:
         yield Story(users, calls)
 
 
 def refusals(raw: valkey.Valkey) -> list[tuple[str, str]]:
-    """What Valkey has refused to whom since it was last asked: the user and the command or the key."""
+    """What Valkey has refused since it was last asked: each user, with the command or the key."""
     found = [(entry["username"], entry["object"]) for entry in raw.acl_log()]
     raw.execute_command("ACL", "LOG", "RESET")
     return found
@@ -394,21 +393,21 @@ def test_nothing_is_granted_that_is_not_needed(role: str, story: Story) -> None:
             permit(story.raw, role, without(ACCESS[role], grant))
             assert story.fails(), f"{role} does not need {grant}"
             assert {user for user, _ in refusals(story.raw)} == {user_of(role)}, (
-                f"it failed without {grant}, and not by that"
+                f"it failed without {grant}, but not because of that"
             )
             permit(story.raw, role, ACCESS[role])
 
 
 def test_every_branch_of_a_roles_scripts_is_granted(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the story does not come to in a script would be refused one day."""
+    """A branch of a script that the story does not reach would be refused one day."""
     scripts = [path.read_text(encoding="utf-8") for path in (ROOT / "shared" / "lua").glob("*.lua")]
     by_digest = {hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(): text for text in scripts}
     run: dict[str, set[str]] = {role: set() for role in ACCESS}
     trip = store.Store.trip
 
-    def noting(own: store.Store, commands: Sequence[store.Command]) -> list[Any]:
+    def noting(connection: store.Store, commands: Sequence[store.Command]) -> list[Any]:
         run[story.role] |= {str(command[1]) for command in commands if str(command[0]).startswith("EVALSHA")}
-        return trip(own, commands)
+        return trip(connection, commands)
 
     monkeypatch.setattr(store.Store, "trip", noting)
     story.tell()
@@ -419,14 +418,14 @@ def test_every_branch_of_a_roles_scripts_is_granted(story: Story, monkeypatch: p
 
 
 def commands_of(script: str) -> set[str]:
-    """What a script calls, whether it comes to it or not."""
+    """The commands in a script, whether it reaches them or not."""
     found = re.findall(r"redis\.call\(\s*'([A-Z]+)'", script)
     assert len(found) == script.count("redis.") - script.count("redis.error_reply("), "a call that this does not see"
     return {name.lower() for name in found}
 
 
 def test_every_command_in_the_code_is_granted_to_somebody() -> None:
-    """A new one needs a grant, and a place in the story."""
+    """A new command needs a grant, and a place in the story."""
     granted = {command for grants in ACCESS.values() for command in grants["commands"]}
     written: set[str] = set()
     for path in (ROOT / "shared").glob("*.py"):
@@ -440,7 +439,7 @@ def test_every_command_in_the_code_is_granted_to_somebody() -> None:
 
 
 def commands_in(tree: ast.Module) -> Iterator[str]:
-    """What a module sends: a command is a tuple that begins with its name."""
+    """The commands that a module sends: tuples that begin with a command's name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Tuple) and node.elts and isinstance(node.elts[0], ast.Constant):
             name = node.elts[0].value
@@ -460,7 +459,7 @@ def members(raw: valkey.Valkey, category: str) -> set[str]:
 
 @pytest.mark.parametrize("role", STRINGS)
 def test_only_the_commands_listed_can_be_run(role: str, users_as_made: valkey.Valkey) -> None:
-    """Against a category that comes in by another name."""
+    """So that no category comes in under another name."""
     user, grants = users_as_made.acl_getuser(user_of(role)), STRINGS[role]
     assert sorted(user["commands"]) == sorted(f"+{command}" for command in grants["commands"])
     assert (user["categories"], user["channels"], user["selectors"]) == (["-@all"], [], [])

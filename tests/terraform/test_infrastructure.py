@@ -1,6 +1,6 @@
 """`make plan` and `make apply`: what they hand to terraform, and what they say before they do.
 
-terraform is a script here that writes down how it was called: what is tested is the line, not Terraform.
+terraform is a script here that writes down how it was called: the command line is tested, not Terraform.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class Project:
         self.give_terraform("1.11.4")
 
     def write(self, name: str, text: str) -> None:
-        """A file of the tree."""
+        """Writes a file of the tree."""
         (self.root / name).parent.mkdir(parents=True, exist_ok=True)
         (self.root / name).write_text(text)
 
     def give_terraform(self, version: str) -> None:
-        """A terraform on PATH that says that it has this version."""
+        """Puts a terraform on PATH that says that it has this version."""
         script = self.bin / "terraform"
         script.write_text(TERRAFORM.replace("VERSION", version).replace("CALLS", str(self.calls_file)))
         script.chmod(0o755)
@@ -77,7 +77,7 @@ class Project:
         return self._run("infrastructure", *arguments, **{name: text for name, text in keys.items() if text})
 
     def refused(self, *arguments: str, **environment: str) -> str:
-        """The one sentence that a run says which stops before terraform does anything."""
+        """The one sentence with which a run stops before terraform does anything."""
         done = self.run(*arguments, **environment)
         assert (done.returncode, done.stdout) == (2, "")
         assert self.calls() == []
@@ -86,7 +86,7 @@ class Project:
         return done.stderr.strip()
 
     def calls(self) -> list[tuple[str, str]]:
-        """What terraform was called with, after its folder of working files."""
+        """How terraform was called: its folder of working files, and its arguments."""
         lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
         return [(folder, line) for folder, _, line in (line.partition("|") for line in lines)]
 
@@ -105,7 +105,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zips that dev's values ask for, which are the same in every such tree."""
+    """The zips that dev's values ask for; they are the same in every such tree."""
     one = Project(tmp_path_factory.mktemp("built"))
     one.build("arm64", "3.12")
     return one.root / "build"
@@ -113,7 +113,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, built: Path) -> Project:
-    """A tree of the test's own, built."""
+    """A tree for one test, already built."""
     one = Project(tmp_path)
     shutil.copytree(built, one.root / "build")
     return one
@@ -273,5 +273,5 @@ def test_python_names_a_version_for_make_build_or_else_an_interpreter(
 
 
 def _outside_make() -> dict[str, str]:
-    """The environment less what a make that runs the tests tells the makes below it."""
+    """The environment without what a make that runs the tests tells the makes below it."""
     return {name: text for name, text in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")}

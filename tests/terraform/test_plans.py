@@ -1,6 +1,6 @@
-"""What `terraform plan` would make, in every environment, held to the rules of plan_rules.py.
+"""What `terraform plan` would make in every environment, held to the rules of plan_rules.py.
 
-The provider is the real one; for who and where it is it asks an emulator of AWS, which is told nothing else.
+The provider is the real one; it asks an emulator of AWS who and where it is, and nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ APPLIED = "applied"
 KINDS = ("function", "cache")
 
 NO_EXCEPTIONS = {"WAYS_OUT", "UNREAD_NETWORK_RULES", "METRICS", "DIMENSIONS"}
-"""Tables of plan_rules that let nothing pass: what nobody makes, and what AWS measures."""
+"""Tables of plan_rules that let nothing pass: what must not be made, and what AWS measures."""
 
 ON_AWS = [name for name in ENVIRONMENTS if name != EMULATED]
 
@@ -33,7 +33,7 @@ MakePlan = Callable[[str], Plan]
 
 @pytest.fixture(scope="module")
 def planned(tree: Tree) -> MakePlan:
-    """The plan of an environment; all are begun with the first, and the network is applied."""
+    """The plan of an environment; all are begun with the first one, and the network is applied."""
     for name in ENVIRONMENTS:
         tree.start(name, name)
     tree.start_applying(APPLIED, "network", NETWORK)
@@ -67,7 +67,7 @@ def test_a_rule_of_an_acl_is_where_its_key_says(planned: MakePlan) -> None:
 
 
 class TestTheWalker:
-    """A rule that finds nothing to look at keeps itself."""
+    """A rule that finds nothing to look at is always kept."""
 
     @pytest.mark.parametrize("environment", ON_AWS)
     def test_it_meets_every_pair_of_subnets(self, planned: MakePlan, environment: str) -> None:
@@ -104,7 +104,7 @@ class TestTheWalker:
             "STARS": {
                 plan_rules.allowed_by(sid, *star) for plan in plans.values() for _, sid, star in plan_rules.stars(plan)
             },
-            "POLICIES": types | {"aws_iam_policy"},  # read wherever one comes
+            "POLICIES": types | {"aws_iam_policy"},  # read if there ever is one
             "UNKNOWN_POLICIES": set().union(*map(plan_rules.unknown_policies, plans.values())),
             "ENCRYPTED": types,
             "BY_THE_SERVICE": {
@@ -114,7 +114,7 @@ class TestTheWalker:
             "ONLY_SOMEWHERE": blocks["staging"] ^ blocks["prod"],
         }
         tables = {name: table for name, table in vars(plan_rules).items() if isinstance(table, dict | set)}
-        assert {name for name in tables if name.isupper()} == set(used) | NO_EXCEPTIONS, "a table that nobody watches"
+        assert {name for name in tables if name.isupper()} == set(used) | NO_EXCEPTIONS, "a table that no test watches"
         for name, uses in used.items():
             assert set(tables[name]) <= uses, name
         for prefix in plan_rules.NOT_EMULATED:
@@ -122,7 +122,7 @@ class TestTheWalker:
 
 
 class TestTheReadme:
-    """terraform/README.md says how many there are of what costs: as many as the plans have."""
+    """The counts in the costs of terraform/README.md are those of the plans."""
 
     def test_it_counts_what_production_has(self, planned: MakePlan) -> None:
         counts = counted(planned("prod"))
@@ -174,7 +174,7 @@ NUMBERS = {"two": 2, "three": 3}
 
 
 def counted(plan: Plan) -> dict[str, float]:
-    """How many there are of what the tables of costs count, by the word for it there."""
+    """How many there are of what the cost tables count, by the word for it there."""
     filters = [one.value("pattern") for one in plan.of("aws_cloudwatch_log_metric_filter")]
     endpoints = [one for one in plan.of("aws_vpc_endpoint") if one.value("vpc_endpoint_type") == "Interface"]
     (rule,), (api,) = plan.of("aws_cloudwatch_event_rule"), plan.of("aws_api_gateway_rest_api")
@@ -204,7 +204,7 @@ def counted(plan: Plan) -> dict[str, float]:
 
 
 class TestPackets:
-    """The simulation itself, on a network of two subnets."""
+    """The simulation itself, in a network of two subnets."""
 
     def test_an_answer_needs_a_rule_of_the_acl_and_none_of_the_group(self) -> None:
         there, back = packets.Entry(True, 6379, 6379, "10.0.1.0/24"), packets.Entry(False, 1024, 65535, "10.0.1.0/24")
@@ -236,7 +236,7 @@ OUT_ONLY = (("others", (packets.Entry(True, 6379, 6379, "members"),)),)
 
 
 def refusal(acl: tuple[packets.Entry, ...], client_port: int = 40000) -> str | None:
-    """Who stops a connection to port 6379 of a subnet that lets in and out whatever comes."""
+    """What stops a connection to port 6379 of a subnet that lets everything in and out."""
     anything = (packets.Entry(True, 0, 65535, "0.0.0.0/0"), packets.Entry(False, 0, 65535, "0.0.0.0/0"))
     here = packets.Subnet("here", ipaddress.IPv4Network("10.0.0.0/24"), acl)
     there = packets.Subnet("there", ipaddress.IPv4Network("10.0.1.0/24"), anything)

@@ -22,7 +22,7 @@ variable "stage_name" {
 }
 
 variable "contract" {
-  description = "The decoded OpenAPI document. It alone says which routes there are, which functions answer and who needs a key."
+  description = "The decoded OpenAPI document. It alone says which operations there are, which functions answer and who needs a key."
   type        = any # as deep and as uneven as OpenAPI
   nullable    = false
 

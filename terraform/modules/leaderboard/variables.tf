@@ -1,7 +1,7 @@
 # A caller gives what has no default. Where functions and contract come from is first, then what every studio sets.
 
 variable "contract_path" {
-  description = "File of the OpenAPI document, the only list of routes, e.g. \"$${path.root}/../functions/openapi.yaml\"."
+  description = "File of the OpenAPI document, the only list of operations, e.g. \"$${path.root}/../functions/openapi.yaml\"."
   type        = string
   nullable    = false
 }
