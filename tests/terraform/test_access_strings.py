@@ -481,6 +481,13 @@ def test_the_roles_that_read_cannot_write(users: valkey.Valkey) -> None:
     assert [role for role, grants in ACCESS.items() if not set(grants["commands"]) & writing] == READERS
 
 
+def test_whoever_can_write_is_stopped_with_the_writes() -> None:
+    """The functions' module knows the roles that cannot."""
+    written = (MODULE.parent / "functions" / "main.tf").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"writers = .* if !contains\((\[.*?\]), role\)\]", written)
+    assert json.loads(listed) == READERS
+
+
 @pytest.mark.parametrize("role", ACCESS)
 def test_nobody_can_touch_a_key_that_is_not_theirs(role: str, users: valkey.Valkey) -> None:
     own = [key for key, roles in KEYS.items() if role in roles]

@@ -20,7 +20,6 @@ import pytest
 from scripts.aws import caches
 from scripts.places import ROOT
 from tests.support import aws_api
-from tests.terraform.test_infrastructure import Project
 
 TERRAFORM = """#!/bin/sh
 if [ "$1" = version ]; then echo '{"terraform_version": "1.11.4"}'; exit; fi
@@ -41,29 +40,45 @@ OTHERS = ["module.leaderboard.aws_kms_key.operations", "module.leaderboard.modul
 FUNCTION = "leaderboard-dev-rank"
 
 
-def complete(project: Project) -> None:
-    """Adds our own variables, and what the scripts import."""
-    shutil.copy(ROOT / "terraform" / "variables.tf", project.terraform)
-    shutil.copytree(ROOT / "shared", project.root / "shared", dirs_exist_ok=True)
+def plant(root: Path) -> None:
+    """What a command needs of the project: its scripts, what they import, one function, the names of the values."""
+    shutil.copytree(ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copytree(ROOT / "shared", root / "shared")
+    shutil.copytree(ROOT / "functions" / "rank", root / "functions" / "rank")
+    (root / "terraform").mkdir()
+    shutil.copy(ROOT / "terraform" / "variables.tf", root / "terraform")
+    (root / "locks").mkdir()
+    (root / "locks" / "layer.lock").write_text("# nothing\n")
 
 
-class Takedown(Project):
+class Takedown:
     """A tree of dev, with its caches and others' on an account of its own."""
 
     def __init__(self, folder: Path, account: aws_api.Account):
-        super().__init__(folder)
+        self.root, self.bin, self.calls_file, self.state = (folder / name for name in ("tree", "bin", "calls", "state"))
         self.account = account
-        self.state = folder / "state"
+        plant(self.root)
+        self.write("terraform/backend.hcl", 'bucket = "states"\nregion = "eu-central-1"\n')
+        self.values("")
+        self.bin.mkdir()
         script = TERRAFORM.replace("CALLS", str(self.calls_file)).replace("STATE", str(self.state))
         (self.bin / "terraform").write_text(script)
+        (self.bin / "terraform").chmod(0o755)
         for tool in ("cat", "grep", "mv"):
             (self.bin / tool).symlink_to(shutil.which(tool) or tool)
-        complete(self)
-        self.write("terraform/environments/dev.tfvars", 'region = "eu-central-1"\nenvironment = "dev"\n')
         self.elasticache = self.account.client("elasticache")
         self.make("dev")
         self.make("other")
         self.state.write_text("\n".join([*OTHERS, ADDRESS.format("")]) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """A file of the tree."""
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(text)
+
+    def values(self, more: str) -> None:
+        """What dev's file says."""
+        self.write("terraform/environments/dev.tfvars", f'region = "eu-central-1"\nenvironment = "dev"\n{more}\n')
 
     def make(self, environment: str, suffix: str = "") -> None:
         """A cache of an environment, in its user group."""
@@ -97,7 +112,7 @@ class Takedown(Project):
 
     def do(self, script: str, *arguments: str, typed: str = "", breaks: str = "") -> subprocess.CompletedProcess[str]:
         """What `make` runs, with this typed at its question; a terraform command that begins so breaks."""
-        environment = {**self.account.variables, "PATH": str(self.bin), "HOME": str(self.home), "BREAKS": breaks}
+        environment = {**self.account.variables, "PATH": str(self.bin), "HOME": str(self.root), "BREAKS": breaks}
         return subprocess.run(
             [sys.executable, "-B", "-m", f"scripts.aws.{script}", *arguments],
             cwd=self.root,
@@ -144,10 +159,10 @@ def takedown(tmp_path: Path, aws: aws_api.Aws, built: Path) -> Takedown:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The zips that dev's values ask for, which are the same in every such tree."""
-    one = Project(tmp_path_factory.mktemp("built"))
-    complete(one)
-    one.build("arm64", "3.13")
-    return one.root / "build"
+    root = tmp_path_factory.mktemp("built")
+    plant(root)
+    subprocess.run([sys.executable, "-B", "-m", "scripts.aws.build"], cwd=root, check=True, capture_output=True)
+    return root / "build"
 
 
 class TestDestroy:
@@ -224,10 +239,7 @@ class TestSnapshot:
 
     def test_it_is_of_the_cache_in_use(self, takedown: Takedown) -> None:
         takedown.make("dev", "r1")
-        takedown.write(
-            "terraform/environments/dev.tfvars",
-            'region = "eu-central-1"\nenvironment = "dev"\ncaches = { r1 = {} }\ncache_in_use = "r1"\n',
-        )
+        takedown.values('caches = { r1 = {} }\ncache_in_use = "r1"')
         assert ":leaderboard-dev-r1-" in takedown.do("caches", "snapshot", "dev").stdout
 
     def test_a_cache_that_is_not_there_is_named(self, takedown: Takedown) -> None:
@@ -248,12 +260,8 @@ class TestRetire:
         """The values say that the second cache is used, and the first is no more."""
         takedown.make("dev", "r1")
         takedown.state.write_text(takedown.state.read_text() + ADDRESS.format("r1") + "\n")
-        self.value(takedown, "{ r1 = {} }")
+        takedown.values('caches = { r1 = {} }\ncache_in_use = "r1"')
         return takedown
-
-    def value(self, takedown: Takedown, listed: str) -> None:
-        text = f'region = "eu-central-1"\nenvironment = "dev"\ncaches = {listed}\ncache_in_use = "r1"\n'
-        takedown.write("terraform/environments/dev.tfvars", text)
 
     def test_the_old_cache_goes_with_a_last_snapshot(self, switched: Takedown) -> None:
         switched.deploy("leaderboard-dev-r1")
@@ -271,7 +279,7 @@ class TestRetire:
         assert self.refused(switched, "r1").startswith("leaderboard-dev-r1 is the cache in use")
 
     def test_not_what_the_next_apply_would_make_anew(self, switched: Takedown) -> None:
-        self.value(switched, '{\n  "" = {}\n  r1 = { restore_snapshot_arn = "arn:x=y" }\n}')
+        switched.values('caches = {\n  "" = {}\n  r1 = { restore_snapshot_arn = "arn:x=y" }\n}\ncache_in_use = "r1"')
         assert self.refused(switched, "").startswith("terraform/environments/dev.tfvars still has it among its caches")
 
     def test_not_what_is_not_there(self, switched: Takedown) -> None:
