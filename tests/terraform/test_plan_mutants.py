@@ -402,7 +402,7 @@ MUTANTS = (
     Mutant(
         "a cache with AWS's own key",
         plan_rules.everything_is_encrypted,
-        r"aws_elasticache_serverless_cache\.this: kms_key_id",
+        r"aws_elasticache_serverless_cache\.this\S+: kms_key_id",
         (("modules/cache/main.tf", "kms_key_id         = aws_kms_key.this.arn", ""),),
     ),
     Mutant(
@@ -700,7 +700,7 @@ MUTANTS = (
     Mutant(
         "a cache for the emulator",
         plan_rules.nothing_that_no_emulator_has,
-        r"aws_elasticache_serverless_cache\.this: not emulated",
+        r"aws_elasticache_serverless_cache\.this\S+: not emulated",
         ((WHOLE, "count  = local.emulated ? 0 : 1", "count  = 1"),),
         batch="emulated",
         environment=EMULATED,
