@@ -92,14 +92,16 @@ check: ## formatting, lint, types, the contract and Terraform
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/python -m scripts.dev.lint_contract
+	.venv/bin/python -m scripts.dev.terraform_root --check
 	.venv/bin/python -m scripts.dev.terraform_docs --check
 	.venv/bin/python -m scripts.dev.check_terraform
 
 #: Change
-format: ## rewrite the code in its one format, and the generated parts of terraform/README.md
+format: ## rewrite the code in its one format, and the generated parts of terraform/
 	@$(call install,dev.lock)
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
+	.venv/bin/python -m scripts.dev.terraform_root
 	.venv/bin/python -m scripts.dev.terraform_docs
 	if command -v terraform > /dev/null; then terraform fmt -recursive terraform; fi
 
