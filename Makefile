@@ -16,7 +16,7 @@ WORKERS = --numprocesses auto --dist worksteal
 VALKEY_ONLY = --ignore tests/emulated --ignore tests/clients -m "not terraform and not emulated"
 
 .NOTPARALLEL:
-.PHONY: help run emulate rebuild bench build plan apply drift destroy test test-terraform test-emulated test-clients test-long check format lock clean
+.PHONY: help run emulate rebuild bench build plan apply drift smoke destroy test test-terraform test-emulated test-clients test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -56,6 +56,10 @@ apply: ## make AWS what terraform/ says, once you say yes (ENV=dev; PLAN=file: e
 drift: ## whether AWS still is what terraform/ says (ENV=dev; JSON=1)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.aws.infrastructure drift $(if $(JSON),--json) "$(ENV)" $(ARGS)
+
+smoke: ## what only AWS can show, looked at after an apply: a table of verdicts (ENV=dev; JSON=1)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.aws.smoke $(if $(JSON),--json) "$(ENV)" $(ARGS)
 
 destroy: ## remove an environment from AWS, with its data, once you say yes (ENV=dev)
 	@$(call install,local.lock)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, TypeVar
 
 from scripts.aws.verdicts import NOT_KNOWN, Verdict
 
 CONNECT_SECONDS, READ_SECONDS, TRIES = 5, 20, 3
+
+Seen = TypeVar("Seen")
 
 Aws = Callable[..., Any]
 """`aws("ec2")` is a boto3 client in the environment's Region, `aws("s3", "us-east-1")` one in another."""
@@ -36,7 +38,7 @@ def code_of(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code") or type(error).__name__)
 
 
-def asked(check: str, needed: str, look: Callable[[], Verdict]) -> Verdict:
+def asked(check: str, needed: str, look: Callable[[], Seen]) -> Seen | Verdict:
     """What `look` says, or that nobody knows: whoever may not look has not failed."""
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
     from botocore.parsers import ResponseParserError  # type: ignore[import-untyped] # noqa: PLC0415

@@ -118,6 +118,19 @@ def saved(plan: Path, environment: str, more: Sequence[str]) -> list[str]:
     return [*_terraform(), "apply", "-input=false", *more, str(plan)]
 
 
+def outputs(environment: str) -> dict[str, Any]:
+    """The values of terraform/outputs.tf, secrets included; none before the first apply.
+
+    Raises Refusal and CalledProcessError.
+    """
+    _check_environment(environment)
+    check_terraform()
+    os.environ["TF_DATA_DIR"] = str(data_folder(environment))
+    begin(environment, fully=False, output=sys.stderr)
+    printed = subprocess.run([*_terraform(), "output", "-json"], check=True, stdout=subprocess.PIPE).stdout
+    return {name: output["value"] for name, output in json.loads(printed).items()}
+
+
 def function_name(environment: str, key: str) -> str:
     """The name of a function on AWS, as terraform/ makes it. Raises Refusal for an unknown environment."""
     _check_environment(environment)

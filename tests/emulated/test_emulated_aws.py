@@ -21,6 +21,8 @@ import httpx
 import pytest
 import valkey
 
+from scripts.aws import smoke, values, verdicts
+from scripts.aws.live_checks import CHECKS, Deployment
 from scripts.emulator import emulate
 from scripts.places import ROOT
 from tests.emulated.emulation import WAIT_SECONDS, Emulated, end, timed
@@ -380,6 +382,48 @@ class TestWatching:
             wait_until(is_heard, WAIT_SECONDS)
         raised = {told["AlarmName"] for told in heard if told["NewStateValue"] == "ALARM"}
         assert not {one for one in raised if one.endswith("-errors")} - {name}, "nobody else has crashed"
+
+
+class TestSmoke:
+    """`make smoke` on what LocalStack has; the rest is in tests/aws/."""
+
+    @pytest.fixture
+    def deployment(self, emulated: Emulated) -> Deployment:
+        outputs = {**emulated.outputs, "api_url": emulated.facts.base_url}
+        return Deployment(emulated.name, values.of("local"), outputs, lambda service, *_: emulated.aws(service))
+
+    def test_it_sees_what_is_there(self, deployment: Deployment) -> None:
+        names = ("health", "requests", "tls", "cache", "log-metrics", "canary")
+        rows = smoke.walk(deployment, {name: CHECKS[name] for name in names}, WAIT_SECONDS)
+        print(verdicts.table(rows, coloured=False))
+        assert {row.check: row.verdict for row in rows} == {
+            **dict.fromkeys(("health", "requests", "log-metrics"), verdicts.OK),
+            **dict.fromkeys(("tls", "cache", "canary"), verdicts.NOT_NEEDED),
+        }
+
+    def test_its_alarm_is_heard_and_put_back(self, emulated: Emulated, deployment: Deployment, post: str) -> None:
+        name = f"{emulated.name}-api-5xx"
+
+        def is_heard() -> bool:
+            found = emulated.aws("sqs").receive_message(QueueUrl=post, MaxNumberOfMessages=10)
+            told = [json.loads(json.loads(message["Body"])["Message"]) for message in found.get("Messages", [])]
+            return (name, "ALARM") in [(one["AlarmName"], one["NewStateValue"]) for one in told]
+
+        looking = CHECKS["alarm-mail"](deployment)
+        assert next(looking).endswith("has not told its topic"), "LocalStack's history has no actions"
+        wait_until(is_heard, WAIT_SECONDS)
+        looking.close()
+        (alarm,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        assert alarm["StateValue"] != "ALARM"
+
+    def test_it_says_what_it_still_waits_for(self, deployment: Deployment) -> None:
+        names = ("alarms", "charts", "logs", "traces")
+        rows = smoke.walk(deployment, {name: CHECKS[name] for name in names}, 0)
+        print(verdicts.table(rows, coloured=False))
+        seen = {row.check: (row.verdict, row.seen) for row in rows}
+        assert re.match(r"\d+ of \d+ without data: leaderboard-local-", seen["alarms"][1])
+        assert re.match(r"\d+ of \d+ empty: ", seen["charts"][1])
+        assert seen["traces"][0] == verdicts.NOT_KNOWN, "LocalStack has no X-Ray"
 
 
 class TestAChange:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from scripts.places import ROOT
@@ -100,9 +102,17 @@ class Project:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """`python -m scripts.aws.infrastructure`, with AWS keys unless they are empty."""
-        aws = {"AWS_ENDPOINT_URL": self.aws, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-        keys = {**aws, **environment}
-        return self._run("infrastructure", *arguments, **{name: text for name, text in keys.items() if text})
+        return self._run("infrastructure", *arguments, **self._keys(environment))
+
+    @contextlib.contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """The same, just begun, and gone at the end."""
+        line, environment = self._line("infrastructure", arguments), {**self._bare(), **self._keys({})}
+        with subprocess.Popen(line, cwd=self.root, env=environment, stdout=subprocess.DEVNULL) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def refused(self, *arguments: str, **environment: str) -> str:
         """The one sentence that a run says which stops before terraform does anything."""
@@ -118,12 +128,22 @@ class Project:
         lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
         return [(folder, line) for folder, _, line in (line.partition("|") for line in lines)]
 
+    def _keys(self, environment: Mapping[str, str]) -> dict[str, str]:
+        aws = {"AWS_ENDPOINT_URL": self.aws, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        return {name: text for name, text in {**aws, **environment}.items() if text}
+
+    def _bare(self) -> dict[str, str]:
+        return {"PATH": str(self.bin), "HOME": str(self.home), "AWS_EC2_METADATA_DISABLED": "true"}
+
+    @staticmethod
+    def _line(script: str, arguments: Sequence[str]) -> list[str]:
+        return [sys.executable, "-B", "-m", f"scripts.aws.{script}", *arguments]
+
     def _run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        bare = {"PATH": str(self.bin), "HOME": str(self.home), "AWS_EC2_METADATA_DISABLED": "true"}
         return subprocess.run(
-            [sys.executable, "-B", "-m", f"scripts.aws.{script}", *arguments],
+            self._line(script, arguments),
             cwd=self.root,
-            env={**bare, **environment},
+            env={**self._bare(), **environment},
             check=False,
             capture_output=True,
             text=True,

@@ -16,6 +16,7 @@ import pytest
 from scripts.aws import infrastructure
 from scripts.places import ROOT
 from scripts.refusal import Refusal
+from tests.support.patience import wait_until
 from tests.terraform.projects import Project
 
 PROTECTED = """resource "aws_elasticache_serverless_cache" "this" {
@@ -59,6 +60,18 @@ def test_a_providers_mirror_is_passed_on(project: Project, tmp_path: Path) -> No
 def test_terraforms_exit_code_is_ours(project: Project) -> None:
     assert project.run("plan", "dev", "-FAILS").returncode == 1
     assert len(project.calls()) == 2
+
+
+def test_a_pipeline_that_is_broken_off_lets_terraform_stop_in_good_order(project: Project) -> None:
+    ready, stopped = project.root / "ready", project.root / "stopped"
+    script = project.bin / "terraform"
+    wait = f"trap ': > {stopped}; exit 7' TERM; : > {ready}; while :; do /bin/sleep 0.1; done"
+    script.write_text(script.read_text() + f'case "$*" in *-out=*) {wait};; esac\n')
+    with project.started("plan", "--out", "dev.tfplan", "dev") as process:
+        wait_until(lambda: ready.exists() or process.poll() is not None)
+        process.terminate()
+        assert process.wait() == 7
+    assert stopped.exists()
 
 
 def test_nothing_follows_an_init_that_fails(project: Project) -> None:

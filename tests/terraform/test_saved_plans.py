@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,8 +57,7 @@ class Saved(Project):
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
         session = boto3.session.Session(region_name="eu-central-1", **keys)
         self.s3 = session.client("s3", endpoint_url=self.aws)
-        role = {"op": "replace", "path": "/cloudwatchRoleArn", "value": "arn:aws:iam::123456789012:role/logs"}
-        session.client("apigateway", endpoint_url=self.aws).update_account(patchOperations=[role])
+        self.gateway = session.client("apigateway", endpoint_url=self.aws)
         for bucket in ("states", "own"):
             self.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         self.write("terraform/backend.hcl", BACKEND.format(bucket="states"))
@@ -96,6 +96,15 @@ def facts(saved: Saved) -> dict[str, Any]:
     return found
 
 
+def test_an_account_that_lacks_something_is_not_even_planned_in(saved: Saved) -> None:
+    done = saved.run("plan", "--out", "dev.tfplan", "dev")
+    assert done.returncode == 2
+    assert re.search(r"^API Gateway's logs +none +a role in this Region +no$", done.stdout, re.MULTILINE)
+    assert done.stderr == "Nothing was done: first put right what the table says no to (API Gateway's logs).\n"
+    role = {"op": "replace", "path": "/cloudwatchRoleArn", "value": "arn:aws:iam::123456789012:role/logs"}
+    saved.gateway.update_account(patchOperations=[role])
+
+
 def test_a_plan_is_saved_with_what_it_is_a_plan_of(saved: Saved) -> None:
     said = saved.make("plan", "--out", "dev.tfplan", "dev")
     assert said.splitlines()[-3:] == [
@@ -103,7 +112,15 @@ def test_a_plan_is_saved_with_what_it_is_a_plan_of(saved: Saved) -> None:
         "added      terraform_data.kept",
         "3 to add.",
     ]
-    assert "availability zones" in said, "the table stands before"
+    rows = dict(re.findall(r"^([\w' ]+?)  +.*  (ok|look|no|not \w+)$", said, re.MULTILINE))
+    assert rows == {
+        "account": "look",
+        "states": "ok",
+        "Lambda's concurrency": "not needed",
+        "API Gateway's logs": "ok",
+        "ElastiCache's role": "not known",
+        "availability zones": "ok",
+    }
     assert (facts(saved)["environment"], facts(saved)["account"]) == ("dev", "123456789012")
     assert "password" not in Path(f"{saved.plan}.json").read_text()
     assert saved.states("states") == [], "nothing is changed, and nothing stays locked"
