@@ -4,9 +4,9 @@ Checks first what would fail later and less plainly, and says what to do about i
 working files of its own. terraform/backend.hcl names the bucket of the states, of which an account has one; an
 environment in another account has a file of its own, environments/<name>.backend.hcl.
 
-With OUT=file `make plan` saves the plan, and `make apply PLAN=file` applies exactly that. `make drift` looks whether
-AWS still is what the tree says. Exit status: that of terraform; 2 if a sentence says why nothing was done. Of drift: 0
-the same, 2 different, 1 cannot tell.
+`make apply` applies exactly the plan that it has shown. With OUT=file `make plan` saves one, and `make apply PLAN=file`
+applies that. `make drift` looks whether AWS still is what the tree says. Exit status: that of terraform; 2 if a
+sentence says why nothing was done. Of drift: 0 the same, 2 different, 1 cannot tell.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from scripts.aws import accounts, build, changes, preflight, saved_plans, terraform_mirror, values, verdicts
+from scripts.aws import accounts, build, changes, preflight, saved_plans, terraform_mirror, values, verdicts, weights
 from scripts.places import ROOT, TERRAFORM
 from scripts.refusal import Refusal
 
@@ -36,6 +36,9 @@ OLDEST = (1, 11)
 
 EMULATED = "local"
 """The environment that is never on AWS."""
+
+UNASKED = "-auto-approve"
+"""terraform's option for an apply without a question."""
 
 DIFFERENT = 2
 """terraform's exit status for a plan that would change something, and ours for a reality that differs."""
@@ -48,7 +51,7 @@ def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
         check_nothing_is_protected()
     check_terraform()
     _check_build(environment)
-    begin(environment, fully=action in ("plan", "apply"))
+    begin(environment, fully=action == "plan")
     return [*_terraform(), action, *_values_of(environment), *more]
 
 
@@ -93,8 +96,9 @@ def planned(environment: str, more: Sequence[str], out: Path, *, as_json: bool, 
     status = _run([*_terraform(), *line], output)
     if status not in (0, DIFFERENT):
         return status
-    shown = subprocess.run([*_terraform(), "show", "-json", str(out)], check=True, stdout=subprocess.PIPE).stdout
-    document = json.loads(shown)
+    document = _shown(out)
+    if not drift:
+        weights.check(document)
     found = changes.read(document)
     facts = saved_plans.facts(out, document, environment, account)
     written = json.dumps({**asdict(facts), "changes": changes.as_json(found)}, indent=2)
@@ -102,6 +106,30 @@ def planned(environment: str, more: Sequence[str], out: Path, *, as_json: bool, 
         saved_plans.beside(out).write_text(f"{written}\n")
     print(written if as_json else f"\n{changes.summary(found, coloured=sys.stdout.isatty())}")
     return status
+
+
+def _shown(plan: Path) -> dict[str, Any]:
+    """What `terraform show -json` prints of a plan."""
+    printed = subprocess.run([*_terraform(), "show", "-json", str(plan)], check=True, stdout=subprocess.PIPE).stdout
+    document: dict[str, Any] = json.loads(printed)
+    return document
+
+
+def applied(environment: str, more: Sequence[str]) -> int:
+    """Plans, asks, and applies exactly that; returns terraform's exit status. Raises Refusal and CalledProcessError."""
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Path(folder, "plan")
+        status = planned(environment, [option for option in more if option != UNASKED], plan, as_json=False)
+        if status not in (0, DIFFERENT) or not saved_plans.read(plan)[1]:
+            return status
+        if UNASKED not in more and _answer(f'\nEnter "yes" to do this to {environment}: ') != "yes":
+            raise Refusal("Nothing was applied.")
+        return _run([*_terraform(), "apply", "-input=false", str(plan)], None)
+
+
+def _answer(question: str) -> str:
+    print(question, end="", flush=True)
+    return sys.stdin.readline().strip()
 
 
 def saved(plan: Path, environment: str, more: Sequence[str]) -> list[str]:
@@ -288,6 +316,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 out, drift = Path(folder, "plan"), options.action == "drift"
                 return planned(options.environment, options.more, out, as_json=options.json, drift=drift)
+        if options.action == "apply":
+            return applied(options.environment, options.more)
         command_line = command(options.action, options.environment, options.more)
     except Refusal as error:
         print(error, file=sys.stderr)

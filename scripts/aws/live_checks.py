@@ -34,8 +34,14 @@ REQUEST_SECONDS = 35
 """A little more than API Gateway waits for a function."""
 
 RECENT = timedelta(hours=3)
+"""How far back metrics, logs and CloudTrail are looked through."""
 
 LOWEST_TLS, OLD_TLS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_1
+
+CONTEXT = "aws:lambda:FunctionArn"
+
+LONGEST_BODY_BYTES = 64 * 1024
+"""What the contract allows, and the firewall lets pass (modules/api)."""
 
 TRACED = {"AWS::ApiGateway::Stage", "AWS::Lambda::Function"}
 """Where a request's trace comes from: X-Ray's names for the gateway, and for our code in Lambda."""
@@ -187,15 +193,14 @@ def charts(deployment: Deployment) -> Looking:
 
 def logs(deployment: Deployment) -> Looking:
     """A function's lines and the gateway's arrive, without an endpoint in the network."""
-    began = int(time.time() * 1000)
+    began = datetime.now(UTC)
     request_id = ask(deployment, "GET", "/health").headers.get("x-request-id", "")
     groups = {key: deployment.outputs["log_group_names"][key] for key in ("health", "api")}
     found: dict[str, str] = {}
     while missing := {key: group for key, group in groups.items() if key not in found}:
         for key, group in missing.items():
-            question = {"logGroupName": group, "startTime": began, "filterPattern": f'"{request_id}"'}
-            events = deployment.aws("logs").filter_log_events(**question)["events"]
-            found |= {key: events[0]["message"]} if events and request_id else {}
+            if request_id and (line := _line(deployment, group, began, request_id)):
+                found[key] = line
         if empty := [group for key, group in groups.items() if key not in found]:
             yield f"no line of request {request_id or '(without an id)'} in {_few(empty)}"
     spoken = json.loads(found["api"]).get("tlsVersion", "?")
@@ -250,6 +255,60 @@ def alarm_mail(deployment: Deployment) -> Looking:
     return Verdict("alarm-mail", seen, needed, OK)
 
 
+def decryption(deployment: Deployment) -> Looking:
+    """Lambda decrypts the settings of a function with that function as the encryption context."""
+    name = deployment.outputs["function_names"]["health"]
+    function = deployment.aws("lambda").get_function_configuration(FunctionName=name)
+    arn, trail = function["FunctionArn"], deployment.aws("cloudtrail")
+    attribute = {"AttributeKey": "ResourceName", "AttributeValue": function["KMSKeyArn"]}
+    needed = f"{CONTEXT} = {name}"
+    while True:
+        events = trail.lookup_events(LookupAttributes=[attribute], StartTime=datetime.now(UTC) - RECENT)["Events"]
+        found = [json.loads(one["CloudTrailEvent"]) for one in events if one["EventName"] == "Decrypt"]
+        contexts = [(one.get("requestParameters") or {}).get("encryptionContext") or {} for one in found]
+        if any(context.get(CONTEXT) == arn for context in contexts):
+            return Verdict("decryption", needed, needed, OK)
+        others = sorted({name for context in contexts for name in context})
+        yield f"{len(found)} calls of Decrypt, with {_few(others) or 'no context'}"
+
+
+def firewall(deployment: Deployment) -> Looking:
+    """A body of 64 KiB is a function's to judge, and a longer one the firewall's."""
+    if deployment.values.get("waf") is None:
+        yield from ()
+        return Verdict("firewall", "none", "", NOT_NEEDED)
+    needed = "400 for 64 KiB, 403 for more"
+    while (seen := _of_sizes(deployment, LONGEST_BODY_BYTES, LONGEST_BODY_BYTES + 1)) != [400, 403]:
+        yield "{} for 64 KiB, {} for more".format(*seen)
+    return Verdict("firewall", needed, needed, OK)
+
+
+def first_run(deployment: Deployment) -> Looking:
+    """Reconcile's first run was counted before its absence."""
+    yield from ()
+    name, needed = f"{deployment.name}-reconcile-not-running", "never in alarm"
+    client = deployment.aws("cloudwatch")
+    found = client.describe_alarm_history(AlarmName=name, HistoryItemType="StateUpdate")["AlarmHistoryItems"]
+    rung = [one["Timestamp"] for one in found if one["HistorySummary"].endswith("to ALARM")]
+    if rung:
+        remedy = "right only if reconcile stood still then: otherwise the alarm is too early."
+        return Verdict("first-run", f"in alarm at {rung[-1]:%Y-%m-%d %H:%M}", needed, LOOK, remedy)
+    return Verdict("first-run", f"{len(found)} changes, none to an alarm", needed, OK)
+
+
+def trips(deployment: Deployment) -> Looking:
+    """No request met a connection that had died while Lambda kept the function frozen."""
+    yield from ()
+    groups = [group for key, group in deployment.outputs["log_group_names"].items() if key != "api"]
+    since = datetime.now(UTC) - RECENT
+    failed = [group for group in groups if _line(deployment, group, since, "valkey trip failed")]
+    needed = f"none in {RECENT.total_seconds() / 3600:.0f} hours"
+    if failed:
+        remedy = "look whether they came after quiet times: then the time of day is wrong when a function thaws."
+        return Verdict("trips", f"some in {_few(failed)}", needed, LOOK, remedy)
+    return Verdict("trips", f"none in {len(groups)} log groups", needed, OK)
+
+
 def canary(deployment: Deployment) -> Looking:
     """CodeDeploy gives a new version some of the calls, and rolls back."""
     delivery = deployment.outputs.get("deployment")
@@ -271,6 +330,10 @@ CHECKS: dict[str, Check] = {
     "log-metrics": log_metrics,
     "traces": traces,
     "alarm-mail": alarm_mail,
+    "decryption": decryption,
+    "firewall": firewall,
+    "first-run": first_run,
+    "trips": trips,
     "canary": canary,
 }
 """In the order of the list in terraform/README.md: the first two make what the others look for."""
@@ -327,6 +390,12 @@ def _handshake(where: tuple[str, int], lowest: ssl.TLSVersion, highest: ssl.TLSV
         return None, getattr(error, "reason", None) or str(error)
 
 
+def _of_sizes(deployment: Deployment, *sizes: int) -> list[int]:
+    """The statuses that bodies of so many bytes get, which are wrong in one thing besides."""
+    empty = len(json.dumps({"surprise": ""}))
+    return [ask(deployment, "POST", "/users", {"surprise": "x" * (size - empty)}).status for size in sizes]
+
+
 def _metric(drawn: list[Any]) -> dict[str, Any]:
     """A metric as a dashboard writes it: namespace, name, dimension, value, …, and how to draw it."""
     namespace, name, *rest = [part for part in drawn if isinstance(part, str)]
@@ -356,6 +425,13 @@ def _actions(client: Any, name: str, topic: str, since: datetime) -> list[str]:
     """How what an alarm has done with its topic since then went."""
     found = client.describe_alarm_history(AlarmName=name, HistoryItemType="Action", StartDate=since)
     return [one["HistorySummary"] for one in found["AlarmHistoryItems"] if topic in one["HistorySummary"]]
+
+
+def _line(deployment: Deployment, group: str, since: datetime, text: str) -> str | None:
+    """The first line of a log group since then that has a text; a page may be empty and not the last."""
+    question = {"logGroupName": group, "startTime": int(since.timestamp() * 1000), "filterPattern": f'"{text}"'}
+    pages = deployment.aws("logs").get_paginator("filter_log_events").paginate(**question)
+    return next((event["message"] for page in pages for event in page["events"]), None)
 
 
 def _few(names: list[str]) -> str:

@@ -186,7 +186,7 @@ def _concurrency(aws: Aws, wanted: Target) -> Verdict:
 def _held(aws: Aws, wanted: Target, reserved: Mapping[str, int], share: Mapping[str, int]) -> int:
     """How much of what is asked for the environment has already: an apply does not take that again."""
     client, held = aws("lambda"), 0
-    for key in {*reserved, *share}:
+    for key in (*reserved, *share):
         name = wanted.function(key)
         ask = client.get_function_concurrency if key in reserved else client.list_provisioned_concurrency_configs
         found = unless({"ResourceNotFoundException"}, partial(ask, FunctionName=name)) or {}  # before the first apply

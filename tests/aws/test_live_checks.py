@@ -314,6 +314,64 @@ class TestAlarmMail:
         looking.close()
 
 
+class TestWhatShowsLater:
+    FUNCTION_ARN = f"arn:aws:lambda:eu-central-1:111111111111:function:{FUNCTION}"
+    KEY_ARN = "arn:aws:kms:eu-central-1:111111111111:key/1234"
+
+    def events(self, aws: Recorded, *contexts: dict[str, str] | None) -> None:
+        told = [json.dumps({"requestParameters": {"encryptionContext": one} if one else None}) for one in contexts]
+        events = [{"EventName": "Decrypt", "CloudTrailEvent": one} for one in told]
+        events.append({"EventName": "GenerateDataKey", "CloudTrailEvent": "not looked at"})
+        attribute = {"AttributeKey": "ResourceName", "AttributeValue": self.KEY_ARN}
+        aws.answer("cloudtrail", "lookup_events", {"Events": events}, LookupAttributes=[attribute], StartTime=ANY)
+
+    def test_a_call_of_decrypt_with_the_function_is_waited_for(self, aws: Recorded) -> None:
+        function = {"FunctionArn": self.FUNCTION_ARN, "KMSKeyArn": self.KEY_ARN}
+        aws.answer("lambda", "get_function_configuration", function, FunctionName=FUNCTION)
+        self.events(aws, None, {"aws:logs:arn": "x"})
+        self.events(aws, {"aws:lambda:FunctionArn": self.FUNCTION_ARN.replace("health", "rank")})
+        self.events(aws, {"aws:lambda:FunctionArn": self.FUNCTION_ARN})
+        waited, verdict = followed(live_checks.decryption(deployment(aws)))
+        assert waited == ["2 calls of Decrypt, with aws:logs:arn", "1 calls of Decrypt, with aws:lambda:FunctionArn"]
+        assert verdict.verdict == OK
+
+    def test_a_longer_body_stops_at_the_firewall(
+        self, aws: Recorded, gateway: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looking = live_checks.firewall(deployment(aws, gateway, {"waf": {}}))
+        assert next(looking) == "400 for 64 KiB, 413 for more", "the local gateway has no firewall"
+        real = live_checks.ask
+
+        def behind_a_firewall(deployment: Deployment, method: str, target: str, body: Any) -> live_checks.Reply:
+            reply = real(deployment, method, target, body)
+            return live_checks.Reply(403, {}, "") if reply.status == 413 else reply
+
+        monkeypatch.setattr(live_checks, "ask", behind_a_firewall)
+        assert followed(looking)[1].verdict == OK
+
+    def test_without_a_firewall_there_is_nothing_to_see(self, aws: Recorded) -> None:
+        assert followed(live_checks.firewall(deployment(aws, values={"waf": None})))[1].verdict == NOT_NEEDED
+
+    @pytest.mark.parametrize(("to", "verdict"), [("OK", OK), ("ALARM", LOOK)])
+    def test_the_alarm_on_missing_runs_has_never_rung(self, aws: Recorded, to: str, verdict: str) -> None:
+        summaries = ["Alarm updated from INSUFFICIENT_DATA to " + to, "Alarm updated from ALARM to OK"]
+        items = [{"HistorySummary": one, "Timestamp": datetime(2026, 11, 28, tzinfo=UTC)} for one in summaries]
+        question = {"AlarmName": "leaderboard-prod-reconcile-not-running", "HistoryItemType": "StateUpdate"}
+        aws.answer("cloudwatch", "describe_alarm_history", {"AlarmHistoryItems": items}, **question)
+        found = followed(live_checks.first_run(deployment(aws)))[1]
+        assert found.verdict == verdict
+        assert ("2026-11-28 00:00" in found.seen) == (verdict == LOOK)
+
+    @pytest.mark.parametrize(("messages", "verdict"), [([], OK), (["valkey trip failed"], LOOK)])
+    def test_no_trip_has_failed(self, aws: Recorded, messages: list[str], verdict: str) -> None:
+        page = {"events": [], "nextToken": "more"}  # CloudWatch may find nothing on a page and go on
+        question = {"logGroupName": GROUPS["health"], "startTime": ANY, "filterPattern": '"valkey trip failed"'}
+        aws.answer("logs", "filter_log_events", page, **question)
+        events = [{"message": message} for message in messages]
+        aws.answer("logs", "filter_log_events", {"events": events}, **question, nextToken="more")
+        assert followed(live_checks.trips(deployment(aws)))[1].verdict == verdict
+
+
 class TestCanary:
     """Version 3 runs; it is published once more as 4, which gets calls and loses them."""
 

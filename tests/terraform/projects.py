@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,24 @@ TERRAFORM = """#!/bin/sh
 if [ "$1" = version ]; then echo '{"terraform_version": "VERSION"}'; exit; fi
 echo "$TF_DATA_DIR|$*" >> "CALLS"
 case "$*" in *FAILS*) exit 1;; esac
+case "$*" in
+  *" show -json "*) echo 'DOCUMENT';;
+  *-out=*) for option in "$@"; do case "$option" in -out=*) echo a plan > "${option#-out=}";; esac; done;;
+esac
 """
+
+DOCUMENT = {
+    "terraform_version": "1.11.4",
+    "resource_changes": [
+        {
+            "address": "aws_vpc.this",
+            "mode": "managed",
+            "type": "aws_vpc",
+            "change": {"actions": ["create"], "before": None, "after": {}},
+        }
+    ],
+}
+"""What it says of each plan."""
 
 VARIABLES = """
 variable "architecture" {
@@ -60,7 +79,7 @@ class Project:
     """A tree with everything in place, and a terraform that does nothing."""
 
     def __init__(self, folder: Path, aws: str = ""):
-        self.aws = aws
+        self.aws, self.typed = aws, ""
         self.root, self.bin, self.home, self.calls_file = (folder / name for name in ("tree", "bin", "home", "calls"))
         self.terraform = self.root / "terraform"
         shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("node_modules"))
@@ -87,7 +106,8 @@ class Project:
     def give_terraform(self, version: str) -> None:
         """A terraform on PATH that says that it has this version."""
         script = self.bin / "terraform"
-        script.write_text(TERRAFORM.replace("VERSION", version).replace("CALLS", str(self.calls_file)))
+        texts = {"VERSION": version, "CALLS": str(self.calls_file), "DOCUMENT": json.dumps(DOCUMENT)}
+        script.write_text(re.sub("|".join(texts), lambda found: texts[found[0]], TERRAFORM))
         script.chmod(0o755)
 
     def give_real_terraform(self) -> None:
@@ -148,4 +168,5 @@ class Project:
             capture_output=True,
             text=True,
             timeout=60,
+            input=self.typed,
         )

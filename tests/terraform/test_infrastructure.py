@@ -17,6 +17,7 @@ from scripts.aws import infrastructure
 from scripts.places import ROOT
 from scripts.refusal import Refusal
 from tests.support.patience import wait_until
+from tests.terraform import projects
 from tests.terraform.projects import Project
 
 PROTECTED = """resource "aws_elasticache_serverless_cache" "this" {
@@ -27,7 +28,7 @@ PROTECTED = """resource "aws_elasticache_serverless_cache" "this" {
 """
 
 
-@pytest.mark.parametrize("action", ["plan", "apply", "destroy"])
+@pytest.mark.parametrize("action", ["plan", "destroy"])
 def test_it_is_a_thin_line_over_terraform(project: Project, action: str) -> None:
     done = project.run(action, "dev", "-target=module.api", "-var", "a=b", TF_PLUGIN_DIR="/mirror")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
@@ -40,6 +41,63 @@ def test_it_is_a_thin_line_over_terraform(project: Project, action: str) -> None
         ),
         (data, f"{here} {action} -var-file=environments/dev.tfvars -target=module.api -var a=b"),
     ]
+
+
+WEIGHTED = {
+    "terraform_version": "1.11.4",
+    "resource_changes": [
+        {
+            "type": kind,
+            "mode": "managed",
+            "address": f"{kind}.this",
+            "change": {"actions": [action], "before": before, "after": {"function_name": "rank"}},
+        }
+        for kind, action, before in (
+            ("aws_lambda_provisioned_concurrency_config", "create", None),
+            ("aws_lambda_alias", "no-op", {"routing_config": [{"additional_version_weights": {"2": 0.1}}]}),
+        )
+    ],
+}
+"""A plan for what is being deployed."""
+
+
+class TestApply:
+    """What is applied is the plan that was shown."""
+
+    @pytest.fixture
+    def done(self, project: Project, request: pytest.FixtureRequest) -> subprocess.CompletedProcess[str]:
+        project.typed, *options = request.param
+        return project.run("apply", "dev", "-target=module.api", *options)
+
+    @pytest.mark.parametrize("done", [("yes\n",), ("", "-auto-approve")], indirect=True)
+    def test_the_plan_that_was_shown_is_applied(self, project: Project, done: subprocess.CompletedProcess[str]) -> None:
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        assert "added      aws_vpc.this\n1 to add." in done.stdout
+        init, planned, shown, applied = (line.split()[1:] for _, line in project.calls())
+        (out,) = [option.removeprefix("-out=") for option in planned if option.startswith("-out=")]
+        assert init[0] == "init"
+        assert planned[-2:] == ["-var-file=environments/dev.tfvars", "-target=module.api"]
+        assert shown == ["show", "-json", out]
+        assert applied == ["apply", "-input=false", out]
+        assert not Path(out).exists(), "it holds secrets"
+
+    @pytest.mark.parametrize("done", [("no\n",), ("",)], indirect=True)
+    def test_nothing_is_applied_without_a_yes(self, project: Project, done: subprocess.CompletedProcess[str]) -> None:
+        assert (done.returncode, done.stderr) == (2, "Nothing was applied.\n")
+        assert [line.split()[1] for _, line in project.calls()] == ["init", "plan", "show"]
+
+
+@pytest.mark.parametrize("action", [["plan", "--out", "dev.tfplan", "dev"], ["apply", "dev", "-auto-approve"]])
+def test_a_plan_that_aws_would_stop_half_way_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch, action: list[str]
+) -> None:
+    monkeypatch.setattr(projects, "DOCUMENT", WEIGHTED)
+    project.give_terraform("1.11.4")
+    done = project.run(*action)
+    assert done.returncode == 2
+    assert "in the middle of a deployment, which AWS refuses" in done.stderr
+    assert [line.split()[1] for _, line in project.calls()] == ["init", "plan", "show"]
+    assert not (project.root / "dev.tfplan.json").exists(), "so it cannot be applied"
 
 
 def test_environments_share_neither_state_nor_working_files(project: Project) -> None:
@@ -169,7 +227,7 @@ class TestProtection:
 
     def test_it_hinders_nothing_else(self, project: Project) -> None:
         project.write("terraform/modules/cache/main.tf", PROTECTED)
-        assert project.run("apply", "dev").returncode == 0
+        assert project.run("plan", "dev").returncode == 0
 
     @pytest.mark.parametrize("line", ["# prevent_destroy = true", "prevent_destroy = false"])
     def test_a_line_that_is_taken_out_lets_it_go(self, project: Project, line: str) -> None:
