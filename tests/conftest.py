@@ -34,6 +34,7 @@ NEED_TERRAFORM = {
     "test_plans.py",
     "test_plan_mutants.py",
     "test_gateway_templates.py",
+    "test_saved_plans.py",
     "test_terraform_joins_the_very_strings_that_are_tested_here",
 }
 """Whole files, and one test of another file."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support import terraforms
+from tests.support import secretive_aws, terraforms
 from tests.terraform import plans
+from tests.terraform.projects import Project
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,26 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plans.Tree]:
     terraforms.skip_unless_installed()
     with plans.tree(tmp_path_factory.mktemp("plans")) as ready:
         yield ready
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zips that dev's values ask for, which are the same in every such tree."""
+    one = Project(tmp_path_factory.mktemp("built"))
+    one.build("arm64", "3.12")
+    return one.root / "build"
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[str]:
+    """The URL of an AWS that only says who we are."""
+    with secretive_aws.running() as url:
+        yield url
+
+
+@pytest.fixture
+def project(tmp_path: Path, built: Path, aws: str) -> Project:
+    """A tree of the test's own, built."""
+    one = Project(tmp_path, aws)
+    shutil.copytree(built, one.root / "build")
+    return one

@@ -6,15 +6,18 @@ The provider is the real one; it asks an emulator of AWS who and where it is, an
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import statistics
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 
 from scripts.places import ROOT
 from shared import reconcile
+from tests.support.terraforms import TerraformError
 from tests.terraform import packets, plan_rules
 from tests.terraform.plan_rules import RULES, Rule
 from tests.terraform.plans import EMULATED, ENVIRONMENTS, NETWORK, Plan, Tree
@@ -52,6 +55,18 @@ def test_nothing_is_emulated_that_no_emulator_has(planned: MakePlan) -> None:
 
 def test_staging_has_what_production_has(planned: MakePlan) -> None:
     assert plan_rules.differences_are_values(planned("staging"), planned("prod")) == []
+
+
+def test_credentials_of_another_account_plan_nothing(tree: Tree) -> None:
+    def ask_who_it_is(copied: Path) -> None:
+        override = copied / "offline_override.tf.json"
+        offline = json.loads(override.read_text())
+        del offline["provider"]["aws"]["skip_requesting_account_id"]
+        override.write_text(json.dumps(offline))
+
+    tree.start("other-account", "dev", ask_who_it_is, {"account_id": "210987654321"})
+    with pytest.raises(TerraformError, match="AWS account ID not allowed: 123456789012"):
+        tree.plan("other-account")
 
 
 def test_no_configuration_asks_which_environment_it_is() -> None:
