@@ -51,7 +51,7 @@ def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
         check_nothing_is_protected()
     check_terraform()
     _check_build(environment)
-    begin(environment, fully=action == "plan")
+    begin(environment, fully=False)
     return [*_terraform(), action, *_values_of(environment), *more]
 
 
@@ -310,11 +310,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.plan:
             _become(saved(Path(options.plan).resolve(), options.environment, options.more))
         os.environ["TF_DATA_DIR"] = str(data_folder(options.environment))
-        if options.out:
-            return planned(options.environment, options.more, Path(options.out).resolve(), as_json=options.json)
-        if options.json or options.action == "drift":
+        if options.action in ("plan", "drift"):
             with tempfile.TemporaryDirectory() as folder:
-                out, drift = Path(folder, "plan"), options.action == "drift"
+                out, drift = Path(options.out or Path(folder, "plan")).resolve(), options.action == "drift"
                 return planned(options.environment, options.more, out, as_json=options.json, drift=drift)
         if options.action == "apply":
             return applied(options.environment, options.more)
