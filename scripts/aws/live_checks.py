@@ -179,11 +179,11 @@ def charts(deployment: Deployment) -> Looking:
     name = deployment.outputs["dashboard_name"]
     body = json.loads(client.get_dashboard(DashboardName=name)["DashboardBody"])
     drawn = {
-        widget["properties"]["title"]: [_metric(one) for one in widget["properties"]["metrics"]]
+        widget["properties"]["title"]: [metric(one) for one in widget["properties"]["metrics"]]
         for widget in body["widgets"]
         if widget["type"] == "metric"
     }
-    quiet = {title for title, metrics in drawn.items() if all(_is_of_failures(deployment, one) for one in metrics)}
+    quiet = {title for title, metrics in drawn.items() if all(is_of_failures(deployment, one) for one in metrics)}
     needed, empty = "a line in every chart", set(drawn) - quiet
     while empty := {title for title in empty if not any(_values(client, drawn[title]))}:
         yield f"{len(empty)} of {len(drawn)} empty: {_few(sorted(empty))}"
@@ -396,14 +396,14 @@ def _of_sizes(deployment: Deployment, *sizes: int) -> list[int]:
     return [ask(deployment, "POST", "/users", {"surprise": "x" * (size - empty)}).status for size in sizes]
 
 
-def _metric(drawn: list[Any]) -> dict[str, Any]:
+def metric(drawn: list[Any]) -> dict[str, Any]:
     """A metric as a dashboard writes it: namespace, name, dimension, value, …, and how to draw it."""
     namespace, name, *rest = [part for part in drawn if isinstance(part, str)]
     dimensions = [{"Name": key, "Value": value} for key, value in zip(rest[::2], rest[1::2], strict=True)]
     return {"Namespace": namespace, "MetricName": name, "Dimensions": dimensions}
 
 
-def _is_of_failures(deployment: Deployment, metric: Mapping[str, Any]) -> bool:
+def is_of_failures(deployment: Deployment, metric: Mapping[str, Any]) -> bool:
     return bool(metric["Namespace"] == deployment.name and metric["MetricName"].endswith("-failures"))
 
 

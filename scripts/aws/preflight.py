@@ -112,11 +112,11 @@ def where(aws: Aws, wanted: Target, caller: Caller) -> Iterator[Verdict]:
 
 def what(aws: Aws, wanted: Target, caller: Caller) -> Iterator[Verdict]:
     """Whether the account has in this Region what the environment needs."""
-    yield _concurrency(aws, wanted)
-    yield asked("API Gateway's logs", "a role in this Region", lambda: _gateway_logs(aws, wanted))
+    yield concurrency(aws, wanted)
+    yield asked("API Gateway's logs", "a role in this Region", lambda: gateway_logs(aws, wanted))
     needed = f"{ELASTICACHE_ROLE}, or leave to make it"
-    yield asked("ElastiCache's role", needed, lambda: _cache_role(aws, caller, needed))
-    yield _zones(aws, wanted)
+    yield asked("ElastiCache's role", needed, lambda: cache_role(aws, caller, needed))
+    yield zones(aws, wanted)
 
 
 def _account(wanted: Target, caller: Caller) -> Verdict:
@@ -153,7 +153,7 @@ def _states(aws: Aws, wanted: Target, caller: Caller, needed: str) -> Verdict:
     return Verdict("states", seen, needed, OK)
 
 
-def _concurrency(aws: Aws, wanted: Target) -> Verdict:
+def concurrency(aws: Aws, wanted: Target) -> Verdict:
     reserved = wanted.by_function("reserved_concurrency")
     warm = wanted.by_function("provisioned_concurrency")
     # Environments that are kept warm are part of their function's reservation, if it has one.
@@ -196,7 +196,7 @@ def _held(aws: Aws, wanted: Target, reserved: Mapping[str, int], share: Mapping[
     return held
 
 
-def _gateway_logs(aws: Aws, wanted: Target) -> Verdict:
+def gateway_logs(aws: Aws, wanted: Target) -> Verdict:
     check, needed = "API Gateway's logs", "a role in this Region"
     if role := aws("apigateway").get_account().get("cloudwatchRoleArn"):
         return Verdict(check, role.split(":", 5)[-1], needed, OK)
@@ -207,7 +207,7 @@ def _gateway_logs(aws: Aws, wanted: Target) -> Verdict:
     return Verdict(check, "none", needed, NO, remedy)
 
 
-def _cache_role(aws: Aws, caller: Caller, needed: str) -> Verdict:
+def cache_role(aws: Aws, caller: Caller, needed: str) -> Verdict:
     check, iam = "ElastiCache's role", aws("iam")
     if unless({"NoSuchEntity"}, lambda: iam.get_role(RoleName=ELASTICACHE_ROLE)):
         return Verdict(check, "it is there", needed, OK)
@@ -244,7 +244,7 @@ def _principal(iam: Any, caller: Caller) -> str | None:
     return None
 
 
-def _zones(aws: Aws, wanted: Target) -> Verdict:
+def zones(aws: Aws, wanted: Target) -> Verdict:
     count = max(wanted.values["availability_zone_count"], CACHE_ZONES)
     endpoints = sorted(wanted.values["interface_endpoints"])
     check = "availability zones"

@@ -211,11 +211,11 @@ class TestCharts:
     def test_a_metric_is_asked_for_by_its_very_dimensions(self) -> None:
         dimensions = [{"Name": "ApiName", "Value": "leaderboard-prod"}, {"Name": "Stage", "Value": "v1"}]
         expected = {"Namespace": "AWS/ApiGateway", "MetricName": "Latency", "Dimensions": dimensions}
-        assert live_checks._metric(LATENCY) == expected
+        assert live_checks.metric(LATENCY) == expected
 
     def test_a_metric_of_lambda_is_no_metric_of_failures(self, aws: Recorded) -> None:
         for drawn, expected in ((FAILURES, True), (ERRORS, False)):
-            assert live_checks._is_of_failures(deployment(aws), live_checks._metric(drawn)) == expected
+            assert live_checks.is_of_failures(deployment(aws), live_checks.metric(drawn)) == expected
 
     def test_reconciles_figures_are_waited_for(self, aws: Recorded) -> None:
         self.values(aws)

@@ -114,10 +114,10 @@ class TestConcurrency:
                 aws.refuse("lambda", operation, said)
             else:
                 aws.answer("lambda", operation, said)
-        return preflight._concurrency(aws, target(**given))
+        return preflight.concurrency(aws, target(**given))
 
     def test_nothing_reserved_asks_for_nothing(self, aws: Recorded) -> None:
-        assert preflight._concurrency(aws, target()).verdict == NOT_NEEDED
+        assert preflight.concurrency(aws, target()).verdict == NOT_NEEDED
 
     def test_the_quota_of_a_new_account_is_refused_with_what_to_ask_for(self, aws: Recorded) -> None:
         absent = ("get_function_concurrency", "ResourceNotFoundException")
@@ -158,7 +158,7 @@ class TestConcurrency:
 
     def test_whoever_may_not_ask_has_not_failed(self, aws: Recorded) -> None:
         aws.refuse("lambda", "get_account_settings")
-        row = preflight._concurrency(aws, target(reserved_concurrency={"reconcile": 2}))
+        row = preflight.concurrency(aws, target(reserved_concurrency={"reconcile": 2}))
         assert (row.verdict, row.seen) == (NOT_KNOWN, "GetAccountSettings: AccessDeniedException")
 
 
@@ -179,18 +179,18 @@ class TestWhat:
 
     def test_the_role_for_the_gateways_logs(self, aws: Recorded) -> None:
         aws.answer("apigateway", "get_account", {"cloudwatchRoleArn": f"arn:aws:iam::{ACCOUNT}:role/logs"})
-        assert preflight._gateway_logs(aws, target()).verdict == OK
+        assert preflight.gateway_logs(aws, target()).verdict == OK
 
     def test_without_that_role_bootstrap_is_named(self, aws: Recorded) -> None:
         aws.answer("apigateway", "get_account", {"apiKeyVersion": "4"})
-        row = preflight._gateway_logs(aws, target())
+        row = preflight.gateway_logs(aws, target())
         assert row.verdict == NO
         assert "apply terraform/bootstrap" in row.remedy
 
     def test_elasticaches_role_is_there(self, aws: Recorded) -> None:
         role = {"RoleName": "AWSServiceRoleForElastiCache", "Arn": f"arn:aws:iam::{ACCOUNT}:role/x/y", **MADE}
         aws.answer("iam", "get_role", {"Role": role}, RoleName="AWSServiceRoleForElastiCache")
-        assert preflight._cache_role(aws, USER, "it").verdict == OK
+        assert preflight.cache_role(aws, USER, "it").verdict == OK
 
     @pytest.mark.parametrize(("decision", "verdict"), [("allowed", OK), ("implicitDeny", NO), ("explicitDeny", NO)])
     def test_elasticaches_role_can_be_made_or_not(self, aws: Recorded, decision: str, verdict: str) -> None:
@@ -208,54 +208,54 @@ class TestWhat:
             ],
             ContextEntries=ANY,
         )
-        row = preflight._cache_role(aws, SESSION, "it")
+        row = preflight.cache_role(aws, SESSION, "it")
         assert row.verdict == verdict
         assert ("aws iam create-service-linked-role" in row.remedy) == (verdict == NO)
 
     def test_whether_somebody_without_policies_can_make_it_is_not_known(self, aws: Recorded) -> None:
         aws.refuse("iam", "get_role", "NoSuchEntity")
         federated = Caller(f"arn:aws:sts::{ACCOUNT}:federated-user/somebody", ACCOUNT)
-        assert preflight._cache_role(aws, federated, "it").verdict == NOT_KNOWN
+        assert preflight.cache_role(aws, federated, "it").verdict == NOT_KNOWN
 
     def test_the_first_zones_by_name_serve_all(self, aws: Recorded) -> None:
         self.zones(aws)
         self.service(aws, "elasticache", "abcd")
-        row = preflight._zones(aws, target())
+        row = preflight.zones(aws, target())
         assert (row.verdict, row.seen) == (OK, "eu-central-1a, eu-central-1b, eu-central-1c")
 
     def test_a_zone_that_the_network_does_not_use_is_passed_over(self, aws: Recorded) -> None:
         self.zones(aws, b="use1-az3")
         self.service(aws, "elasticache", "acd")
-        assert preflight._zones(aws, target()).seen == "eu-central-1a, eu-central-1c, eu-central-1d"
+        assert preflight.zones(aws, target()).seen == "eu-central-1a, eu-central-1c, eu-central-1d"
 
     def test_too_few_zones_are_refused(self, aws: Recorded) -> None:
         self.zones(aws, "ab")
-        row = preflight._zones(aws, target())
+        row = preflight.zones(aws, target())
         assert (row.verdict, row.needed) == (NO, "3")
         assert "set availability_zone_count" in row.remedy
 
     def test_the_cache_takes_two_zones_where_the_functions_take_one(self, aws: Recorded) -> None:
         self.zones(aws)
         self.service(aws, "elasticache", "ab")
-        assert preflight._zones(aws, target(availability_zone_count=1)).seen == "eu-central-1a, eu-central-1b"
+        assert preflight.zones(aws, target(availability_zone_count=1)).seen == "eu-central-1a, eu-central-1b"
 
     def test_a_wanted_endpoint_that_a_zone_lacks_is_refused(self, aws: Recorded) -> None:
         self.zones(aws)
         self.service(aws, "elasticache", "ac")
-        row = preflight._zones(aws, target(interface_endpoints=["elasticache"]))
+        row = preflight.zones(aws, target(interface_endpoints=["elasticache"]))
         assert (row.verdict, row.needed) == (NO, "3 with elasticache")
         assert row.remedy.startswith("elasticache has no endpoint in eu-central-1b: take it out of interface_endpoints")
 
     def test_a_service_that_the_region_does_not_have_is_refused(self, aws: Recorded) -> None:
         self.zones(aws)
         aws.refuse("ec2", "describe_vpc_endpoint_services", "InvalidServiceName")
-        row = preflight._zones(aws, target(interface_endpoints=["elasticache"]))
+        row = preflight.zones(aws, target(interface_endpoints=["elasticache"]))
         assert row.verdict == NO
 
     def test_a_zone_where_elasticache_has_no_endpoint_of_its_own_is_worth_a_look(self, aws: Recorded) -> None:
         self.zones(aws)
         self.service(aws, "elasticache", "bc")
-        row = preflight._zones(aws, target())
+        row = preflight.zones(aws, target())
         assert row.verdict == LOOK
         assert "eu-central-1a" in row.remedy
 
