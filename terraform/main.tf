@@ -17,6 +17,10 @@ module "leaderboard" {
   availability_zone_count   = var.availability_zone_count
   gateway_endpoints         = var.gateway_endpoints
   interface_endpoints       = var.interface_endpoints
+  vpc                       = var.vpc
+  kms_key_arns              = var.kms_key_arns
+  role_path                 = var.role_path
+  permissions_boundary_arn  = var.permissions_boundary_arn
   valkey_major_version      = var.valkey_major_version
   snapshot_retention_days   = var.snapshot_retention_days
   daily_snapshot_time       = var.daily_snapshot_time

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def plan(
     variables: Mapping[str, Any],
     *,
     var_file: Path | None = None,
+    options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The plan that `terraform show -json` prints, for a folder after init. variables win over those of var_file.
@@ -86,7 +87,7 @@ def plan(
     written = folder / "given.tfvars.json"
     written.write_text(json.dumps(variables))
     files = [f"-var-file={file}" for file in (var_file, written) if file]
-    run(folder, "plan", "-input=false", "-lock=false", "-out=made.tfplan", *files, environment=environment)
+    run(folder, "plan", "-input=false", "-lock=false", "-out=made.tfplan", *files, *options, environment=environment)
     planned: dict[str, Any] = json.loads(run(folder, "show", "-json", "made.tfplan", environment=environment))
     return planned
 
