@@ -68,7 +68,7 @@ test-terraform: ## what terraform/ would make: every plan by its rules, every ru
 
 test-emulated: ## the whole system on an emulated AWS, and `make emulate` itself (needs Terraform and a Python 3.11)
 	@$(call install,dev.lock)
-	@.venv/bin/pytest tests/emulated tests/tooling -m emulated --numprocesses 2 --dist loadfile $(ARGS)
+	@.venv/bin/pytest tests/emulated tests/tooling -m emulated --numprocesses 3 --dist loadfile $(ARGS)
 
 test-clients: ## clients in TypeScript and Python, generated from the contract, on the local API (installs the generators, once)
 	@$(call install,dev.lock)
@@ -88,14 +88,16 @@ check: ## formatting, lint, types, the contract and Terraform
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/python -m scripts.dev.lint_contract
+	.venv/bin/python -m scripts.dev.terraform_root --check
 	.venv/bin/python -m scripts.dev.terraform_docs --check
 	.venv/bin/python -m scripts.dev.check_terraform
 
 #: Change
-format: ## rewrite the code in its one format, and the generated parts of terraform/README.md
+format: ## rewrite the code in its one format, and the generated parts of terraform/
 	@$(call install,dev.lock)
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
+	.venv/bin/python -m scripts.dev.terraform_root
 	.venv/bin/python -m scripts.dev.terraform_docs
 	if command -v terraform > /dev/null; then terraform fmt -recursive terraform; fi
 

@@ -1,99 +1,49 @@
-# Valkey Leaderboard on AWS: API Gateway -> one Lambda function per route -> ElastiCache Serverless for Valkey.
-# Each module is one concern; this file joins them.
+# This repository's own deployments, `make plan ENV=…`: its one module, with an environment's values and the zips of
+# `make build`. To use the system within another tree, call the module there: see examples/.
 
-module "network" {
-  source = "./modules/network"
+module "leaderboard" {
+  source = "./modules/leaderboard"
 
-  name                    = local.name
-  cidr_block              = var.cidr_block
-  availability_zone_count = var.availability_zone_count
-  gateway_endpoints       = var.gateway_endpoints
-  interface_endpoints     = var.interface_endpoints
-  flow_log_retention_days = var.log_retention_days
-  kms_key_arn             = aws_kms_key.operations.arn
-}
+  contract_path = "${path.root}/../functions/openapi.yaml"
+  build_path    = "${path.root}/../build"
 
-module "cache" {
-  source = "./modules/cache"
-  count  = local.emulated ? 0 : 1
-
-  name                    = local.name
-  subnet_ids              = module.network.cache_subnet_ids
-  security_group_ids      = module.network.cache_security_group_ids
-  major_engine_version    = var.valkey_major_version
-  data_storage_gb         = var.cache_data_storage_gb
-  ecpu_per_second         = var.cache_ecpu_per_second
-  snapshot_retention_days = var.snapshot_retention_days
-  daily_snapshot_time     = var.daily_snapshot_time
-}
-
-module "functions" {
-  source = "./modules/functions"
-
-  name                    = local.name
-  contract                = local.contract
-  build_path              = "${path.root}/${var.build_path}/${var.architecture}-${var.runtime}"
-  architecture            = var.architecture
-  runtime                 = var.runtime
-  memory_mb               = var.memory_mb
-  timeout_seconds         = var.timeout_seconds
-  subnet_ids              = module.network.function_subnet_ids
-  security_group_ids      = module.network.function_security_group_ids
-  environment             = merge(local.settings, var.settings, local.valkey)
-  cache                   = local.cache
-  log_retention_days      = var.log_retention_days
-  kms_key_arn             = aws_kms_key.operations.arn
-  alias_mover             = var.alias_mover
-  reserved_concurrency    = var.reserved_concurrency
-  provisioned_concurrency = local.emulated ? {} : var.provisioned_concurrency
-  reconcile_schedule      = var.reconcile_schedule
-}
-
-module "api" {
-  source = "./modules/api"
-
-  name               = local.name
-  stage_name         = var.stage_name
-  contract           = local.contract
-  functions          = module.functions.functions
-  throttling         = var.throttling
-  usage_plans        = var.usage_plans
-  api_keys           = var.api_keys
-  log_retention_days = var.log_retention_days
-  kms_key_arn        = aws_kms_key.operations.arn
-  waf                = local.emulated ? null : var.waf
-  domain             = var.domain
-  tls_policy         = var.tls_policy
-  detailed_metrics   = var.detailed_metrics
-}
-
-module "monitoring" {
-  source = "./modules/monitoring"
-
-  name                          = local.name
-  functions                     = module.functions.functions
-  deadline_seconds              = var.deadline_seconds
-  reconcile_interval_minutes    = module.functions.reconcile_interval_minutes
-  api                           = { name = module.api.name, stage_name = module.api.stage_name }
-  thresholds                    = var.alarm_thresholds
-  duration_p99_milliseconds     = var.duration_p99_milliseconds
-  reconcile_failures_queue_name = module.functions.reconcile_failures_queue.name
-  emails                        = var.alarm_emails
-  kms_key_arn                   = aws_kms_key.operations.arn
-
-  cache = local.emulated ? null : {
-    name                    = one(module.cache[*].name)
-    data_storage_gb_maximum = var.cache_data_storage_gb.maximum
-    ecpu_per_second_maximum = var.cache_ecpu_per_second.maximum
-  }
-}
-
-module "delivery" {
-  source = "./modules/delivery"
-  count  = var.alias_mover == "codedeploy" && !local.emulated ? 1 : 0
-
-  name                 = local.name
-  functions            = module.functions.functions
-  deployment_config    = var.deployment_config
-  rollback_alarm_names = module.monitoring.rollback_alarm_names
+  # Made by `make format`: every other variable of the module.
+  environment               = var.environment
+  alarm_emails              = var.alarm_emails
+  cache_data_storage_gb     = var.cache_data_storage_gb
+  cache_ecpu_per_second     = var.cache_ecpu_per_second
+  project                   = var.project
+  cidr_block                = var.cidr_block
+  availability_zone_count   = var.availability_zone_count
+  gateway_endpoints         = var.gateway_endpoints
+  interface_endpoints       = var.interface_endpoints
+  valkey_major_version      = var.valkey_major_version
+  snapshot_retention_days   = var.snapshot_retention_days
+  daily_snapshot_time       = var.daily_snapshot_time
+  receipt_seconds           = var.receipt_seconds
+  session_seconds           = var.session_seconds
+  deadline_seconds          = var.deadline_seconds
+  architecture              = var.architecture
+  runtime                   = var.runtime
+  memory_mb                 = var.memory_mb
+  timeout_seconds           = var.timeout_seconds
+  reserved_concurrency      = var.reserved_concurrency
+  provisioned_concurrency   = var.provisioned_concurrency
+  duration_p99_milliseconds = var.duration_p99_milliseconds
+  default_operator          = var.default_operator
+  settings                  = var.settings
+  reconcile_schedule        = var.reconcile_schedule
+  stage_name                = var.stage_name
+  throttling                = var.throttling
+  usage_plans               = var.usage_plans
+  api_keys                  = var.api_keys
+  waf                       = var.waf
+  domain                    = var.domain
+  tls_policy                = var.tls_policy
+  detailed_metrics          = var.detailed_metrics
+  log_retention_days        = var.log_retention_days
+  alarm_thresholds          = var.alarm_thresholds
+  alias_mover               = var.alias_mover
+  deployment_config         = var.deployment_config
+  emulator                  = var.emulator
 }

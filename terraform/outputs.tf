@@ -1,53 +1,52 @@
+# Made from modules/leaderboard/outputs.tf by `make format`: change that.
+
 output "api_url" {
   description = "URL of the API, without a slash at the end."
-  value       = module.api.invoke_url
+  value       = module.leaderboard.api_url
 }
 
 output "api_key_values" {
   description = "The API keys' values, by name, for the header x-api-key."
-  value       = module.api.api_key_values
+  value       = module.leaderboard.api_key_values
   sensitive   = true
 }
 
 output "function_names" {
   description = "The Lambda functions' names, by key, e.g. update_score."
-  value       = { for key, function in module.functions.functions : key => function.name }
+  value       = module.leaderboard.function_names
 }
 
 output "log_group_names" {
   description = "The functions' log groups, by key, and the API's access log as `api`."
-  value = merge(
-    { for key, function in module.functions.functions : key => function.log_group_name },
-    { api = module.api.access_log_group_name },
-  )
+  value       = module.leaderboard.log_group_names
 }
 
 output "dashboard_name" {
   description = "Name of the CloudWatch dashboard."
-  value       = module.monitoring.dashboard_name
+  value       = module.leaderboard.dashboard_name
 }
 
 output "alarm_topic_arn" {
   description = "ARN of the SNS topic that every alarm is published to."
-  value       = module.monitoring.topic_arn
+  value       = module.leaderboard.alarm_topic_arn
 }
 
 output "cache_host" {
   description = "The cache's host name in the VPC; null in an emulator."
-  value       = one(module.cache[*].host)
+  value       = module.leaderboard.cache_host
 }
 
 output "cache_name" {
   description = "The cache's name; null in an emulator."
-  value       = one(module.cache[*].name)
+  value       = module.leaderboard.cache_name
 }
 
 output "vpc_id" {
   description = "The VPC's id."
-  value       = module.network.vpc_id
+  value       = module.leaderboard.vpc_id
 }
 
 output "deployment" {
   description = "If CodeDeploy moves the alias: its application, and its deployment groups by function. Null if Terraform does."
-  value       = one([for delivery in module.delivery : { application_name = delivery.application_name, group_names = delivery.deployment_group_names }])
+  value       = module.leaderboard.deployment
 }

@@ -1,36 +1,15 @@
-# A studio sets the first five. The rest has defaults, or differs by environment (environments/*.tfvars).
+# Made from modules/leaderboard/variables.tf by `make format`: change that.
 
 variable "environment" {
   description = "The environment's name, e.g. \"dev\". It is part of every name, so several environments can share an account."
   type        = string
   nullable    = false
-
-  validation {
-    condition     = can(regex("^[a-z][a-z0-9]{0,11}$", var.environment))
-    error_message = "environment must be 1 to 12 lower-case letters and digits, beginning with a letter."
-  }
-}
-
-variable "region" {
-  description = "AWS Region to build everything in, e.g. \"eu-central-1\"."
-  type        = string
-  nullable    = false
-
-  validation {
-    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
-    error_message = "region must be a Region's code such as eu-central-1, not that of a zone, and not a name."
-  }
 }
 
 variable "alarm_emails" {
   description = "Addresses that get every alarm, once their owners have followed the link in the confirmation mail."
   type        = set(string)
   nullable    = false
-
-  validation {
-    condition     = alltrue([for email in var.alarm_emails : can(regex("^[^@[:space:],;<>]+@[^@[:space:],;<>]+\\.[^@[:space:],;<>.]+$", email))])
-    error_message = "Each of alarm_emails must be a bare address such as on-call@example.com."
-  }
 }
 
 variable "cache_data_storage_gb" {
@@ -58,18 +37,6 @@ variable "project" {
   type        = string
   nullable    = false
   default     = "leaderboard"
-
-  validation {
-    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.project)) && length(var.project) <= 17
-    error_message = "project must be 1 to 17 lower-case letters, digits and single dashes, beginning with a letter: with the environment, it is part of names of at most 40 characters."
-  }
-}
-
-variable "tags" {
-  description = "Tags for everything, besides Project, Environment and ManagedBy."
-  type        = map(string)
-  nullable    = false
-  default     = {}
 }
 
 # Network
@@ -131,50 +98,21 @@ variable "receipt_seconds" {
   description = "How long an Idempotency-Key is remembered, in seconds, 60 to 31,536,000; it can be up to twice as long. A game may repeat a request while its session lives, so this should be at least session_seconds."
   type        = number
   nullable    = false
-
-  validation {
-    condition     = var.receipt_seconds >= 60 && var.receipt_seconds <= 31536000 && floor(var.receipt_seconds) == var.receipt_seconds
-    error_message = "receipt_seconds must be a whole number from 60 to 31536000, a year."
-  }
 }
 
 variable "session_seconds" {
   description = "How long a session lives, in seconds, 1 to 31,536,000."
   type        = number
   nullable    = false
-
-  validation {
-    condition     = var.session_seconds >= 1 && var.session_seconds <= 31536000 && floor(var.session_seconds) == var.session_seconds
-    error_message = "session_seconds must be a whole number from 1 to 31536000, a year."
-  }
 }
 
 variable "deadline_seconds" {
   description = "How long a request may work with the cache, its own retry included, before it is answered 503, in seconds, 0.01 to 28."
   type        = number
   nullable    = false
-
-  validation {
-    condition     = var.deadline_seconds >= 0.01 && var.deadline_seconds <= 28
-    error_message = "deadline_seconds must be from 0.01 to 28: API Gateway gives up after 29 s."
-  }
 }
 
 # Functions
-
-variable "contract_path" {
-  description = "The OpenAPI document, the only list of routes, relative to this folder."
-  type        = string
-  nullable    = false
-  default     = "../functions/openapi.yaml"
-}
-
-variable "build_path" {
-  description = "Where `make build` wrote <architecture>-<runtime>/layer.zip and functions/, relative to this folder."
-  type        = string
-  nullable    = false
-  default     = "../build"
-}
 
 variable "architecture" {
   description = "Instruction set of the functions, arm64 or x86_64; `make build ARCH=` builds for it."
@@ -234,11 +172,6 @@ variable "default_operator" {
   type        = string
   nullable    = false
   default     = "set"
-
-  validation {
-    condition     = contains(local.contract.components.schemas.Operator.enum, var.default_operator)
-    error_message = "default_operator must be one of the contract's operators: ${join(", ", local.contract.components.schemas.Operator.enum)}."
-  }
 }
 
 variable "settings" {
@@ -246,11 +179,6 @@ variable "settings" {
   type        = map(string)
   nullable    = false
   default     = {}
-
-  validation {
-    condition     = alltrue([for name in keys(var.settings) : !startswith(name, "VALKEY_") && !contains(keys(local.settings), name)])
-    error_message = "settings must not have VALKEY_… names, which come from the cache, nor ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
-  }
 }
 
 variable "reconcile_schedule" {
@@ -353,9 +281,4 @@ variable "emulator" {
   description = "Null on AWS. Otherwise the Valkey beside an AWS emulator, which has no ElastiCache, CodeDeploy, WAF or provisioned concurrency: these are left out, everything else is the same."
   type        = object({ valkey_host = string, valkey_port = number })
   default     = null
-
-  validation {
-    condition     = var.emulator == null ? true : var.emulator.valkey_port >= 1 && var.emulator.valkey_port <= 65535
-    error_message = "emulator.valkey_port must be from 1 to 65535."
-  }
 }

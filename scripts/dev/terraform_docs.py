@@ -1,8 +1,8 @@
 """Writes the tables of inputs and outputs in terraform/README.md; `--check` only compares.
 
-Between `<!-- tables of modules/cache -->` and `<!-- end -->` stand the tables of that folder, made of its variables.tf
-and outputs.tf, and of its thresholds.tf if it has one; `<!-- tables of . -->` are the root's. A folder without its two
-markers is an error, and so are markers without their folder.
+Between `<!-- tables of modules/cache -->` and `<!-- end -->` stand the tables of that folder, made of its variables,
+its outputs, and its thresholds.tf if it has one; `<!-- tables of . -->` are the root's, and so its one module's. A
+folder without its two markers is an error, and so are markers without their folder.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import hcl2
 
+from scripts.dev import terraform_root
 from scripts.places import TERRAFORM
 from scripts.refusal import Refusal
 
@@ -31,8 +32,8 @@ MARKED = re.compile(r"(<!-- tables of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def tables(folder: Path) -> str:
     """The inputs and the outputs of one folder, as Markdown. What must be given comes first."""
-    inputs = sorted(_blocks(folder / "variables.tf", "variable"), key=lambda named: "default" in named[1])
-    outputs = _blocks(folder / "outputs.tf", "output")
+    inputs = sorted(_blocks(folder, "variable"), key=lambda named: "default" in named[1])
+    outputs = _blocks(folder, "output")
     parts = []
     if inputs:
         rows = (
@@ -96,14 +97,21 @@ def main(arguments: Sequence[str] | None = None, terraform: Path = TERRAFORM) ->
 def _folders(terraform: Path) -> Iterator[str]:
     for pattern in ("variables.tf", "bootstrap/variables.tf", "modules/*/variables.tf"):
         for file in terraform.glob(pattern):
-            yield file.parent.relative_to(terraform).as_posix()
+            folder = file.parent.relative_to(terraform)
+            if folder != terraform_root.MODULE:
+                yield folder.as_posix()
 
 
-def _blocks(file: Path, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
-    if not file.exists():
-        return []
-    document = hcl2.loads(file.read_text(), serialization_options=AS_WRITTEN)
-    return [(json.loads(name), block) for named in document.get(kind, []) for name, block in named.items()]
+def _blocks(folder: Path, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
+    texts = [path.read_text() for path in sorted(folder.glob("*.tf"))]
+    documents = [
+        hcl2.loads(text, serialization_options=AS_WRITTEN)
+        for text in texts
+        if re.search(rf'^{kind} "', text, re.MULTILINE)
+    ]
+    return [
+        (json.loads(name), block) for document in documents for named in document[kind] for name, block in named.items()
+    ]
 
 
 def _thresholds(file: Path) -> list[tuple[str, ...]]:

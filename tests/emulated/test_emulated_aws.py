@@ -392,8 +392,8 @@ class TestAChange:
         emulated.build()
         with timed("applied again"):
             assert sorted(emulated.terraform.plan()) == [
-                f'module.functions.aws_lambda_alias.moved_by_terraform["{CHANGED}"]',
-                f'module.functions.aws_lambda_function.this["{CHANGED}"]',
+                f'module.leaderboard.module.functions.aws_lambda_alias.moved_by_terraform["{CHANGED}"]',
+                f'module.leaderboard.module.functions.aws_lambda_function.this["{CHANGED}"]',
             ]
             emulated.terraform.apply()
         versions = {

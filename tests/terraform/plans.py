@@ -24,6 +24,8 @@ from tests.support import terraforms
 
 ENVIRONMENTS = tuple(sorted(path.stem for path in (ROOT / "terraform" / "environments").glob("*.tfvars")))
 EMULATED = "local"
+WHOLE = "leaderboard"
+"""The root's one module, which holds everything; addresses are those within it."""
 
 EMULATOR = {"emulator": {"valkey_host": "127.0.0.1", "valkey_port": 6379}, "architecture": "x86_64"}
 """What `make emulate` adds to the values of the emulated environment; the runtime is the default here."""
@@ -139,28 +141,36 @@ class Plan:
 
 
 def read(document: Values) -> Plan:
-    """What `terraform show -json` prints of a plan, or of a state."""
+    """What `terraform show -json` prints of a plan, or of a state. Of the tree's root, what its one module holds."""
     configuration = document.get("configuration", {}).get("root_module", {})
+    calls = configuration.get("module_calls", {})
+    prefix = f"module.{WHOLE}." if set(calls) == {WHOLE} and "resources" not in configuration else ""
+    if prefix:
+        configuration = calls[WHOLE]["module"]
     blocks = {
         _join(module, f"{block['type']}.{block['name']}"): block
         for module, content in _modules_of(configuration)
         for block in content.get("resources", ())
         if block["mode"] == "managed"
     }
-    unknown = {change["address"]: change["change"]["after_unknown"] for change in document.get("resource_changes", ())}
+    unknown = {
+        change["address"].removeprefix(prefix): change["change"]["after_unknown"]
+        for change in document.get("resource_changes", ())
+    }
     values = document["planned_values"] if "planned_values" in document else document["values"]
     found = []
     for one in terraforms.managed(values):
-        block = re.sub(r"\[[^]]*\]", "", one["address"])
+        address = one["address"].removeprefix(prefix)
+        block = re.sub(r"\[[^]]*\]", "", address)
         written = blocks.get(block, {})
         found.append(
             Resource(
-                address=one["address"],
+                address=address,
                 block=block,
                 type=one["type"],
                 key=one.get("index"),
                 values=one.get("values", {}),  # left out where nothing is known
-                unknown=unknown.get(one["address"], {}),
+                unknown=unknown.get(address, {}),
                 expressions=written.get("expressions", {}),
                 for_each=written.get("for_each_expression", {}),
             )

@@ -39,6 +39,8 @@ class Mutant:
     environment: str = "staging"
 
 
+WHOLE = "modules/leaderboard/main.tf"
+OPERATIONS_KEY = "modules/leaderboard/encryption.tf"
 NETWORK_ACLS = "modules/network/nacl.tf"
 SECURITY_GROUPS = "modules/network/security_groups.tf"
 VALKEY_OUT = '{ acl = "function", direction = "egress", ports = local.valkey, number = 100, what = "valkey", peers = '
@@ -393,13 +395,13 @@ MUTANTS = (
         "a key that never rotates",
         plan_rules.everything_is_encrypted,
         r"aws_kms_key\.operations: does not rotate",
-        (("encryption.tf", "enable_key_rotation     = true", "enable_key_rotation     = false"),),
+        ((OPERATIONS_KEY, "enable_key_rotation     = true", "enable_key_rotation     = false"),),
     ),
     Mutant(
         "a key that does not know API Gateway's own log",
         plan_rules.keys_are_for_the_log_groups,
         r"aws_cloudwatch_log_group\.execution: its key's policy does not know API-Gateway-Execution-Logs_abc123/v1",
-        (("encryption.tf", "log-group:API-Gateway-Execution-Logs_*/", "log-group:API-Gateway-Logs_*/"),),
+        ((OPERATIONS_KEY, "log-group:API-Gateway-Execution-Logs_*/", "log-group:API-Gateway-Logs_*/"),),
     ),
     Mutant(
         "logs that are kept for ever",
@@ -435,7 +437,7 @@ MUTANTS = (
         "a password among the settings",
         plan_rules.no_secret_is_written_down,
         r"function\.this\S+: VALKEY_PASSWORD looks like a secret",
-        (("main.tf", "merge(local.settings,", 'merge({ VALKEY_PASSWORD = "hunter2" }, local.settings,'),),
+        ((WHOLE, "merge(local.settings,", 'merge({ VALKEY_PASSWORD = "hunter2" }, local.settings,'),),
     ),
     Mutant(
         "an API key that everybody knows",
@@ -583,7 +585,7 @@ MUTANTS = (
         "a queue of another name",
         plan_rules.alarms_watch_what_exists,
         r"alarm\.this\S+: AWS/SQS \S+: no QueueName \S+-dlq",
-        (("main.tf", "module.functions.reconcile_failures_queue.name", '"${local.name}-dlq"'),),
+        ((WHOLE, "module.functions.reconcile_failures_queue.name", '"${local.name}-dlq"'),),
     ),
     Mutant(
         "a metric that nobody writes",
@@ -614,7 +616,7 @@ MUTANTS = (
         "a cache for the emulator",
         plan_rules.nothing_that_no_emulator_has,
         r"aws_elasticache_serverless_cache\.this: not emulated",
-        (("main.tf", "count  = local.emulated ? 0 : 1", "count  = 1"),),
+        ((WHOLE, "count  = local.emulated ? 0 : 1", "count  = 1"),),
         batch="emulated",
         environment=EMULATED,
     ),
@@ -622,7 +624,7 @@ MUTANTS = (
         "CodeDeploy in production alone",
         plan_rules.differences_are_values,
         r"module\.delivery\.aws_codedeploy_app\.this: not in both",
-        (("main.tf", 'var.alias_mover == "codedeploy"', 'var.environment == "prod"'),),
+        ((WHOLE, 'var.alias_mover == "codedeploy"', 'var.environment == "prod"'),),
         batch="third",
     ),
 )

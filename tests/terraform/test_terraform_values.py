@@ -13,7 +13,7 @@ import hcl2
 import pytest
 
 from functions.reconcile import handler
-from scripts.dev import terraform_docs
+from scripts.dev import terraform_docs, terraform_root
 from scripts.local import proxy
 from shared import config, outbox
 
@@ -64,7 +64,7 @@ def test_the_slowest_schedule_has_two_runs_before_it_is_a_standstill() -> None:
 def test_the_root_takes_the_lives_that_the_functions_take(
     name: str, number: Callable[[str], float], a_little: float
 ) -> None:
-    condition = variable("variables.tf", name)["validation"][0]["condition"]
+    condition = variable(f"{terraform_root.MODULE}/variables.tf", name)["validation"][0]["condition"]
     lowest, highest = map(number, re.findall(r"[<>]= ([\d.]+)", condition))
     for seconds in (lowest, highest):
         assert getattr(config.load({"VALKEY_HOST": "x", name.upper(): str(seconds)}), name) == seconds
@@ -74,7 +74,7 @@ def test_the_root_takes_the_lives_that_the_functions_take(
 
 
 def test_a_setting_that_has_a_variable_is_called_like_it() -> None:
-    settings = local("locals.tf", "settings")
+    settings = local(f"{terraform_root.MODULE}/locals.tf", "settings")
     assert set(settings) >= {"RECEIPT_SECONDS", "SESSION_SECONDS", "DEADLINE_SECONDS"}
     for name, expression in settings.items():
         assert f"var.{name.lower()}" in expression
@@ -82,12 +82,15 @@ def test_a_setting_that_has_a_variable_is_called_like_it() -> None:
 
 
 def test_the_deadline_is_checked_in_one_place() -> None:
-    for file in TERRAFORM.glob("modules/*/variables.tf"):
-        assert not re.search(r"condition .*var\.deadline_seconds [<>]", file.read_text()), file
+    condition = re.compile(r"condition .*var\.deadline_seconds [<>]")
+    files = [path for path in TERRAFORM.rglob("variables.tf") if condition.search(path.read_text())]
+    assert files == [TERRAFORM / terraform_root.MODULE / "variables.tf"]
 
 
 def test_a_function_runs_as_long_here_as_there() -> None:
-    assert variable("variables.tf", "timeout_seconds")["default"] == {"default": proxy.FUNCTION_SECONDS}
+    assert variable(f"{terraform_root.MODULE}/variables.tf", "timeout_seconds")["default"] == {
+        "default": proxy.FUNCTION_SECONDS
+    }
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in TERRAFORM.rglob("variables.tf")}), ids=str)
@@ -102,6 +105,7 @@ def test_every_variable_is_used(folder: Path) -> None:
 @pytest.mark.parametrize("file", sorted(TERRAFORM.glob("environments/*.tfvars")), ids=lambda file: file.stem)
 def test_an_environment_sets_what_there_is(file: Path) -> None:
     """Of a name that it does not know Terraform only warns."""
-    declared = set(re.findall(r'^variable "(\w+)"', (TERRAFORM / "variables.tf").read_text(), re.MULTILINE))
+    root = "".join(path.read_text() for path in TERRAFORM.glob("*.tf"))
+    declared = set(re.findall(r'^variable "(\w+)"', root, re.MULTILINE))
     set_here = set(hcl2.loads(file.read_text(), serialization_options=terraform_docs.AS_WRITTEN))
     assert set_here - declared == set()

@@ -38,7 +38,7 @@ SUITES = [
 ]
 """Suites with a test for each of them."""
 
-LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "build")
+LEFT_OUT = shutil.ignore_patterns(".*", "node_modules", "build")
 
 CAREFUL = '''"""GET /users/{userId}/whereabouts - where a player stands."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -157,28 +158,31 @@ def root_of(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-MODULES = {
-    path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): tree
-    for folder in OURS
-    for path, tree in modules(folder)
-    if path != "tests/__init__.py"
-}
+@functools.cache
+def parsed() -> dict[str, ast.Module]:
+    """All our modules by name."""
+    return {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): tree
+        for folder in OURS
+        for path, tree in modules(folder)
+        if path != "tests/__init__.py"
+    }
 
 
 @pytest.mark.parametrize("area", ARROWS)
 def test_arrows_run_one_way(area: str) -> None:
-    within = {module: tree for module, tree in MODULES.items() if is_within(module, ARROWS) == area}
+    within = {module: tree for module, tree in parsed().items() if is_within(module, ARROWS) == area}
     assert within
     assert {module: found for module, tree in within.items() if (found := wrong_arrows(module, tree))} == {}
 
 
 def test_every_module_is_in_an_area() -> None:
-    assert [module for module in MODULES if not is_within(module, ARROWS)] == []
+    assert [module for module in parsed() if not is_within(module, ARROWS)] == []
 
 
 @pytest.mark.parametrize("folder", OURS)
 def test_nobody_uses_a_private_name_of_another_module(folder: str) -> None:
-    within = {module: tree for module, tree in MODULES.items() if module.partition(".")[0] == folder}
+    within = {module: tree for module, tree in parsed().items() if module.partition(".")[0] == folder}
     assert {module: found for module, tree in within.items() if (found := private_names(tree))} == {}
 
 

@@ -1,7 +1,7 @@
 # Every caller calls the alias `live`, never a version. Who moves it is a value, and `ignore_changes` cannot depend on one:
 # hence two resources, of which one exists. On a running system, move the state when you change the value, or the alias is
 # made anew:
-# terraform state mv module.functions.aws_lambda_alias.moved_by_terraform module.functions.aws_lambda_alias.moved_by_codedeploy
+# A=module.leaderboard.module.functions.aws_lambda_alias; terraform state mv $A.moved_by_terraform $A.moved_by_codedeploy
 
 locals {
   alias = merge(aws_lambda_alias.moved_by_terraform, aws_lambda_alias.moved_by_codedeploy)

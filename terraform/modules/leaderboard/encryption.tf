@@ -1,5 +1,5 @@
 # The key for logs, notifications, failed events and the functions' settings. The cache's data has a key of its own, in
-# modules/cache.
+# ../cache.
 
 resource "aws_kms_key" "operations" {
   description             = "Logs, notifications and queues of ${local.name}"

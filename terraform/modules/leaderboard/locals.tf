@@ -14,7 +14,7 @@ locals {
   partition  = data.aws_partition.current.partition
   region     = data.aws_region.current.id
 
-  contract = yamldecode(file("${path.root}/${var.contract_path}"))
+  contract = yamldecode(file(var.contract_path))
 
   settings = {
     RECEIPT_SECONDS  = tostring(var.receipt_seconds)

@@ -1,0 +1,99 @@
+# Valkey Leaderboard on AWS: API Gateway -> one Lambda function per route -> ElastiCache Serverless for Valkey.
+# Each module is one concern; this file joins them.
+
+module "network" {
+  source = "../network"
+
+  name                    = local.name
+  cidr_block              = var.cidr_block
+  availability_zone_count = var.availability_zone_count
+  gateway_endpoints       = var.gateway_endpoints
+  interface_endpoints     = var.interface_endpoints
+  flow_log_retention_days = var.log_retention_days
+  kms_key_arn             = aws_kms_key.operations.arn
+}
+
+module "cache" {
+  source = "../cache"
+  count  = local.emulated ? 0 : 1
+
+  name                    = local.name
+  subnet_ids              = module.network.cache_subnet_ids
+  security_group_ids      = module.network.cache_security_group_ids
+  major_engine_version    = var.valkey_major_version
+  data_storage_gb         = var.cache_data_storage_gb
+  ecpu_per_second         = var.cache_ecpu_per_second
+  snapshot_retention_days = var.snapshot_retention_days
+  daily_snapshot_time     = var.daily_snapshot_time
+}
+
+module "functions" {
+  source = "../functions"
+
+  name                    = local.name
+  contract                = local.contract
+  build_path              = "${var.build_path}/${var.architecture}-${var.runtime}"
+  architecture            = var.architecture
+  runtime                 = var.runtime
+  memory_mb               = var.memory_mb
+  timeout_seconds         = var.timeout_seconds
+  subnet_ids              = module.network.function_subnet_ids
+  security_group_ids      = module.network.function_security_group_ids
+  environment             = merge(local.settings, var.settings, local.valkey)
+  cache                   = local.cache
+  log_retention_days      = var.log_retention_days
+  kms_key_arn             = aws_kms_key.operations.arn
+  alias_mover             = var.alias_mover
+  reserved_concurrency    = var.reserved_concurrency
+  provisioned_concurrency = local.emulated ? {} : var.provisioned_concurrency
+  reconcile_schedule      = var.reconcile_schedule
+}
+
+module "api" {
+  source = "../api"
+
+  name               = local.name
+  stage_name         = var.stage_name
+  contract           = local.contract
+  functions          = module.functions.functions
+  throttling         = var.throttling
+  usage_plans        = var.usage_plans
+  api_keys           = var.api_keys
+  log_retention_days = var.log_retention_days
+  kms_key_arn        = aws_kms_key.operations.arn
+  waf                = local.emulated ? null : var.waf
+  domain             = var.domain
+  tls_policy         = var.tls_policy
+  detailed_metrics   = var.detailed_metrics
+}
+
+module "monitoring" {
+  source = "../monitoring"
+
+  name                          = local.name
+  functions                     = module.functions.functions
+  deadline_seconds              = var.deadline_seconds
+  reconcile_interval_minutes    = module.functions.reconcile_interval_minutes
+  api                           = { name = module.api.name, stage_name = module.api.stage_name }
+  thresholds                    = var.alarm_thresholds
+  duration_p99_milliseconds     = var.duration_p99_milliseconds
+  reconcile_failures_queue_name = module.functions.reconcile_failures_queue.name
+  emails                        = var.alarm_emails
+  kms_key_arn                   = aws_kms_key.operations.arn
+
+  cache = local.emulated ? null : {
+    name                    = one(module.cache[*].name)
+    data_storage_gb_maximum = var.cache_data_storage_gb.maximum
+    ecpu_per_second_maximum = var.cache_ecpu_per_second.maximum
+  }
+}
+
+module "delivery" {
+  source = "../delivery"
+  count  = var.alias_mover == "codedeploy" && !local.emulated ? 1 : 0
+
+  name                 = local.name
+  functions            = module.functions.functions
+  deployment_config    = var.deployment_config
+  rollback_alarm_names = module.monitoring.rollback_alarm_names
+}

@@ -1,0 +1,53 @@
+output "api_url" {
+  description = "URL of the API, without a slash at the end."
+  value       = module.api.invoke_url
+}
+
+output "api_key_values" {
+  description = "The API keys' values, by name, for the header x-api-key."
+  value       = module.api.api_key_values
+  sensitive   = true
+}
+
+output "function_names" {
+  description = "The Lambda functions' names, by key, e.g. update_score."
+  value       = { for key, function in module.functions.functions : key => function.name }
+}
+
+output "log_group_names" {
+  description = "The functions' log groups, by key, and the API's access log as `api`."
+  value = merge(
+    { for key, function in module.functions.functions : key => function.log_group_name },
+    { api = module.api.access_log_group_name },
+  )
+}
+
+output "dashboard_name" {
+  description = "Name of the CloudWatch dashboard."
+  value       = module.monitoring.dashboard_name
+}
+
+output "alarm_topic_arn" {
+  description = "ARN of the SNS topic that every alarm is published to."
+  value       = module.monitoring.topic_arn
+}
+
+output "cache_host" {
+  description = "The cache's host name in the VPC; null in an emulator."
+  value       = one(module.cache[*].host)
+}
+
+output "cache_name" {
+  description = "The cache's name; null in an emulator."
+  value       = one(module.cache[*].name)
+}
+
+output "vpc_id" {
+  description = "The VPC's id."
+  value       = module.network.vpc_id
+}
+
+output "deployment" {
+  description = "If CodeDeploy moves the alias: its application, and its deployment groups by function. Null if Terraform does."
+  value       = one([for delivery in module.delivery : { application_name = delivery.application_name, group_names = delivery.deployment_group_names }])
+}

@@ -1,0 +1,341 @@
+# A caller gives what has no default. Where functions and contract come from is first, then what every studio sets.
+
+variable "contract_path" {
+  description = "File of the OpenAPI document, the only list of routes, e.g. \"$${path.root}/../functions/openapi.yaml\"."
+  type        = string
+  nullable    = false
+}
+
+variable "build_path" {
+  description = "Folder in which `make build` wrote <architecture>-<runtime>/layer.zip and functions/, e.g. \"$${path.root}/../build\"."
+  type        = string
+  nullable    = false
+}
+
+variable "environment" {
+  description = "The environment's name, e.g. \"dev\". It is part of every name, so several environments can share an account."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{0,11}$", var.environment))
+    error_message = "environment must be 1 to 12 lower-case letters and digits, beginning with a letter."
+  }
+}
+
+variable "alarm_emails" {
+  description = "Addresses that get every alarm, once their owners have followed the link in the confirmation mail."
+  type        = set(string)
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.alarm_emails : can(regex("^[^@[:space:],;<>]+@[^@[:space:],;<>]+\\.[^@[:space:],;<>.]+$", email))])
+    error_message = "Each of alarm_emails must be a bare address such as on-call@example.com."
+  }
+}
+
+variable "cache_data_storage_gb" {
+  description = "Limits on what the cache stores, in GB, 1 to 5,000. A million players take about half a GB. At the maximum, sessions are evicted, then writes fail. A minimum is billed whether it is used or not."
+  type = object({
+    minimum = optional(number)
+    maximum = number
+  })
+  nullable = false
+}
+
+variable "cache_ecpu_per_second" {
+  description = "Limits on the cache's work, in ElastiCache processing units (ECPU) a second, 1,000 to 15,000,000. One board is one slot, which does about 30,000. A minimum is kept ready, and billed whether it is used or not."
+  type = object({
+    minimum = optional(number)
+    maximum = number
+  })
+  nullable = false
+}
+
+# Names
+
+variable "project" {
+  description = "What every name begins with, e.g. \"leaderboard\"."
+  type        = string
+  nullable    = false
+  default     = "leaderboard"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.project)) && length(var.project) <= 17
+    error_message = "project must be 1 to 17 lower-case letters, digits and single dashes, beginning with a letter: with the environment, it is part of names of at most 40 characters."
+  }
+}
+
+# Network
+
+variable "cidr_block" {
+  description = "The VPC's IPv4 addresses, in CIDR notation, /16 to /24."
+  type        = string
+  nullable    = false
+  default     = "10.40.0.0/16"
+}
+
+variable "availability_zone_count" {
+  description = "How many availability zones the functions use, 1 to 6. The cache uses as many, but at least 2."
+  type        = number
+  nullable    = false
+  default     = 3
+}
+
+variable "gateway_endpoints" {
+  description = "Services that the functions reach through a gateway endpoint, which is free: \"s3\", \"dynamodb\". None is needed."
+  type        = set(string)
+  nullable    = false
+  default     = []
+}
+
+variable "interface_endpoints" {
+  description = "Services that the functions reach through an interface endpoint, at about $7.30 per zone and month each (us-east-1, 2026). None is needed: \"elasticache\" is the control plane only, and commands to the cache do not go through it."
+  type        = set(string)
+  nullable    = false
+  default     = []
+}
+
+# Cache
+
+variable "valkey_major_version" {
+  description = "Valkey's major version. It can be raised but never lowered."
+  type        = string
+  nullable    = false
+  default     = "8"
+}
+
+variable "snapshot_retention_days" {
+  description = "How long each daily snapshot of the cache is kept, in days, 1 to 35."
+  type        = number
+  nullable    = false
+  default     = 7
+}
+
+variable "daily_snapshot_time" {
+  description = "When the daily snapshot is taken, HH:MM in UTC."
+  type        = string
+  nullable    = false
+  default     = "03:00"
+}
+
+# How long a receipt, a session and a request may live. Each environment's file sets the three together.
+
+variable "receipt_seconds" {
+  description = "How long an Idempotency-Key is remembered, in seconds, 60 to 31,536,000; it can be up to twice as long. A game may repeat a request while its session lives, so this should be at least session_seconds."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.receipt_seconds >= 60 && var.receipt_seconds <= 31536000 && floor(var.receipt_seconds) == var.receipt_seconds
+    error_message = "receipt_seconds must be a whole number from 60 to 31536000, a year."
+  }
+}
+
+variable "session_seconds" {
+  description = "How long a session lives, in seconds, 1 to 31,536,000."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.session_seconds >= 1 && var.session_seconds <= 31536000 && floor(var.session_seconds) == var.session_seconds
+    error_message = "session_seconds must be a whole number from 1 to 31536000, a year."
+  }
+}
+
+variable "deadline_seconds" {
+  description = "How long a request may work with the cache, its own retry included, before it is answered 503, in seconds, 0.01 to 28."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.deadline_seconds >= 0.01 && var.deadline_seconds <= 28
+    error_message = "deadline_seconds must be from 0.01 to 28: API Gateway gives up after 29 s."
+  }
+}
+
+# Functions
+
+variable "architecture" {
+  description = "Instruction set of the functions, arm64 or x86_64; `make build ARCH=` builds for it."
+  type        = string
+  nullable    = false
+  default     = "arm64"
+}
+
+variable "runtime" {
+  description = "Lambda runtime of the functions, e.g. \"python3.13\"; `make build PYTHON=` builds for it."
+  type        = string
+  nullable    = false
+  default     = "python3.13"
+}
+
+# Maps by function, in which `default` stands for every function that is not named.
+
+variable "memory_mb" {
+  description = "Memory in MB, 128 to 10,240, by function: { default = 512, leaderboard = 1024 }. CPU is in proportion."
+  type        = map(number)
+  nullable    = false
+  default     = { default = 512 }
+}
+
+variable "timeout_seconds" {
+  description = "Seconds after which Lambda stops a run, 10 to 900, by function. A request ends far sooner, at deadline_seconds: the rest is for reconcile."
+  type        = map(number)
+  nullable    = false
+  default     = { default = 60 }
+}
+
+variable "reserved_concurrency" {
+  description = "How many concurrent runs are reserved for a function, which is also the most it can have, by function: { reconcile = 2 }. Functions without a number share what the account has left; 0 stops a function."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+}
+
+variable "provisioned_concurrency" {
+  description = "How many execution environments are kept warm, by function: { update_score = 5 }. They are billed by the hour."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+}
+
+variable "duration_p99_milliseconds" {
+  description = "How long one call in a hundred may take before an alarm goes off, in milliseconds within Lambda, by function: { leaderboard = 300 }. A function without a number may take function_duration_percent of its time (see alarm_thresholds)."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+}
+
+# The same for all functions
+
+variable "default_operator" {
+  description = "What a submission without an operator does: `set`, `best`, `increment` or `decrement`. Most games want `best`."
+  type        = string
+  nullable    = false
+  default     = "set"
+
+  validation {
+    condition     = contains(local.contract.components.schemas.Operator.enum, var.default_operator)
+    error_message = "default_operator must be one of the contract's operators: ${join(", ", local.contract.components.schemas.Operator.enum)}."
+  }
+}
+
+variable "settings" {
+  description = "Other settings of the leaderboard, by environment variable: { SCORE_MAX = \"1000000\" }. docs/operations.md lists them."
+  type        = map(string)
+  nullable    = false
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.settings) : !startswith(name, "VALKEY_") && !contains(keys(local.settings), name)])
+    error_message = "settings must not have VALKEY_… names, which come from the cache, nor ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
+  }
+}
+
+variable "reconcile_schedule" {
+  description = "How often reconcile runs: rate(1 minute), or rate(2 minutes) to rate(5 minutes)."
+  type        = string
+  nullable    = false
+  default     = "rate(1 minute)"
+}
+
+# API
+
+variable "stage_name" {
+  description = "Name of the API's stage, the first part of every path on AWS's own host name."
+  type        = string
+  nullable    = false
+  default     = "v1"
+}
+
+variable "throttling" {
+  description = "How many requests per second, and at once, each method takes from all callers together; `methods` overrides it by operation, e.g. \"PUT /users/{userId}/score\"."
+  type = object({
+    rate_per_second = number
+    burst           = number
+    methods         = optional(map(object({ rate_per_second = number, burst = number })), {})
+  })
+  nullable = false
+}
+
+variable "usage_plans" {
+  description = "What one API key may use, by tier: requests per second, at once, and per month (null: no limit)."
+  type = map(object({
+    rate_per_second = number
+    burst           = number
+    quota_per_month = optional(number)
+  }))
+  nullable = false
+}
+
+variable "api_keys" {
+  description = "API keys to make: each key's tier, by the key's name: { my-game = \"standard\" }."
+  type        = map(string)
+  nullable    = false
+}
+
+variable "waf" {
+  description = "The firewall in front of the API, or null for none: how many requests one IP address may make in 5 minutes."
+  type        = object({ requests_per_5_minutes_per_ip = number })
+  default     = null
+}
+
+variable "domain" {
+  description = "A host name of your own, with the ARN of its certificate in this Region and, if Route 53 is to point it here, the id of its zone; null for AWS's name. With a name of your own, AWS's is switched off."
+  type        = object({ name = string, certificate_arn = string, hosted_zone_id = optional(string) })
+  default     = null
+}
+
+variable "tls_policy" {
+  description = "Which TLS the API speaks, e.g. \"SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09\"; null for AWS's default. Not yet tried on AWS with this provider version."
+  type        = string
+  default     = null
+}
+
+variable "detailed_metrics" {
+  description = "Whether CloudWatch gets metrics for each method of the API, which cost extra."
+  type        = bool
+  nullable    = false
+  default     = false
+}
+
+# Operations
+
+variable "log_retention_days" {
+  description = "How long all logs are kept, in days: one of the values that CloudWatch Logs takes."
+  type        = number
+  nullable    = false
+  default     = 30
+}
+
+variable "alarm_thresholds" {
+  description = "Alarm thresholds to change, by name: { api_5xx_percent = 2 }. The [table below](#monitoring) has all names and defaults."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+}
+
+variable "alias_mover" {
+  description = "Who moves the functions' alias `live` to a new version: \"terraform\", at once on apply, or \"codedeploy\", gradually."
+  type        = string
+  nullable    = false
+}
+
+variable "deployment_config" {
+  description = "How CodeDeploy shifts traffic, e.g. \"CodeDeployDefault.LambdaCanary10Percent5Minutes\"; only used if alias_mover is codedeploy."
+  type        = string
+  nullable    = false
+  default     = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
+}
+
+variable "emulator" {
+  description = "Null on AWS. Otherwise the Valkey beside an AWS emulator, which has no ElastiCache, CodeDeploy, WAF or provisioned concurrency: these are left out, everything else is the same."
+  type        = object({ valkey_host = string, valkey_port = number })
+  default     = null
+
+  validation {
+    condition     = var.emulator == null ? true : var.emulator.valkey_port >= 1 && var.emulator.valkey_port <= 65535
+    error_message = "emulator.valkey_port must be from 1 to 65535."
+  }
+}
