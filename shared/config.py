@@ -14,6 +14,10 @@ LARGEST_SCORE = 2**53 - 1
 Operator = Literal["set", "best", "increment", "decrement"]
 """What a submission's score does to the player's."""
 
+INITIALIZED = {"on-demand", "provisioned-concurrency"}
+"""Kinds of Lambda environments that answer one request after the other with what their init has made. A snapshot's
+(`snap-start`) connections would be dead when it is restored."""
+
 Value = TypeVar("Value", int, float, bool)
 
 
@@ -56,7 +60,7 @@ class Settings:
     valkey_password: str | None = field(default=None, repr=False)
     valkey_iam_cache: str | None = None
     aws_region: str | None = None
-    connect_seconds: float = 0.5
+    connect_seconds: float = 1.0
     command_seconds: float = 1.0
     deadline_seconds: float = 2.5
     session_seconds: int = 3600
@@ -118,6 +122,11 @@ def aws_credentials() -> AwsCredentials | None:
     """The credentials that stand in the environment at this moment, as Lambda puts them there; None if none do."""
     key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     return AwsCredentials(key, secret, os.environ.get("AWS_SESSION_TOKEN")) if key and secret else None
+
+
+def is_initialized_by_lambda() -> bool:
+    """Whether this process is a Lambda environment whose init serves its requests. Lambda alone sets the variable."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in INITIALIZED
 
 
 def _boolean(text: str) -> bool:

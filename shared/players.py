@@ -127,29 +127,14 @@ def _submit(
     amount: int,
     creation: Creation | tuple[()] = (),
 ) -> Submitted:
+    if not key and operator in ("create", "set") and not rules.score_min <= amount <= rules.score_max:
+        raise _refusal(rules, "outside", (str(rules.score_min), str(rules.score_max)))
     attempt = idempotency.attempt()
     intent = outbox.intent(user_id, attempt)
-    name, digest, life = (key.name, key.digest, rules.receipt_seconds) if key else UNKEYED
     kept = profiles.receipts_keys(user_id) if key else [profiles.unkeyed_receipt_key(user_id, attempt)]
-    sent = time.time_ns() // 1_000_000
-    submission = Submission(
-        operator=operator,
-        amount=amount,
-        score_min=rules.score_min,
-        score_max=rules.score_max,
-        score_step_max="" if rules.score_step_max is None else rules.score_step_max,
-        points_per_level=records.POINTS_PER_LEVEL,
-        attempt=attempt,
-        sent_milliseconds=sent,
-        fence_milliseconds=outbox.FENCE_SECONDS * 1000,
-        sent=clock.text(sent),
-        key_name=name,
-        digest=digest,
-        receipt_seconds=life,
-        receipts_max=rules.receipts_max,
-    )
+    submission = _submission(rules, key, operator, amount, attempt)
     _, reply = store.exchange(
-        outbox.add_command(intent, sent),
+        outbox.add_command(intent, submission.sent_milliseconds),
         SUBMIT.command([profiles.profile_key(user_id), *kept], *submission, *creation),
     )
     word = value(reply)[0]
@@ -169,8 +154,30 @@ def _submit(
     replayed = word == "replayed" and outcome.facts.attempt != attempt
     return Submitted(
         records.user(user_id, outcome.profile._asdict()),
-        _receipt(user_id, name, outcome.facts, projection, replayed=replayed),
+        _receipt(user_id, submission.key_name, outcome.facts, projection, replayed=replayed),
         replayed,
+    )
+
+
+def _submission(rules: Rules, key: Key | None, operator: str, amount: int, attempt: str) -> Submission:
+    """What the script is told of an attempt that is made now."""
+    name, digest, life = (key.name, key.digest, rules.receipt_seconds) if key else UNKEYED
+    sent = time.time_ns() // 1_000_000
+    return Submission(
+        operator=operator,
+        amount=amount,
+        score_min=rules.score_min,
+        score_max=rules.score_max,
+        score_step_max="" if rules.score_step_max is None else rules.score_step_max,
+        points_per_level=records.POINTS_PER_LEVEL,
+        attempt=attempt,
+        sent_milliseconds=sent,
+        fence_milliseconds=outbox.FENCE_SECONDS * 1000,
+        sent=clock.text(sent),
+        key_name=name,
+        digest=digest,
+        receipt_seconds=life,
+        receipts_max=rules.receipts_max,
     )
 
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import math
 import os
+import queue
 import select
 import socket
 import ssl
@@ -18,7 +19,7 @@ from valkey import exceptions
 from valkey.connection import Connection, DefaultParser
 
 from shared import credentials, deadline, logs
-from shared.config import Settings, settings
+from shared.config import Settings, is_initialized_by_lambda, settings
 from shared.problems import Unavailable
 
 Command = tuple[Any, ...]
@@ -29,6 +30,16 @@ ReplyError = exceptions.ResponseError
 
 UNABLE_CODES = frozenset({"BUSY", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN"})
 """Replies by which a server says that it cannot work now, for which the client library has no classes."""
+
+IDLE_SECONDS = 300
+"""A connection that nobody has used for so long is replaced: AWS's load balancers forget one after 350 seconds, and
+tell neither side."""
+
+LIFE_SECONDS = 11 * 3600
+"""So is one that is older: ElastiCache ends an IAM user's after twelve hours, whatever it is doing."""
+
+EARLY_SECONDS = 2.0
+"""What connecting may take at most before there is a request. Lambda gives its whole init ten seconds."""
 
 _sources: dict[str, str] = {}
 _thread = threading.local()
@@ -75,6 +86,7 @@ class _Connection(Connection):
 
     def __init__(self, own: Settings):
         self.own = own
+        self._made_at = self._used_at = 0.0
         super().__init__(
             host=own.valkey_host,
             port=own.valkey_port,
@@ -91,7 +103,8 @@ class _Connection(Connection):
     def _connect(self) -> Any:
         """A connected socket, TLS handshake included, within the time for connecting: each address gets its share."""
         ends = time.monotonic() + (self.socket_connect_timeout or self.own.connect_seconds)
-        addresses = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        context = tls(self.own.valkey_ca_file) if self.own.valkey_tls else None
+        addresses = _addresses(self.host, self.port, ends - time.monotonic())
         for position, (family, kind, protocol, _, address) in enumerate(addresses):
             share = (ends - time.monotonic()) / (len(addresses) - position)
             sock = socket.socket(family, kind, protocol)
@@ -100,9 +113,9 @@ class _Connection(Connection):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 sock.settimeout(max(share, 0.001))
                 sock.connect(address)
-                if self.own.valkey_tls:
+                if context:
                     sock.settimeout(max(ends - time.monotonic(), 0.001))
-                    return tls(self.own.valkey_ca_file).wrap_socket(sock, server_hostname=self.host)
+                    return context.wrap_socket(sock, server_hostname=self.host)
             except OSError as error:
                 sock.close()
                 failure = error
@@ -116,22 +129,39 @@ class _Connection(Connection):
         finally:
             del failure  # or this frame and the exception would hold each other
 
-    def prepare(self, seconds: float) -> None:
-        """Connects where that is needed, and gives the trip so many seconds from then.
+    def prepare(self) -> None:
+        """Connects where that is needed, and gives the trip its time from then, both within the request's.
 
-        A socket that is readable between two trips was closed by the server, or holds what nobody asked for: it is not
-        used again.
+        Connecting takes half of what is left at most, so that the trip has as much. Raises Unavailable when time is up.
         """
-        if self._sock is not None and _readable(self._sock):
+        now = time.time()
+        if self._sock is not None and not self._is_fit(now):
             self.disconnect()
-        self.socket_timeout = seconds
-        self.socket_connect_timeout = min(self.own.connect_seconds, seconds)
         if self._sock is None:
-            self._parser.ends = time.monotonic() + self.socket_connect_timeout
-            self.connect()
+            self.make(min(self.own.connect_seconds, _left_seconds() / 2))
+        self._used_at = now
+        seconds = min(self.own.command_seconds, _left_seconds())
         if self._sock is not None:  # as it is by now, which the type checker cannot know
             self._sock.settimeout(seconds)
         self._parser.ends = time.monotonic() + seconds
+
+    def make(self, seconds: float) -> None:
+        """Makes a connection within so many seconds, sign-in included."""
+        self._made_at = self._used_at = time.time()
+        self.socket_connect_timeout = seconds
+        self._parser.ends = time.monotonic() + seconds
+        self.connect()
+
+    def _is_fit(self, now: float) -> bool:
+        """Whether the connection may serve another trip at this time of day.
+
+        The time of day, because nothing else goes on while Lambda has frozen us: CLOCK_MONOTONIC stands still, and so
+        does CLOCK_BOOTTIME, since a machine that is paused from outside does not count it as its own sleep. A clock
+        that was set back may hide a long pause, so that is one. A socket that is readable between two trips was closed
+        by the server, or holds what nobody asked for.
+        """
+        is_young = self._used_at <= now < min(self._used_at + IDLE_SECONDS, self._made_at + LIFE_SECONDS)
+        return is_young and not _readable(self._sock)
 
 
 class Store:
@@ -158,6 +188,10 @@ class Store:
     def ask_once(self, *commands: Command) -> list[Any]:
         """As `ask`, for commands that may not be repeated: after a lost reply nobody knows whether they ran."""
         return [value(reply) for reply in self._attempt(commands, tries=1)]
+
+    def connect(self, seconds: float) -> None:
+        """Makes the connection ahead of the first trip, within so many seconds."""
+        self._connection.make(min(self._settings.connect_seconds, seconds))
 
     def close(self) -> None:
         """Ends the connection; the next trip makes another."""
@@ -187,12 +221,8 @@ class Store:
 
     def trip(self, commands: Sequence[Command]) -> list[Any]:
         """One round trip: every reply, an error reply as the exception that it stands for."""
-        seconds = min(self._settings.command_seconds, deadline.remaining())
-        if seconds <= 0:
-            logs.write("WARNING", "request deadline passed")
-            raise Unavailable
         connection = self._connection
-        connection.prepare(seconds)
+        connection.prepare()
         connection.send_packed_command(_packed(connection, commands), check_health=False)
         replies = []
         for _ in commands:
@@ -221,6 +251,46 @@ def store() -> Store:
     except AttributeError:
         _thread.store = Store(settings())
         return _thread.store  # type: ignore[no-any-return]
+
+
+def connect_early() -> None:
+    """Makes this thread's connection before there is a request. A failure is logged, and left to the first request."""
+    try:
+        store().connect(EARLY_SECONDS)
+    except Exception as error:
+        logs.write("WARNING", "early connection failed", cause=type(error).__name__)
+
+
+def _left_seconds() -> float:
+    """What the request has left. Raises Unavailable if that is nothing."""
+    seconds = deadline.remaining()
+    if seconds <= 0:
+        logs.write("WARNING", "request deadline passed")
+        raise Unavailable
+    return seconds
+
+
+def _addresses(host: str, port: int, seconds: float) -> Any:
+    """What a name leads to. The resolver has no time limit that we could set, so it is asked on a thread of its own."""
+    found: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            found.put(error)
+
+    threading.Thread(target=look_up, daemon=True).start()
+    try:
+        addresses = found.get(timeout=max(seconds, 0.001))
+    except queue.Empty:
+        raise TimeoutError("the name was not resolved in time") from None
+    try:
+        if isinstance(addresses, Exception):
+            raise addresses
+        return addresses
+    finally:
+        del addresses  # or this frame and the exception would hold each other
 
 
 def _is_elsewhere(reply: Any) -> bool:
@@ -265,3 +335,7 @@ def _loaded_tls(ca_file: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+if is_initialized_by_lambda():  # the only thing that an import does, and only there
+    connect_early()

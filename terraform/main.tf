@@ -43,6 +43,7 @@ module "leaderboard" {
   detailed_metrics          = var.detailed_metrics
   log_retention_days        = var.log_retention_days
   alarm_thresholds          = var.alarm_thresholds
+  monthly_budget            = var.monthly_budget
   alias_mover               = var.alias_mover
   deployment_config         = var.deployment_config
   emulator                  = var.emulator

@@ -7,7 +7,7 @@ variable "environment" {
 }
 
 variable "alarm_emails" {
-  description = "Addresses that get every alarm, once their owners have followed the link in the confirmation mail."
+  description = "Addresses that get every alarm, and the end of those that page, once their owners have followed the link in the confirmation mail."
   type        = set(string)
   nullable    = false
 }
@@ -198,10 +198,11 @@ variable "stage_name" {
 }
 
 variable "throttling" {
-  description = "How many requests per second, and at once, each method takes from all callers together; `methods` overrides it by operation, e.g. \"PUT /users/{userId}/score\"."
+  description = "How many requests per second, and at once, each method takes from all callers together; `without_key`, which has small numbers if it is left out, is for each that needs no API key, such as GET /health; `methods` overrides both by operation, e.g. \"PUT /users/{userId}/score\"."
   type = object({
     rate_per_second = number
     burst           = number
+    without_key     = optional(object({ rate_per_second = number, burst = number }))
     methods         = optional(map(object({ rate_per_second = number, burst = number })), {})
   })
   nullable = false
@@ -224,7 +225,7 @@ variable "api_keys" {
 }
 
 variable "waf" {
-  description = "The firewall in front of the API, or null for none: how many requests one IP address may make in 5 minutes."
+  description = "The firewall in front of the API, or null for none: how many requests one IP address may make in 5 minutes, at least as many as the fastest of usage_plans. It also stops bodies above 64 KiB."
   type        = object({ requests_per_5_minutes_per_ip = number })
   default     = null
 }
@@ -236,9 +237,9 @@ variable "domain" {
 }
 
 variable "tls_policy" {
-  description = "Which TLS the API speaks, e.g. \"SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09\"; null for AWS's default. Not yet tried on AWS with this provider version."
+  description = "Which TLS the API speaks: 1.3, and 1.2 with forward secrecy, unless it names another; null for AWS's default, which also takes 1.0. Not yet tried on AWS with this provider version."
   type        = string
-  default     = null
+  default     = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
 }
 
 variable "detailed_metrics" {
@@ -262,6 +263,12 @@ variable "alarm_thresholds" {
   type        = map(number)
   nullable    = false
   default     = {}
+}
+
+variable "monthly_budget" {
+  description = "What a month may cost, in US dollars: AWS mails alarm_emails at 80 % and at 100 % of it, and when it expects to reach it; null for no budget. It counts the whole account, or only what has a tag, e.g. { usd = 200, tag = { Environment = \"prod\" } }, which somebody must have activated as a cost allocation tag: until then nothing is counted."
+  type        = object({ usd = number, tag = optional(map(string)) })
+  default     = null
 }
 
 variable "alias_mover" {

@@ -1,15 +1,20 @@
 """Makes what Lambda runs, one zip for the layer and one for each function: `make build`.
 
 They go to build/<architecture>-python<version>/ and are the same bytes on every machine that has the same interpreter
-of the target's version. Of a dependency only the code goes in, since every cold start reads the layer.
+of the target's version. Of a dependency only the code goes in, since every cold start reads the layer, and what it says
+of itself. Beside the zips stands what the layer is made of.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
+import csv
 import fcntl
 import hashlib
+import importlib.util
+import io
 import json
 import os
 import platform
@@ -24,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts import interpreters
-from scripts.aws import reproducible_zip
+from scripts.aws import bill_of_materials, reproducible_zip
 from scripts.dev import bootstrap
 from scripts.interpreters import Interpreter
 from scripts.places import ROOT, seen_from_here
@@ -50,8 +55,14 @@ IN_THE_RUNTIME = {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfe
 
 UNNEEDED_FOLDERS = {"__pycache__", "bin", "include", "test", "tests", "testing"}
 UNNEEDED_SUFFIXES = {".c", ".cpp", ".h", ".pxd", ".pyc", ".pyi", ".pyx", ".typed"}
-"""What is not a package's code. Its .dist-info is left out too: of the layer's packages only valkey looks up its own
-version, at import, and copes without one; shared/store.py never sends it to the server."""
+"""What is not a package's code."""
+
+ITS_OWN = re.compile(
+    r"[^/]+\.dist-info/(?:METADATA|RECORD|WHEEL|(?:licenses|sboms)/.+|(?:LICEN[CS]E|COPYING|NOTICE|AUTHORS)[^/]*)"
+)
+"""What a package says of itself, for people and scanners; without an installer's notes of itself and this machine."""
+
+BILL_OF_MATERIALS = "layer.cdx.json"
 
 UNFINISHED = ".unfinished-"
 
@@ -126,6 +137,8 @@ def build(wanted: Target, output: Path = BUILD) -> Path:
             new, old = Path(unfinished, "new"), Path(unfinished, "old")
             packages = _packages(wanted, Path(unfinished, "packages"), output / "uv.log")
             _write_zips(new, packages, compiler, Path(unfinished, "compiled"))
+            bill = bill_of_materials.document(new / "layer.zip", _lock().read_text(), wanted.name)
+            (new / BILL_OF_MATERIALS).write_bytes(bill)
             (new / "build.json").write_text(json.dumps(_facts_of(new, digest, compiler), indent=2) + "\n")
             if folder.exists():
                 folder.rename(old)
@@ -135,16 +148,16 @@ def build(wanted: Target, output: Path = BUILD) -> Path:
 
 def _write_zips(folder: Path, packages: Files, compiler: Interpreter | None, scratch: Path) -> None:
     (folder / "functions").mkdir(parents=True)
-    for name, (prefix, files) in {"layer": _layer(packages), **_functions()}.items():
-        bytecode = _compiled(files, prefix, compiler, scratch) if compiler else {}
-        reproducible_zip.write(folder / f"{name}.zip", files | bytecode)
+    for name, (prefix, sources) in {"layer": _layer(packages), **_functions()}.items():
+        files = sources | (_compiled(sources, prefix, compiler, scratch) if compiler else {})
+        reproducible_zip.write(folder / f"{name}.zip", files | _records(files))
 
 
 def is_current(wanted: Target, output: Path = BUILD) -> bool:
     """Whether a target's build is there, whole, and made from the sources as they are now, by whichever compiler."""
     folder = output / wanted.name
     facts = _facts(folder)
-    return facts.get("inputs") == _digest(wanted) and facts.get("zips") == _hashes(folder)
+    return facts.get("inputs") == _digest(wanted) and facts.get("files") == _hashes(folder)
 
 
 def _is_whole(folder: Path, digest: str, compiler: Interpreter | None) -> bool:
@@ -152,8 +165,8 @@ def _is_whole(folder: Path, digest: str, compiler: Interpreter | None) -> bool:
 
 
 def _facts_of(folder: Path, digest: str, compiler: Interpreter | None) -> dict[str, object]:
-    """What build.json says when the zips in the folder were made from these sources by this compiler."""
-    return {"inputs": digest, "compiler": compiler.version if compiler else None, "zips": _hashes(folder)}
+    """What build.json says when the files in the folder were made from these sources by this compiler."""
+    return {"inputs": digest, "compiler": compiler.version if compiler else None, "files": _hashes(folder)}
 
 
 def _facts(folder: Path) -> dict[str, object]:
@@ -165,7 +178,8 @@ def _facts(folder: Path) -> dict[str, object]:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    return {name: _sha256((folder / name).read_bytes()) for name in _zips(folder)}
+    made = [*_zips(folder), *(name for name in [BILL_OF_MATERIALS] if (folder / name).exists())]
+    return {name: _sha256((folder / name).read_bytes()) for name in made}
 
 
 def _zips(folder: Path) -> list[str]:
@@ -174,9 +188,7 @@ def _zips(folder: Path) -> list[str]:
 
 def _digest(wanted: Target) -> str:
     """A hash of everything that a build is made of, except the interpreter."""
-    sources = {
-        path: path.read_bytes() for path in (ROOT / "locks" / "layer.lock", *builders(), *_sources(ROOT / "shared"))
-    }
+    sources = {path: path.read_bytes() for path in (_lock(), *builders(), *_sources(ROOT / "shared"))}
     sources |= {path: path.read_bytes() for path in _sources(ROOT / "functions") if path.parent != ROOT / "functions"}
     parts = [wanted.name, wanted.full_version]
     parts += [f"{path.relative_to(ROOT).as_posix()} {_sha256(content)}" for path, content in sorted(sources.items())]
@@ -185,7 +197,11 @@ def _digest(wanted: Target) -> str:
 
 def builders() -> list[Path]:
     """The files that make a build, which is another one when they change."""
-    return [Path(__file__), Path(reproducible_zip.__file__)]
+    return [Path(__file__), Path(bill_of_materials.__file__), Path(reproducible_zip.__file__)]
+
+
+def _lock() -> Path:
+    return ROOT / "locks" / "layer.lock"
 
 
 def _layer(packages: Files) -> tuple[str, Files]:
@@ -220,20 +236,43 @@ def _sources(folder: Path) -> list[Path]:
 
 
 def _packages(wanted: Target, folder: Path, log: Path) -> Files:
-    """The code of all packages in the layer, by its path below the folder that is on Python's path."""
-    install(ROOT / "locks" / "layer.lock", wanted, folder, log)
+    """The packages of the layer, what is needed of each, by its path below the folder that is on Python's path."""
+    install(_lock(), wanted, folder, log)
     paths = [path for path in folder.rglob("*") if path.is_file()]
     return {name: path.read_bytes() for path in paths if _is_needed(name := path.relative_to(folder).as_posix())}
 
 
 def _is_needed(name: str) -> bool:
     path = Path(name)
+    if path.parts[0].endswith(".dist-info"):
+        return bool(ITS_OWN.fullmatch(name))
     return not (
-        path.parts[0].endswith((".dist-info", "-stubs"))
+        path.parts[0].endswith("-stubs")
         or UNNEEDED_FOLDERS & set(path.parts[:-1])
         or path.suffix in UNNEEDED_SUFFIXES
         or name == ".lock"  # uv's own
     )
+
+
+def _records(files: Files) -> Files:
+    """Each package's RECORD anew: what is left out of the package is not in it, and bytecode is."""
+    records = {}
+    for name in (name for name in files if name.endswith(".dist-info/RECORD")):
+        prefix = name.removesuffix(f"{Path(name).parent.name}/RECORD")
+        installed = {prefix + row[0] for row in csv.reader(files[name].decode().splitlines())}
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for one in sorted(one for one in files if one in installed or _source(one) in installed):
+            digest = base64.urlsafe_b64encode(hashlib.sha256(files[one]).digest()).rstrip(b"=").decode()
+            told = ("", "") if one == name else (f"sha256={digest}", len(files[one]))
+            writer.writerow([one.removeprefix(prefix), *told])
+        records[name] = text.getvalue().encode()
+    return records
+
+
+def _source(name: str) -> str:
+    """What bytecode was compiled from; '' for all else."""
+    return importlib.util.source_from_cache(name) if name.endswith(".pyc") else ""
 
 
 def install(lock: Path, wanted: Target, folder: Path, log: Path) -> None:
@@ -339,7 +378,7 @@ def _print_table(folder: Path, figures: Iterable[Row]) -> None:
             zipped = f"\033[{32 if fits else 31}m{zipped}\033[0m"
         rest = f"{row.limit_kb:7}{row.unzipped_bytes / 1024:13.1f}  {row.sha256[:16]}"
         print(f"{row.name:27}{zipped}{rest}{'' if fits else '  too large'}")
-    print(f"\n{seen_from_here(folder)} is ready.")
+    print(f"\n{seen_from_here(folder)} is ready. What the layer is made of stands in its {BILL_OF_MATERIALS}.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -366,7 +405,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if options.json:
         facts = {"architecture": wanted.architecture, "python": wanted.python, "compiled_by": compiled_by}
-        print(json.dumps({**facts, "folder": str(folder), "zips": [vars(row) for row in figures]}, indent=2))
+        facts |= {"folder": str(folder), "bill_of_materials": str(folder / BILL_OF_MATERIALS)}
+        print(json.dumps({**facts, "zips": [vars(row) for row in figures]}, indent=2))
     else:
         _print_table(folder, figures)
     return 0 if all(row.zipped_bytes <= row.limit_kb * 1024 for row in figures) else 1

@@ -16,7 +16,7 @@ availability_zone_count = 2
 log_retention_days      = 7
 
 throttling  = { rate_per_second = 100, burst = 200 }
-usage_plans = { standard = { rate_per_second = 50, burst = 100 } }
+usage_plans = { standard = { rate_per_second = 50, burst = 100, quota_per_month = 10000000 } }
 api_keys    = { developers = "standard" }
 
 alias_mover = "terraform"

@@ -12,7 +12,9 @@ session_seconds  = 3600
 deadline_seconds = 2.5
 
 throttling  = { rate_per_second = 10000, burst = 5000 }
-usage_plans = { standard = { rate_per_second = 10000, burst = 5000 } }
+usage_plans = { standard = { rate_per_second = 10000, burst = 5000, quota_per_month = 1000000000 } }
 api_keys    = { developers = "standard" }
+
+tls_policy = null # there is no TLS
 
 alias_mover = "terraform"

@@ -23,16 +23,13 @@ throttling = {
 }
 usage_plans = {
   trial    = { rate_per_second = 10, burst = 20, quota_per_month = 100000 }
-  standard = { rate_per_second = 1000, burst = 1000 }
-  premium  = { rate_per_second = 4000, burst = 2000 }
+  standard = { rate_per_second = 1000, burst = 1000, quota_per_month = 100000000 }
+  premium  = { rate_per_second = 4000, burst = 2000, quota_per_month = 1000000000 }
 }
 api_keys = { my-game = "premium" }
-waf      = { requests_per_5_minutes_per_ip = 100000 }
+waf      = { requests_per_5_minutes_per_ip = 1200000 }
 
 reserved_concurrency    = { reconcile = 2 }
 provisioned_concurrency = { update_score = 2, leaderboard = 2 }
 
 alias_mover = "codedeploy"
-
-# TLS 1.3, and 1.2 with forward secrecy; without this, AWS also takes 1.0.
-tls_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"

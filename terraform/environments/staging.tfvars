@@ -20,14 +20,11 @@ throttling = {
 }
 usage_plans = {
   trial    = { rate_per_second = 10, burst = 20, quota_per_month = 100000 }
-  standard = { rate_per_second = 200, burst = 400 }
+  standard = { rate_per_second = 200, burst = 400, quota_per_month = 20000000 }
 }
 api_keys = { load-test = "standard", trial = "trial" }
-waf      = { requests_per_5_minutes_per_ip = 20000 }
+waf      = { requests_per_5_minutes_per_ip = 60000 }
 
 reserved_concurrency = { reconcile = 2 }
 
 alias_mover = "codedeploy"
-
-# TLS 1.3, and 1.2 with forward secrecy; without this, AWS also takes 1.0.
-tls_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"

@@ -80,6 +80,14 @@ def test_every_route_answers_503_in_time_when_valkey_is_away(
                 assert_unavailable(operation, response, seconds)
 
 
+def test_a_score_out_of_range_is_400_though_valkey_is_away_and_503_with_a_key_that_may_have_a_receipt() -> None:
+    score = ("update_score", "PUT", "/users/ada/score")
+    with closed() as port, invoker(port) as call:
+        assert call(*score, json_body={"score": -1}).status == 400
+        assert call(*score, json_body={"score": -1}, headers={"Idempotency-Key": "one"}).status == 503
+        assert call(*score, json_body={"score": -1, "operator": "best"}).status == 503
+
+
 @pytest.fixture
 def own_raw(own_server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
     """A client of the mistreated server, which begins empty."""
@@ -235,6 +243,29 @@ def test_work_stops_before_lambda_would_end_the_function(operation: str, left: f
 def test_work_stops_at_our_own_deadline_however_much_time_lambda_leaves() -> None:
     with silent() as port, invoker(port, deadline_seconds=0.3) as call:
         assert in_time(1, lambda: call("rank", "GET", "/users/ada/rank", context=Context(900))).status == 503
+
+
+def test_connecting_leaves_the_command_half_of_the_time() -> None:
+    settings = {"connect_seconds": 10, "command_seconds": 10, "deadline_seconds": 2}
+    with unaccepting() as port, invoker(port, **settings) as call:
+        assert in_time(1.9, lambda: call("rank", "GET", "/users/ada/rank")).status == 503  # a second, and a half
+
+
+def test_a_slow_sign_in_and_a_slow_command_do_not_outlast_the_deadline_together() -> None:
+    with hesitating() as port, invoker(port, deadline_seconds=1, valkey_password="secret") as call:
+        assert in_time(1.3, lambda: call("rank", "GET", "/users/ada/rank")).status == 503
+
+
+def hesitating() -> contextlib.AbstractContextManager[int]:
+    """A server that takes its time for the sign-in, and has nothing else to say."""
+
+    def hesitate(client: socket.socket, ended: threading.Event) -> None:
+        client.recv(1 << 16)
+        ended.wait(0.4)
+        client.sendall(b"+OK\r\n")
+        ended.wait(2 * ANSWER_SECONDS)
+
+    return serving(hesitate)
 
 
 def test_a_reply_that_comes_in_drops_does_not_outlast_the_deadline() -> None:

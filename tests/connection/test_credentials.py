@@ -379,6 +379,24 @@ def test_each_new_connection_has_a_token_of_its_own_time(users: valkey.Valkey, i
         assert [said.count(token) for token in tokens] == [1, 1, 1]
 
 
+def test_a_connection_in_place_of_an_idle_one_signs_in_with_a_new_token(
+    users: valkey.Valkey, iam: Tunnel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with invoker(iam.port, **IAM) as call:
+        tokens = []
+        for idle_times in range(2):
+            moment = MOMENT + datetime.timedelta(seconds=idle_times * store.IDLE_SECONDS)
+            tokens.append(accept(users, moment))
+            now = moment.timestamp()
+            monkeypatch.setattr(time, "time", lambda now=now: now)
+            with frozen(moment):
+                for _ in range(2):
+                    assert call("health", "GET", "/health").status == 200
+        said = iam.received.decode()
+    assert [said.count(token) for token in tokens] == [1, 1]
+    assert len(iam.handshakes) == 2
+
+
 def test_a_token_that_has_expired_is_503_until_there_is_a_new_one(users: valkey.Valkey, iam: Tunnel) -> None:
     accept(users, MOMENT + datetime.timedelta(minutes=16))
     with invoker(iam.port, **IAM) as call:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +14,13 @@ import pytest
 import valkey
 
 from scripts.local import embedded_valkey, examples
+from shared import store
 from shared.config import Settings
 from tests.support import invariants, telling
 from tests.support.invoking import Invoker, invoker
 from tests.support.nodes import Crew, Node, crew, is_writable, node, role, standing
 from tests.support.patience import ANSWER_SECONDS, in_time, wait_until
-from tests.support.wires import Proxy, proxy_to, unaccepting
+from tests.support.wires import Forgetful, Proxy, free_port, proxy_to, unaccepting
 
 NAME = "cache.test"
 
@@ -219,7 +220,7 @@ def test_a_name_that_leads_to_another_primary_is_resolved_for_each_connection(
     pair.replica.start()
 
 
-REAL_GETADDRINFO = socket.getaddrinfo
+REAL_GETADDRINFO, REAL_TIME = socket.getaddrinfo, time.time
 
 
 def moving_name(monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> list[str]:
@@ -273,6 +274,16 @@ def test_a_name_that_cannot_be_resolved_is_503_and_heals(
         assert call.ask(REQUESTS["health"]).status == 503
         moving_name(monkeypatch, [server.port])
         assert call.ask(REQUESTS["health"]).status == 200
+
+
+def test_a_resolver_that_hangs_is_503_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait(60) and [])
+    try:
+        with invoker(6379, valkey_host=NAME) as call:
+            assert in_time(ANSWER_SECONDS, lambda: call.ask(REQUESTS["health"])).status == 503
+    finally:
+        ended.set()
 
 
 def test_under_load_failovers_there_and_back_lose_nothing(pair: Pair, request: pytest.FixtureRequest) -> None:
@@ -355,54 +366,6 @@ def test_a_replica_that_answers_readonly_is_left_for_the_new_primary(tmp_path: P
         invariants.settle(second.client)
 
 
-class Forgetful(Proxy):
-    """What stands in the way of cloud connections: it forgets those that are idle and tells nobody."""
-
-    def __init__(self, target: int):
-        self._forgotten: set[socket.socket] = set()
-        self._deaf: set[socket.socket] = set()
-        super().__init__(target)
-
-    def forget(self) -> None:
-        """Drops everything that comes on the connections of this moment, both ways."""
-        self._forgotten |= set(self._ends)
-
-    def lose_replies(self) -> None:
-        """Passes on what clients say on the connections of this moment, and drops the replies."""
-        self._deaf |= set(self._ends)
-
-    def reset(self) -> None:
-        """Ends the connections of this moment with RST, where `close` says FIN."""
-        for end in self._ends:
-            with contextlib.suppress(OSError):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                end.shutdown(socket.SHUT_RD)
-                end.close()
-
-    def _forward(self, client: socket.socket, server: socket.socket, answered: Any) -> None:
-        super()._forward(_Filter(client, self._forgotten), server, answered)  # type: ignore[arg-type]
-
-    def _back(self, client: socket.socket, server: socket.socket, answered: Any) -> None:
-        super()._back(client, _Filter(server, self._forgotten | self._deaf, self), answered)  # type: ignore[arg-type]
-
-
-class _Filter:
-    """A socket that receives nothing more once it is among the silent ones, but its end."""
-
-    def __init__(self, end: socket.socket, silent: set[socket.socket], proxy: Any = None):
-        self._end, self._silent, self._proxy = end, silent, proxy
-
-    def recv(self, size: int) -> bytes:
-        while data := self._end.recv(size):
-            silent = self._proxy._forgotten | self._proxy._deaf if self._proxy else self._silent
-            if self._end not in silent:
-                return data
-        return b""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._end, name)
-
-
 @pytest.fixture
 def forgetful(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Forgetful]:
     """One in front of this run's server."""
@@ -428,7 +391,68 @@ def test_a_half_open_connection_is_left_within_the_request(operation: str, forge
 
 def test_a_request_has_time_for_a_connection_that_is_half_open_and_another() -> None:
     own = Settings("cache")
-    assert own.command_seconds + own.connect_seconds + own.command_seconds <= own.deadline_seconds
+    left_seconds = own.deadline_seconds - own.command_seconds  # of which connecting takes half at most
+    assert left_seconds / 2 >= 0.75 * max(own.connect_seconds, own.command_seconds)
+
+
+@pytest.mark.parametrize("operation", REQUESTS)
+def test_a_connection_that_was_forgotten_while_idle_loses_no_request(
+    operation: str, forgetful: Forgetful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with invoker(forgetful.port, command_seconds=5, deadline_seconds=2) as call:  # one trip in vain is the end of both
+        create(call, "ada")
+        forgetful.forget()
+        pass_by(monkeypatch, store.IDLE_SECONDS)
+        answer = call.ask(REQUESTS[operation])
+        assert answer.status < 500, answer.body
+    assert forgetful.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "connections"),
+    [(store.IDLE_SECONDS - 5, 1), (store.IDLE_SECONDS, 2), (-5, 2), (10**6, 2), (-(10**6), 2)],
+)
+def test_the_time_of_day_tells_how_long_a_connection_was_idle(
+    seconds: int, connections: int, forgetful: Forgetful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with invoker(forgetful.port) as call:
+        create(call, "ada")
+        pass_by(monkeypatch, seconds)  # while the monotonic clock stands still, as in a frozen process
+        for _ in range(3):
+            assert call.ask(REQUESTS["rank"]).status == 200
+    assert forgetful.connections == connections
+
+
+def test_a_busy_connection_is_replaced_before_it_is_twelve_hours_old(
+    forgetful: Forgetful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ages = []
+    with invoker(forgetful.port) as call:
+        for age in range(0, 12 * 3600, store.IDLE_SECONDS - 5):
+            pass_by(monkeypatch, age)
+            assert call.ask(REQUESTS["health"]).status == 200
+            ages.append((age, forgetful.connections))
+    assert [connections for age, connections in ages if age < store.LIFE_SECONDS - 1] == [1] * 135
+    assert {connections for age, connections in ages if age > store.LIFE_SECONDS} == {2}
+
+
+def test_an_idle_connection_that_cannot_be_replaced_is_503_and_heals(
+    forgetful: Forgetful, server: embedded_valkey.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with invoker(forgetful.port) as call:
+        create(call, "ada")
+        forgetful.target = free_port()
+        pass_by(monkeypatch, store.IDLE_SECONDS)
+        for operation in ("rank", "update_score", "sessions.delete"):
+            assert call.ask(REQUESTS[operation]).status == 503, operation
+        forgetful.target = server.port
+        assert call.ask(REQUESTS["sessions.delete"]).status == 404, "what is not tried twice, at the first try"
+        assert call.ask(REQUESTS["update_score"]).status == 200
+
+
+def pass_by(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """From now on it is so much later by the time of day, and by no other clock."""
+    monkeypatch.setattr(time, "time", lambda: REAL_TIME() + seconds)
 
 
 def test_a_submission_on_a_half_open_connection_is_counted_once(forgetful: Forgetful, raw: valkey.Valkey) -> None:

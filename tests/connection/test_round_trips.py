@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ import valkey
 
 from scripts.local import embedded_valkey, examples
 from scripts.local.examples import Example
+from shared.store import IDLE_SECONDS
 from tests.support import contract
 from tests.support.api import fresh_id
 from tests.support.invoking import Invoker, invoker
@@ -140,6 +142,31 @@ def test_bad_arguments_are_refused_without_a_round_trip(trips: Callable[..., int
     assert trips(400, "update_score", "PUT", "/users/ada/score", json_body={"score": "30"}) == 0
 
 
+@pytest.mark.parametrize("score", [-1, 10**12 + 1])
+def test_a_score_out_of_range_is_refused_without_a_round_trip_unless_a_key_may_have_a_receipt(
+    score: int, trips: Callable[..., int], call: Invoker
+) -> None:
+    names = {"username": "Ada", "email": "ada@example.com"}
+    writes = (
+        ("create_user", "POST", "/users", {**names, "score": score}),
+        ("update_score", "PUT", "/users/ada/score", {"score": score}),
+        ("update_score", "PUT", "/users/nobody/score", {"score": score, "operator": "set"}),
+    )
+    for *given, body in writes:
+        assert trips(400, *given, json_body=body) == 0
+        assert trips(400, *given, json_body=body, headers={"Idempotency-Key": str(uuid.uuid4())}) == 2
+        answers = [call(*given, json_body=body, headers=headers).json() for headers in ({}, {"Idempotency-Key": "one"})]
+        assert answers[0]["errors"] == answers[1]["errors"]
+
+
+def test_what_a_score_becomes_is_judged_where_it_is_known(trips: Callable[..., int]) -> None:
+    score = ("update_score", "PUT", "/users/ada/score")
+    assert trips(200, *score, json_body={"score": -1, "operator": "best"}) == 2, "it changes nothing"
+    assert trips(400, *score, json_body={"score": 10**12 + 1, "operator": "best"}) == 2
+    assert trips(400, *score, json_body={"score": 10**12, "operator": "increment"}) == 2
+    assert trips(200, *score, json_body={"score": -1, "operator": "decrement"}) == 2
+
+
 @pytest.mark.parametrize("operation", SCRIPTED_READS)
 def test_a_read_whose_script_the_server_forgot_costs_one_trip_more(
     operation: str, trips: Callable[..., int], there: dict[str, Example], raw: valkey.Valkey
@@ -172,6 +199,17 @@ def test_a_new_connection_costs_no_round_trip(proxy: Proxy, raw: valkey.Valkey) 
     with invoker(proxy.port) as call:
         assert call("health", "GET", "/health").status == 200
         assert proxy.trips == 1
+
+
+def test_replacing_an_idle_connection_costs_no_round_trip(
+    proxy: Proxy, trips: Callable[..., int], there: dict[str, Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time() + IDLE_SECONDS
+    monkeypatch.setattr(time, "time", lambda: later)
+    for operation in READS:
+        assert trips(200, *parts(there[operation])) == 1
+    assert trips(204, *parts(there["sessions.delete"])) == 1
+    assert proxy.connections == 2
 
 
 @pytest.mark.parametrize("operation", LISTS)

@@ -20,7 +20,7 @@ from shared import store
 from tests.support.invoking import Invoker, invoker
 from tests.support.patience import ANSWER_SECONDS, in_time
 from tests.support.tunnels import Authority, Tunnel, lenient_client, speaking_only, tunnel_to
-from tests.support.wires import proxy_to, serving, silent
+from tests.support.wires import Forgetful, proxy_to, serving, silent
 
 NAME = "localhost"
 PASSWORD = "never-in-the-clear"
@@ -245,6 +245,19 @@ def test_a_tls_connection_that_was_closed_while_idle_is_replaced_unnoticed(
         assert call("health", "GET", "/health").status == 200
         tunnel.cut()
         time.sleep(0.05)
+        assert call("sessions", "DELETE", "/sessions/none").status == 404, "a command that is not tried twice"
+    assert len(tunnel.handshakes) == 2
+
+
+def test_a_tls_connection_that_was_forgotten_while_idle_loses_no_request(
+    tunnel: Tunnel, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"command_seconds": 5, "deadline_seconds": 2}
+    with contextlib.closing(Forgetful(tunnel.port)) as between, handlers(between.port, authority, **settings) as call:
+        assert call("health", "GET", "/health").status == 200
+        between.forget()
+        later = time.time() + store.IDLE_SECONDS
+        monkeypatch.setattr(time, "time", lambda: later)
         assert call("sessions", "DELETE", "/sessions/none").status == 404, "a command that is not tried twice"
     assert len(tunnel.handshakes) == 2
 

@@ -45,7 +45,7 @@ from scripts.places import ROOT
 from tests.support.invoking import event
 from tests.support.patience import wait_until
 from tests.support.processes import is_running
-from tests.support.wires import free_port
+from tests.support.wires import Proxy, free_port, proxy_to
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="AWS's runtime client is for Linux only")
 
@@ -473,6 +473,7 @@ class TestCleanliness:
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "LAMBDA_TASK_ROOT": str(code),
             "LANG": "en_US.UTF-8",
             "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -694,7 +695,17 @@ def zips() -> Path:
     return build.build(build.target(build.LOCAL, build.LOCAL))
 
 
-def test_our_own_zips_answer_from_a_real_valkey(workshop: Workshop, server: embedded_valkey.Server, zips: Path) -> None:
+@pytest.fixture
+def proxy(server: embedded_valkey.Server, empty: None) -> Iterator[Proxy]:
+    """What counts connections."""
+    with proxy_to(server.port) as between:
+        yield between
+
+
+@pytest.mark.parametrize("initialization_type", ["on-demand", "provisioned-concurrency"])
+def test_our_own_zips_answer_from_a_real_valkey(
+    initialization_type: str, workshop: Workshop, proxy: Proxy, zips: Path
+) -> None:
     def unzipped(name: str) -> Path:
         return workshop.code(name, lambda path: path.write_bytes((zips / name).read_bytes()) and None)
 
@@ -702,17 +713,20 @@ def test_our_own_zips_answer_from_a_real_valkey(workshop: Workshop, server: embe
         handler="functions.health.handler.handler",
         code=unzipped("functions/health.zip"),
         layers=workshop.layers([unzipped("layer.zip")]),
-        environment={"VALKEY_HOST": server.host, "VALKEY_PORT": str(server.port)},
+        environment={"VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": str(proxy.port)},
         timeout_seconds=LATE_SECONDS,
         memory_mb=512,
         log_format=platform_log.Format(is_json=True, system_level="WARN"),
+        initialization_type=initialization_type,
     )
     environment = Environment(function, workshop)
     environment.start()
+    assert proxy.connections == 1
     result = invoke(environment, event("GET", "/health"))
     answered = json.loads(result.body)
     assert (result.is_error, answered["statusCode"]) == (False, 200), result
     assert all(json.loads(line)["level"] == "INFO" for line in result.log.splitlines())
+    assert proxy.connections == 1, "what init has connected serves the first request"
     environment.stop()
 
 
@@ -844,6 +858,7 @@ class TestLocalStack:
         assert seen["OWN"] == "yes"
         assert seen["AWS_LAMBDA_FUNCTION_NAME"] == name
         assert seen["AWS_REGION"] == "eu-central-1"
+        assert seen["AWS_LAMBDA_INITIALIZATION_TYPE"] == "on-demand"
         assert seen["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
         assert [variable for variable in seen if "LOCALSTACK" in variable] == ["LOCALSTACK_OWN"]
         assert not {"EDGE_PORT", "FILESYSTEM_ROOT", "GATEWAY_LISTEN"} & seen.keys()

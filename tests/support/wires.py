@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 
 def free_port() -> int:
@@ -113,6 +115,54 @@ def _chunks(end: socket.socket) -> Iterator[bytes]:
 def _cut(end: socket.socket) -> None:
     with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
+
+
+class Forgetful(Proxy):
+    """What stands in the way of cloud connections: it forgets those that are idle and tells nobody."""
+
+    def __init__(self, target: int):
+        self._forgotten: set[socket.socket] = set()
+        self._deaf: set[socket.socket] = set()
+        super().__init__(target)
+
+    def forget(self) -> None:
+        """Drops everything that comes on the connections of this moment, both ways."""
+        self._forgotten |= set(self._ends)
+
+    def lose_replies(self) -> None:
+        """Passes on what clients say on the connections of this moment, and drops the replies."""
+        self._deaf |= set(self._ends)
+
+    def reset(self) -> None:
+        """Ends the connections of this moment with RST, where `close` says FIN."""
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.shutdown(socket.SHUT_RD)
+                end.close()
+
+    def _forward(self, client: socket.socket, server: socket.socket, answered: Any) -> None:
+        super()._forward(_Filter(client, self._forgotten), server, answered)  # type: ignore[arg-type]
+
+    def _back(self, client: socket.socket, server: socket.socket, answered: Any) -> None:
+        super()._back(client, _Filter(server, self._forgotten | self._deaf, self), answered)  # type: ignore[arg-type]
+
+
+class _Filter:
+    """A socket that receives nothing more once it is among the silent ones, but its end."""
+
+    def __init__(self, end: socket.socket, silent: set[socket.socket], proxy: Any = None):
+        self._end, self._silent, self._proxy = end, silent, proxy
+
+    def recv(self, size: int) -> bytes:
+        while data := self._end.recv(size):
+            silent = self._proxy._forgotten | self._proxy._deaf if self._proxy else self._silent
+            if self._end not in silent:
+                return data
+        return b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._end, name)
 
 
 def proxy_to(port: int) -> contextlib.closing[Proxy]:

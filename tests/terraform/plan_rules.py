@@ -40,8 +40,8 @@ STARS = {
         "kms:[DEGR]*[*]",
     ): "as AWS documents it for CloudWatch Logs; narrowed to log groups",
     ("LogGroupsOfThisSystem", "Resource", "*"): "a key's policy has no resource but its key",
-    ("AlarmsAndSchedulesOfThisAccount", "Action", "kms:GenerateDataKey[*]"): "with or without plaintext",
-    ("AlarmsAndSchedulesOfThisAccount", "Resource", "*"): "a key's policy has no resource but its key",
+    ("AlarmsOfThisAccount", "Action", "kms:GenerateDataKey[*]"): "with or without plaintext",
+    ("AlarmsOfThisAccount", "Resource", "*"): "a key's policy has no resource but its key",
     (
         "ElastiCacheUsesTheKeyForTheAccount",
         "Action",
@@ -73,7 +73,7 @@ POLICIES = {
 """Where policies stand. Any other text that looks like one is read as well."""
 
 UNKNOWN_POLICIES = {
-    "module.functions.aws_iam_role_policy.failures_key": "a new key's ARN, its one resource, is known after apply",
+    "module.functions.aws_iam_role_policy.settings_key": "a new key's ARN, its one resource, is known after apply",
 }
 """Policies that a plan does not show, each with the reason."""
 
@@ -85,6 +85,9 @@ ENCRYPTED = {
     "aws_sqs_queue": "kms_master_key_id",
 }
 """What takes a key of ours, and in which argument. The rule finds others by their arguments' names."""
+
+BY_THE_SERVICE = {"aws_sqs_queue": "sqs_managed_sse_enabled"}
+"""What its service may encrypt instead, and by which argument: what has to be open to EventBridge."""
 
 LOGS_CONTEXT = "kms:EncryptionContext:aws:logs:arn"
 
@@ -409,6 +412,8 @@ def everything_is_encrypted(plan: Plan) -> list[str]:
     """With a key of the plan, which rotates. Found by the arguments' names, so a new type is not forgotten."""
     found = []
     for resource in plan.resources:
+        if resource.value(BY_THE_SERVICE.get(resource.type, "")) is True:
+            continue
         names = {name for name in {*resource.values, *resource.unknown} if "kms" in name} - NO_KEYS
         names |= {ENCRYPTED[resource.type]} if resource.type in ENCRYPTED else set()
         for name in names:
@@ -419,6 +424,17 @@ def everything_is_encrypted(plan: Plan) -> list[str]:
     keys_made = plan.of("aws_kms_key")
     found += [f"{key.address}: does not rotate" for key in keys_made if not key.value("enable_key_rotation")]
     return found
+
+
+def eventbridge_needs_no_key(plan: Plan) -> list[str]:
+    """Where it puts what it could not deliver has no key of ours: refused one, it loses the event without a word."""
+    arns = [target.value("dead_letter_config", "arn") for target in plan.of("aws_cloudwatch_event_target")]
+    names = {arn.split(":")[-1] for arn in arns if arn}
+    return [
+        f"{queue.address}: EventBridge would need its key"
+        for queue in plan.of("aws_sqs_queue")
+        if queue.value("name") in names and (queue.value("kms_master_key_id") or queue.is_unknown("kms_master_key_id"))
+    ]
 
 
 def keys_are_for_the_log_groups(plan: Plan) -> list[str]:
@@ -548,18 +564,26 @@ def the_api_may_call_each_route(plan: Plan) -> list[str]:
 
 
 def each_route_is_throttled(plan: Plan) -> list[str]:
-    """By the setting for all methods; one of its own is for a route that exists; every tier and key has its limits."""
+    """By the setting for all methods, or by its own, for a route that exists; where no key is needed, by its own. Every
+    tier and key has its limits."""
     found = []
     settings = plan.of("aws_api_gateway_method_settings")
-    routes = {f"{one.path.replace('/', '~1')}/{one.method}" for one in contract.operations().values()}
-    if plan.of("aws_api_gateway_stage") and "*/*" not in [one.value("method_path") for one in settings]:
-        found.append("aws_api_gateway_method_settings: none for all methods")
+    routes = {f"{one.path.replace('/', '~1')}/{one.method}": one for one in contract.operations().values()}
+    paths = [one.value("method_path") for one in settings]
+    if plan.of("aws_api_gateway_stage"):
+        found += [] if "*/*" in paths else ["aws_api_gateway_method_settings: none for all methods"]
+        found += [
+            f"aws_api_gateway_method_settings: none for {one.method} {one.path}, which needs no key"
+            for path, one in routes.items()
+            if one.document.get("security") == [] and path not in paths
+        ]
     for one in settings:
         if one.value("method_path") not in {"*/*", *routes}:
             found.append(f"{one.address}: there is no such route")
         found += _without_limits(one, "settings", "throttling_rate_limit", "throttling_burst_limit")
     for tier in plan.of("aws_api_gateway_usage_plan"):
         found += _without_limits(tier, "throttle_settings", "rate_limit", "burst_limit")
+        found += _without_limits(tier, "quota_settings", "limit")
     in_a_tier = {one.key for one in plan.of("aws_api_gateway_usage_plan_key")}
     found += [f"{key.address}: in no tier" for key in plan.of("aws_api_gateway_api_key") if key.key not in in_a_tier]
     return found
@@ -580,6 +604,16 @@ def each_route_needs_a_key(plan: Plan) -> list[str]:
                 if operation.get("security") != ([] if free else [{name: []} for name in keys]) or not keys:
                     found.append(f"{api.address}: {method.upper()} {path} has security {operation.get('security')}")
     return found
+
+
+def clients_speak_new_tls(plan: Plan) -> list[str]:
+    """No API leaves the choice to AWS, whose default for them also takes TLS 1.0. An emulator has no TLS."""
+    on_aws = plan.of("aws_elasticache_serverless_cache")
+    return [
+        f"{api.address}: also speaks TLS 1.0"
+        for api in (plan.of("aws_api_gateway_rest_api") if on_aws else ())
+        if "_TLS13_1_" not in json.loads(api.value("body")).get("x-amazon-apigateway-security-policy", "")
+    ]
 
 
 # Monitoring
@@ -621,6 +655,19 @@ def alarms_watch_what_exists(plan: Plan) -> list[str]:
     return found
 
 
+def a_standstill_comes_after_a_start(plan: Plan) -> list[str]:
+    """An alarm on what does not come is made after the schedule that makes it come, and gives it a second period."""
+    schedules = {target.block for target in plan.of("aws_cloudwatch_event_target")}
+    found = []
+    for alarm in plan.of("aws_cloudwatch_metric_alarm"):
+        if alarm.value("treat_missing_data") == "breaching":
+            if (alarm.value("evaluation_periods") or 0) < 2:
+                found.append(f"{alarm.address}: one late figure sets it off")
+            if not schedules & plan.awaited(alarm):
+                found.append(f"{alarm.address}: made before any schedule")
+    return found
+
+
 def dashboards_show_what_exists(plan: Plan) -> list[str]:
     """Metrics as with alarms, and alarms of the plan."""
     found = []
@@ -640,10 +687,16 @@ def dashboards_show_what_exists(plan: Plan) -> list[str]:
 
 
 def deployments_stop_on_alarms_that_exist(plan: Plan) -> list[str]:
-    """Every function that CodeDeploy moves has alarms of the plan that roll it back, of its alias."""
+    """Every function that CodeDeploy moves has alarms of the plan that roll it back, of its alias; and an alarm that
+    tells nobody is one of these."""
     alarms = {alarm.value("alarm_name"): alarm for alarm in plan.of("aws_cloudwatch_metric_alarm")}
-    found = []
     groups = plan.of("aws_codedeploy_deployment_group")
+    read = {name for group in groups for name in group.value("alarm_configuration", "alarms") or []}
+    found = [
+        f"{alarm.address}: tells nobody, and no deployment reads it"
+        for name, alarm in alarms.items()
+        if name not in read and not alarm.value("alarm_actions")
+    ]
     for group in groups:
         names = group.value("alarm_configuration", "alarms") or []
         found += [f"{group.address}: no alarm {name}" for name in names if name not in alarms]
@@ -671,6 +724,7 @@ RULES: tuple[Rule, ...] = (
     each_function_connects_as_its_own_user,
     permissions_name_the_alias_and_the_caller,
     everything_is_encrypted,
+    eventbridge_needs_no_key,
     keys_are_for_the_log_groups,
     logs_end,
     nothing_is_public,
@@ -679,8 +733,10 @@ RULES: tuple[Rule, ...] = (
     the_api_may_call_each_route,
     each_route_is_throttled,
     each_route_needs_a_key,
+    clients_speak_new_tls,
     each_function_has_its_alarms,
     alarms_watch_what_exists,
+    a_standstill_comes_after_a_start,
     dashboards_show_what_exists,
     deployments_stop_on_alarms_that_exist,
 )

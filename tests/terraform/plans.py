@@ -63,6 +63,7 @@ class Resource:
     unknown: Values
     expressions: Values
     for_each: Values
+    depends_on: tuple[str, ...]
 
     def value(self, *path: str) -> Any:
         """What is planned at a path, of a nested block the first; None where nothing is, or it is not known."""
@@ -117,6 +118,10 @@ class Plan:
         """
         return frozenset(self._origins(_module(block), expression))
 
+    def awaited(self, resource: Resource) -> frozenset[str]:
+        """The blocks that a resource is said to depend on, through the modules' variables and outputs."""
+        return self.origins(resource.block, {"references": resource.depends_on})
+
     def _origins(self, module: str, expression: Values) -> Iterator[str]:
         for reference in expression.get("references", ()):
             kind, *rest = re.sub(r"\[[^]]*\]", "", reference).split(".")
@@ -126,7 +131,9 @@ class Plan:
                 yield from self._origins(parent.rstrip("."), call["expressions"].get(rest[0], {}))
             elif kind == "module" and len(rest) > 1:
                 inner = _join(module, f"module.{rest[0]}")
-                yield from self._origins(inner, self._modules[inner]["outputs"].get(rest[1], {}).get("expression", {}))
+                output = self._modules[inner]["outputs"].get(rest[1], {})
+                yield from self._origins(inner, output.get("expression", {}))
+                yield from self._origins(inner, {"references": output.get("depends_on", ())})
             elif kind.startswith("aws_"):
                 yield _join(module, f"{kind}.{rest[0]}")
 
@@ -173,6 +180,7 @@ def read(document: Values) -> Plan:
                 unknown=unknown.get(address, {}),
                 expressions=written.get("expressions", {}),
                 for_each=written.get("for_each_expression", {}),
+                depends_on=tuple(written.get("depends_on", ())),
             )
         )
     return Plan(tuple(found), configuration)

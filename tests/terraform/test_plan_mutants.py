@@ -392,6 +392,31 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a queue that nobody encrypts",
+        plan_rules.everything_is_encrypted,
+        r"aws_sqs_queue\.reconcile_failures: kms_master_key_id",
+        (
+            (
+                "modules/functions/reconcile.tf",
+                "sqs_managed_sse_enabled   = true",
+                "sqs_managed_sse_enabled   = false",
+            ),
+        ),
+    ),
+    Mutant(
+        "a queue with a key that EventBridge needs",
+        plan_rules.eventbridge_needs_no_key,
+        r"aws_sqs_queue\.reconcile_failures: EventBridge would need its key",
+        (
+            (
+                "modules/functions/reconcile.tf",
+                "sqs_managed_sse_enabled   = true",
+                "kms_master_key_id         = var.kms_key_arn",
+            ),
+        ),
+        batch="second",
+    ),
+    Mutant(
         "a key that never rotates",
         plan_rules.everything_is_encrypted,
         r"aws_kms_key\.operations: does not rotate",
@@ -532,6 +557,20 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a route that strangers may call as often as all players together",
+        plan_rules.each_route_is_throttled,
+        r"none for HEAD /health, which needs no key",
+        (("modules/api/stage.tf", "if length(operation.security) == 0 }", "if false }"),),
+        batch="third",
+    ),
+    Mutant(
+        "a tier without a quota",
+        plan_rules.each_route_is_throttled,
+        r"aws_api_gateway_usage_plan\.this\S+: no limit",
+        (("modules/api/keys.tf", "each.value.quota_per_month[*]", "[]"),),
+        batch="second",
+    ),
+    Mutant(
         "a tier without limits",
         plan_rules.each_route_is_throttled,
         r"aws_api_gateway_usage_plan\.this\S+: no rate_limit",
@@ -555,12 +594,19 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "a policy for TLS that nobody tells the API",
+        plan_rules.clients_speak_new_tls,
+        r"rest_api\.this: also speaks TLS 1\.0",
+        (("modules/api/body.tf", "if var.tls_policy != null", "if false"),),
+        batch="third",
+    ),
     # Monitoring
     Mutant(
         "alarms that tell nobody",
         plan_rules.each_function_has_its_alarms,
         r'function\.this\["rank"\]: no alarm that tells of Duration',
-        (("modules/monitoring/alarms.tf", "notify            = true", "notify            = false"),),
+        (("modules/monitoring/alarms.tf", 'severity          = "ticket"', 'severity          = "deployment"'),),
     ),
     Mutant(
         "no alarm for throttled calls",
@@ -594,6 +640,12 @@ MUTANTS = (
         (("modules/monitoring/alarms.tf", "    namespace = var.name\n", '    namespace = "Leaderboard"\n'),),
     ),
     Mutant(
+        "runs that are missed before there is a schedule",
+        plan_rules.a_standstill_comes_after_a_start,
+        r"alarm\.this\S+: made before any schedule",
+        (("modules/monitoring/alarms.tf", ", var.reconcile_interval_minutes]", "]"),),
+    ),
+    Mutant(
         "a chart of a metric that does not exist",
         plan_rules.dashboards_show_what_exists,
         r"AWS/ElastiCache has no ReadLatency",
@@ -611,6 +663,13 @@ MUTANTS = (
         r"deployment_group\.this\S+: no alarm rank-errors",
         (("modules/delivery/main.tf", "= var.rollback_alarm_names[each.key]", '= ["${each.key}-errors"]'),),
     ),
+    Mutant(
+        "an alarm that no deployment reads",
+        plan_rules.deployments_stop_on_alarms_that_exist,
+        r"alarm\.this\S+-live-errors\"\]: tells nobody, and no deployment reads it",
+        (("modules/monitoring/alarms.tf", '["live-errors", "failures"]', '["errors", "failures"]'),),
+        batch="second",
+    ),
     # Environments
     Mutant(
         "a cache for the emulator",
@@ -624,7 +683,7 @@ MUTANTS = (
         "CodeDeploy in production alone",
         plan_rules.differences_are_values,
         r"module\.delivery\.aws_codedeploy_app\.this: not in both",
-        ((WHOLE, 'var.alias_mover == "codedeploy"', 'var.environment == "prod"'),),
+        (("modules/leaderboard/locals.tf", 'var.alias_mover == "codedeploy"', 'var.environment == "prod"'),),
         batch="third",
     ),
 )

@@ -107,6 +107,9 @@ class TestTheWalker:
             "POLICIES": types | {"aws_iam_policy"},  # read wherever one comes
             "UNKNOWN_POLICIES": set().union(*map(plan_rules.unknown_policies, plans.values())),
             "ENCRYPTED": types,
+            "BY_THE_SERVICE": {
+                one.type for one in resources if one.value(plan_rules.BY_THE_SERVICE.get(one.type, "")) is True
+            },
             "NO_KEYS": {name for resource in resources for name in (*resource.values, *resource.unknown)},
             "ONLY_SOMEWHERE": blocks["staging"] ^ blocks["prod"],
         }
@@ -129,18 +132,23 @@ class TestTheReadme:
         for number, unit in said:
             assert float(number.replace(",", "")) == counts[unit], f"{number} {unit}"
 
-    def test_dev_is_production_less_three_rows(self, planned: MakePlan) -> None:
+    def test_dev_is_production_less_three_rows_and_what_codedeploy_reads(self, planned: MakePlan) -> None:
         idle = dict(
             re.findall(r"^\| \**([^|*]+)\** \| [^|]*\| \**([\d.]+)\** \|", COST.split("**A busy")[0], re.MULTILINE)
         )
         left = ("WAF", "interface endpoint", "warm functions")
-        (said,) = re.findall(r"`dev` has no WAF, no endpoint and no warm functions: idle it is \$([\d.]+)\.", COST)
-        assert float(said) == round(float(idle["total"]) - sum(float(idle[row]) for row in left), 2)
+        (said,) = re.findall(
+            r"`dev` has no WAF, no endpoint, no warm functions and no alarms for CodeDeploy: idle it is \$([\d.]+)\.",
+            COST,
+        )
         counts, dev = counted(planned("prod")), counted(planned("dev"))
+        (price,) = re.findall(r"^\| alarms \| `\d+ alarms × ([\d.]+)`", COST, re.MULTILINE)
+        alarms = float(price) * (counts["alarms"] - dev["alarms"])
+        assert float(said) == round(float(idle["total"]) - sum(float(idle[row]) for row in left) - alarms, 2)
         assert {unit: dev[unit] for unit in ("ACL", "rules", "service", "warm")} == dict.fromkeys(
             ("ACL", "rules", "service", "warm"), 0
         )
-        for unit in ("keys", "alarms", "reconcile metrics", "dashboard", "GB each", "runs"):
+        for unit in ("keys", "reconcile metrics", "dashboard", "GB each", "runs"):
             assert dev[unit] == counts[unit], unit
 
     def test_it_counts_the_zones(self, planned: MakePlan) -> None:

@@ -15,7 +15,7 @@ import pytest
 from functions.reconcile import handler
 from scripts.dev import terraform_docs, terraform_root
 from scripts.local import proxy
-from shared import config, outbox
+from shared import config, endpoint, outbox
 
 TERRAFORM = terraform_docs.TERRAFORM
 
@@ -85,6 +85,10 @@ def test_the_deadline_is_checked_in_one_place() -> None:
     condition = re.compile(r"condition .*var\.deadline_seconds [<>]")
     files = [path for path in TERRAFORM.rglob("variables.tf") if condition.search(path.read_text())]
     assert files == [TERRAFORM / terraform_root.MODULE / "variables.tf"]
+
+
+def test_the_firewall_stops_the_bodies_that_the_functions_refuse() -> None:
+    assert local("modules/api/waf.tf", "largest_body_bytes") == endpoint.LARGEST_BODY_BYTES
 
 
 def test_a_function_runs_as_long_here_as_there() -> None:

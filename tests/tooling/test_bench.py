@@ -61,3 +61,9 @@ def test_memory_is_told_by_part_and_the_parts_make_the_whole() -> None:
         "a sweep of the schedule",
     ]
     assert all(work["seconds"] > 0 for work in facts["work"])
+
+
+def test_a_first_request_is_clocked_in_both_kinds_of_environments() -> None:
+    facts = json.loads(bench("--first", "--json", "--samples", "1"))
+    assert [row.pop("name") for row in facts["rows"]] == ["connected by init", "connected by the request"]
+    assert all(figure > 0 for row in facts["rows"] for figure in row.values())

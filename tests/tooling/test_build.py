@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib.util
 import json
 import marshal
@@ -13,12 +15,18 @@ import stat
 import struct
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packaging.markers import Marker
+from packaging.requirements import Requirement
 
 from scripts.aws import build, reproducible_zip
 from scripts.local import embedded_valkey, examples
@@ -49,6 +57,7 @@ class Build:
         self.folder = Path(facts["folder"])
         self.architecture, self.python, self.compiled_by = facts["architecture"], facts["python"], facts["compiled_by"]
         self.zips: dict[str, dict[str, Any]] = {row["name"]: row for row in facts["zips"]}
+        self.bill_of_materials = Path(facts["bill_of_materials"]).read_text()
 
     def files(self, name: str) -> dict[str, bytes]:
         """Contents of one of its zips."""
@@ -150,6 +159,7 @@ class TestBytes:
         again = made(*target, "--output", str(tmp_path / "out"), root=there, **ODD)
         assert again.folder.name == either.folder.name
         assert again.hashes() == either.hashes()
+        assert again.bill_of_materials == either.bill_of_materials
         assert set(again.hashes()) == {"layer.zip", *(f"functions/{name}.zip" for name in FUNCTIONS)}
 
     def test_a_zip_holds_sorted_names_one_time_and_one_mode(self, own: Build) -> None:
@@ -167,12 +177,15 @@ class TestBytes:
             if not entry.endswith(".so"):  # those tell where their makers built them
                 assert not [place for place in places if place in content], f"{entry} in {name}"
 
-    def test_the_two_targets_differ_in_compiled_files_only(self, production: Build, own: Build) -> None:
+    def test_the_two_targets_differ_in_compiled_files_and_what_is_said_of_them_only(
+        self, production: Build, own: Build
+    ) -> None:
         def plain(which: Build) -> dict[tuple[str, str], bytes]:
             return {
                 (name, entry): content
                 for name, entry, content in contents(which)
-                if not entry.endswith((".so", ".pyc")) and not entry.startswith("python/async_timeout/")
+                if not entry.endswith((".so", ".pyc", ".dist-info/WHEEL", ".dist-info/RECORD", ".cyclonedx.json"))
+                and not entry.startswith("python/async_timeout")
             }  # async-timeout is Python 3.11.2's and older
 
         assert plain(production) == plain(own)
@@ -225,7 +238,7 @@ class TestContents:
             assert either.zips[f"functions/{name}.zip"]["zipped_bytes"] <= 30 * 1024
 
     def test_the_layer_carries_our_package_and_the_pinned_ones_that_lambda_lacks(self, either: Build) -> None:
-        top = {entry.split("/")[1] for entry in either.files("layer.zip")}
+        top = {entry.split("/")[1] for entry in either.files("layer.zip") if ".dist-info/" not in entry}
         packages = {"aws_xray_sdk", "libvalkey", "marshmallow", "orjson", "shared", "valkey", "wrapt"}
         assert top - {"async_timeout"} == packages
 
@@ -237,9 +250,12 @@ class TestContents:
         unneeded = {"test", "tests", "testing", "bin", "include", "docs", "examples"}
         for _, entry, _ in contents(either):
             path = Path(entry)
+            if path.parts[1].endswith(".dist-info"):
+                assert path.name not in ("INSTALLER", "REQUESTED", "direct_url.json"), entry
+                continue
             assert path.suffix in (".py", ".pyc", ".so", ".lua", ".json"), entry
             assert not unneeded & set(path.parts), entry
-            assert not [part for part in path.parts if part.endswith((".dist-info", ".data", "-stubs"))], entry
+            assert not [part for part in path.parts if part.endswith((".data", "-stubs"))], entry
             assert not path.name.startswith(("test_", "conftest")), entry
 
     def test_our_package_is_whole(self, either: Build) -> None:
@@ -253,6 +269,94 @@ class TestContents:
     def test_a_function_carries_its_own_folder_only(self, own: Build, function: str) -> None:
         folders = {entry.removesuffix(Path(entry).name) for entry in own.files(f"functions/{function}.zip")}
         assert folders == {f"functions/{function}/", f"functions/{function}/__pycache__/"}
+
+
+def distributions(which: Build, folder: Path) -> dict[str, metadata.Distribution]:
+    """The packages of a layer by their names in lock files, as Python finds them."""
+    with zipfile.ZipFile(which.folder / "layer.zip") as archive:
+        archive.extractall(folder)
+    found = metadata.distributions(path=[str(folder / "python")])
+    return {re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower(): one for one in found}
+
+
+def pinned(which: Build) -> dict[str, str]:
+    """Names and versions of what the lock file has for a build's layer."""
+    lines = re.findall(r"^([\w.-]+)==(\S+)(?: ; (.*) \\)?", (ROOT / "locks" / "layer.lock").read_text(), re.MULTILINE)
+    full_version = platform.python_version() if which.python == build.target("local", "local").python else "3.13.99"
+    wanted = [line for line in lines if not line[2] or Marker(line[2]).evaluate({"python_full_version": full_version})]
+    return {name: version for name, version, _ in wanted if name not in build.IN_THE_RUNTIME}
+
+
+class TestWhatItSaysOfItself:
+    def test_each_package_is_there_by_name_and_with_its_licence(self, either: Build, tmp_path: Path) -> None:
+        found = distributions(either, tmp_path)
+        assert {name: one.version for name, one in found.items()} == pinned(either)
+        for name, one in found.items():
+            texts = [file for file in one.files or [] if re.search("LICEN[CS]E", file.name)]
+            assert texts, name
+
+    def test_a_record_holds_every_file_of_its_package_as_it_is_shipped(self, either: Build, tmp_path: Path) -> None:
+        unclaimed = {entry for entry in either.files("layer.zip") if not entry.startswith("python/shared/")}
+        for name, one in distributions(either, tmp_path).items():
+            for file in one.files or []:
+                unclaimed.remove(f"python/{file}")
+                content = (tmp_path / "python" / file).read_bytes()
+                if file.name == "RECORD":
+                    assert file.hash is None
+                else:
+                    assert file.size == len(content), f"{file} of {name}"
+                    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+                    assert (file.hash.mode, file.hash.value) == ("sha256", digest), f"{file} of {name}"
+        assert unclaimed == set(), "each file is of one package"
+
+
+class TestBillOfMaterials:
+    def test_it_is_as_the_schema_wants_it(self, either: Build) -> None:
+        check = JsonStrictValidator(SchemaVersion.V1_5)
+        assert check.validate_str(either.bill_of_materials) is None
+        assert check.validate_str(either.bill_of_materials.replace('"purl"', '"pearl"', 1)) is not None
+
+    def test_it_names_what_the_lock_file_pins_and_the_layer_carries(self, either: Build, tmp_path: Path) -> None:
+        lock = (ROOT / "locks" / "layer.lock").read_text()
+        bill = json.loads(either.bill_of_materials)
+        found = distributions(either, tmp_path)
+        names = pinned(either)
+        assert [one["purl"] for one in bill["components"]] == [
+            f"pkg:pypi/{name}@{names[name]}" for name in sorted(names)
+        ]
+        for (name, version), one in zip(sorted(names.items()), bill["components"], strict=True):
+            assert (one["name"], one["version"]) == (found[name].metadata["Name"], version)
+            (pin,) = re.findall(rf"^{name}==(.*\n(?:    --hash.*\n)+)", lock, re.MULTILINE)
+            (origin,) = one["externalReferences"]
+            assert [hash_["content"] for hash_ in origin["hashes"]] == re.findall(r"sha256:(\w+)", pin)
+            (record,) = one["components"]
+            content = (tmp_path / record["name"]).read_bytes()
+            assert record["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}]
+            assert one["licenses"]
+
+    def test_it_is_of_this_very_zip(self, either: Build) -> None:
+        root = json.loads(either.bill_of_materials)["metadata"]["component"]
+        (layer,) = root["components"]
+        sha256 = either.zips["layer.zip"]["sha256"]
+        assert (layer["name"], layer["hashes"]) == ("layer.zip", [{"alg": "SHA-256", "content": sha256}])
+        assert {one["value"] for one in root["properties"]} == {f"{either.architecture}-python{either.python}"}
+
+    def test_who_wants_whom_is_what_the_packages_say(self, either: Build, tmp_path: Path) -> None:
+        wants = {one["ref"]: one["dependsOn"] for one in json.loads(either.bill_of_materials)["dependencies"]}
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        purls = {name: f"pkg:pypi/{name}@{version}" for name, version in pinned(either).items()}
+
+        def shipped(requirements: list[str]) -> list[str]:
+            """Of requirements, those that are in the layer."""
+            wanted = [Requirement(text) for text in requirements]
+            environment = {"extra": "", "python_full_version": platform.python_version()}
+            kept = [one.name for one in wanted if one.marker is None or one.marker.evaluate(environment)]
+            return sorted(purls[name] for name in kept if name in purls)
+
+        assert wants.pop("valkey-leaderboard") == shipped(project["dependencies"])
+        for name, one in distributions(either, tmp_path).items():
+            assert wants.pop(purls[name]) == shipped(one.requires or []), name
+        assert wants == {}
 
 
 RUNTIME = """
@@ -371,7 +475,9 @@ class TestMaking:
         before = made(*OWN, root=tree)
         (before.folder / "layer.zip").write_bytes(b"half of i")
         (before.folder / "functions" / "gone.zip").write_bytes(b"of a function that is no more")
-        assert made(*OWN, root=tree).hashes() == before.hashes()
+        (before.folder / "layer.cdx.json").write_text("{}")
+        again = made(*OWN, root=tree)
+        assert (again.hashes(), again.bill_of_materials) == (before.hashes(), before.bill_of_materials)
         assert not (before.folder / "functions" / "gone.zip").exists()
 
     def test_an_interrupted_build_leaves_the_old_one_or_none(self, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

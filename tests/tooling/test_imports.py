@@ -45,6 +45,10 @@ SETTINGS_READERS = {"load", "settings", "Settings"}
 
 HEAVY = {"boto3", "botocore", "aws_xray_sdk"}
 
+LAMBDAS_OWN = "AWS_LAMBDA_INITIALIZATION_TYPE"
+"""Where this says that a Lambda environment will serve requests, and there alone, an import connects:
+tests/connection/test_init.py."""
+
 HANDLERS = sorted(path.parent.name for path in ROOT.glob("functions/*/handler.py"))
 
 
@@ -301,7 +305,7 @@ print(json.dumps({"events": events, "environment": sorted(read), "modules": sort
 
 def python(code: str, *arguments: str, **environment: str) -> str:
     """What a clean interpreter prints that has nothing of ours in its environment but this."""
-    kept = {name: value for name, value in os.environ.items() if name not in settings_names()}
+    kept = {name: value for name, value in os.environ.items() if name not in {*settings_names(), LAMBDAS_OWN}}
     done = subprocess.run(
         [sys.executable, "-B", "-c", code, *arguments],
         cwd=ROOT,

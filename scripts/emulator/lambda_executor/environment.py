@@ -64,6 +64,7 @@ class Function:
     timeout_seconds: float = 3
     memory_mb: int = 128
     version: str = "$LATEST"
+    initialization_type: str = "on-demand"
     log_format: platform_log.Format = field(default_factory=platform_log.Format)
 
 
@@ -321,6 +322,7 @@ def _environment(function: Function, workshop: Workshop, temporary: Path, addres
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{RUNTIME}",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": function.initialization_type,
         "AWS_LAMBDA_RUNTIME_API": address,
         "LAMBDA_RUNTIME_DIR": runtime,
         "LAMBDA_TASK_ROOT": str(function.code),

@@ -39,7 +39,6 @@ KEPT = {
     "AWS_DEFAULT_REGION",
     "AWS_ENDPOINT_URL",  # not Lambda's, but without it an SDK would talk to AWS
     "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_INITIALIZATION_TYPE",
     "AWS_LAMBDA_LOG_GROUP_NAME",
     "AWS_LAMBDA_LOG_STREAM_NAME",
     "AWS_REGION",
@@ -111,6 +110,7 @@ class ProcessExecutor(RuntimeExecutor):  # type: ignore[misc]
             timeout_seconds=settings.timeout,
             memory_mb=settings.memory_size,
             version=self.function_version.id.qualifier,
+            initialization_type=env_vars["AWS_LAMBDA_INITIALIZATION_TYPE"],
             log_format=platform_log.Format(
                 is_json=logging.get("LogFormat") == "JSON",
                 application_level=logging.get("ApplicationLogLevel") or "INFO",

@@ -58,7 +58,7 @@ locals {
     BAD_REQUEST_BODY        = { code = "malformed_body" }
     INVALID_API_KEY         = { code = "forbidden" }
     ACCESS_DENIED           = { code = "forbidden" }
-    WAF_FILTERED            = { code = "forbidden", detail = "The firewall refused the request: it looks like an attack, or there were too many from this address." }
+    WAF_FILTERED            = { code = "forbidden", detail = "The firewall refused the request: its body has more than ${local.largest_body_bytes} bytes, it looks like an attack, or there were too many from this address." }
     RESOURCE_NOT_FOUND      = { code = "endpoint_not_found" }
     REQUEST_TOO_LARGE       = { code = "body_too_large" }
     UNSUPPORTED_MEDIA_TYPE  = { code = "unsupported_media_type" }

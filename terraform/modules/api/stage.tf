@@ -37,13 +37,19 @@ locals {
     cipherSuite       = "$context.cipherSuite"
   }
 
+  # Whoever needs no key has no tier that limits them.
+  throttled_apart = merge(
+    { for key, operation in local.operations : key => var.throttling.without_key if length(operation.security) == 0 },
+    var.throttling.methods,
+  )
+
   # Settings by method. A method with a throttle of its own inherits nothing and gets all settings again.
   methods_throttled = merge(
     { "*/*" = { rate_per_second = var.throttling.rate_per_second, burst = var.throttling.burst } },
     # "PUT /users/{userId}/score" is ~1users~1{userId}~1score/PUT: every slash of the path, the first one too, as in a JSON
     # pointer. If API Gateway does not know a path, it keeps the setting and applies it to nothing.
     {
-      for key, throttle in var.throttling.methods :
+      for key, throttle in local.throttled_apart :
       "${replace(split(" ", key)[1], "/", "~1")}/${split(" ", key)[0]}" => { rate_per_second = throttle.rate_per_second, burst = throttle.burst }
     },
   )

@@ -56,10 +56,14 @@ variable "functions" {
 }
 
 variable "throttling" {
-  description = "How many requests per second, and at once, each method takes from all callers together, before it answers 429; `methods` overrides it by operation, e.g. \"PUT /users/{userId}/score\"."
+  description = "How many requests per second, and at once, each method takes from all callers together, before it answers 429; `without_key` is for each that needs no API key, such as GET /health; `methods` overrides both by operation, e.g. \"PUT /users/{userId}/score\"."
   type = object({
     rate_per_second = number
     burst           = number
+    without_key = optional(object({
+      rate_per_second = number
+      burst           = number
+    }), { rate_per_second = 10, burst = 20 })
     methods = optional(map(object({
       rate_per_second = number
       burst           = number
@@ -68,12 +72,12 @@ variable "throttling" {
   nullable = false
 
   validation {
-    condition     = alltrue([for one in concat([var.throttling], values(var.throttling.methods)) : one.rate_per_second > 0 && one.burst >= 1])
+    condition     = alltrue([for one in concat([var.throttling, var.throttling.without_key], values(var.throttling.methods)) : one.rate_per_second > 0 && one.burst >= 1])
     error_message = "A rate must be above 0 requests per second, and a burst at least 1 request: 0 would close the API."
   }
 
   validation {
-    condition     = alltrue([for one in concat([var.throttling], values(var.throttling.methods)) : floor(one.burst) == one.burst])
+    condition     = alltrue([for one in concat([var.throttling, var.throttling.without_key], values(var.throttling.methods)) : floor(one.burst) == one.burst])
     error_message = "A burst must be a whole number of requests."
   }
 
@@ -132,7 +136,7 @@ variable "kms_key_arn" {
 }
 
 variable "waf" {
-  description = "The firewall, or null for none: how many requests one IP address may make in 5 minutes."
+  description = "The firewall, or null for none: how many requests one IP address may make in 5 minutes, at least as many as the fastest of usage_plans. It also stops bodies above 64 KiB."
   type = object({
     requests_per_5_minutes_per_ip = number
   })
@@ -141,6 +145,12 @@ variable "waf" {
   validation {
     condition     = var.waf == null ? true : var.waf.requests_per_5_minutes_per_ip >= 10 && var.waf.requests_per_5_minutes_per_ip <= 2000000000
     error_message = "waf.requests_per_5_minutes_per_ip must be from 10 to 2000000000: WAF takes no other."
+  }
+
+  # A game's own server may call with its key from one address.
+  validation {
+    condition     = var.waf == null ? true : var.waf.requests_per_5_minutes_per_ip >= local.fastest_tier_per_5_minutes
+    error_message = "waf.requests_per_5_minutes_per_ip must be at least ${local.fastest_tier_per_5_minutes}, which the fastest of usage_plans allows in 5 minutes: otherwise the firewall would stop a key that keeps to its tier."
   }
 }
 

@@ -1,6 +1,12 @@
 # A firewall in front of the stage, if there is to be one. Rules run from the top, and the first that blocks is the last.
 
 locals {
+  # What the fastest tier allows a key in 5 minutes.
+  fastest_tier_per_5_minutes = 300 * max(concat([0], [for tier in var.usage_plans : tier.rate_per_second])...)
+
+  # What the contract allows is also the most that WAF can see of a body behind API Gateway.
+  largest_body_bytes = 65536
+
   # Left out of all logs. Requests are not sampled either: samples would show these headers in the console.
   secret_headers = ["authorization", "cookie", "idempotency-key", "x-api-key"]
 
@@ -8,7 +14,7 @@ locals {
   managed_rules = {
     AWSManagedRulesKnownBadInputsRuleSet = []
     AWSManagedRulesCommonRuleSet = [
-      "SizeRestrictions_BODY", # forbids bodies above 8 KB; the contract allows 64 KiB, which the functions enforce
+      "SizeRestrictions_BODY", # forbids bodies above 8 KB; the contract allows 64 KiB
       "NoUserAgent_HEADER",    # a game is not a browser and need not send one
     ]
   }
@@ -26,8 +32,7 @@ resource "aws_wafv2_web_acl" "this" {
     allow {}
   }
 
-  # As much of a body as the contract allows. Without this, WAF sees 16 KB, and the rest passes unseen. A body above 16 KB
-  # costs a little more.
+  # As much of a body as the contract allows. Without this, WAF sees 16 KB. A body above that costs a little more.
   association_config {
     request_body {
       api_gateway {
@@ -59,8 +64,43 @@ resource "aws_wafv2_web_acl" "this" {
     }
   }
 
+  # What is larger than WAF can see must not pass unseen, and no function would take it. The reply is API Gateway's for
+  # whatever WAF stops, a 403: WAF's own would have neither our media type nor the request's id.
+  rule {
+    name     = "body-size"
+    priority = 1
+
+    action {
+      block {}
+    }
+
+    statement {
+      size_constraint_statement {
+        comparison_operator = "GT"
+        size                = local.largest_body_bytes
+
+        field_to_match {
+          body {
+            oversize_handling = "MATCH"
+          }
+        }
+
+        text_transformation {
+          priority = 0
+          type     = "NONE"
+        }
+      }
+    }
+
+    visibility_config {
+      metric_name                = "${var.name}-body-size"
+      cloudwatch_metrics_enabled = true
+      sampled_requests_enabled   = false
+    }
+  }
+
   dynamic "rule" {
-    for_each = { for index, name in keys(local.managed_rules) : name => index + 1 }
+    for_each = { for index, name in keys(local.managed_rules) : name => index + 2 }
 
     content {
       name     = rule.key

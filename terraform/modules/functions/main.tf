@@ -92,7 +92,7 @@ resource "aws_lambda_function" "this" {
     log_format            = "JSON"
     log_group             = aws_cloudwatch_log_group.function[each.key].name
     application_log_level = "INFO" # everything that the functions write
-    system_log_level      = "WARN" # no START, END and REPORT lines: the metrics have their numbers
+    system_log_level      = "INFO" # with REPORT: how long an init took, and how much memory was used, is in no metric
   }
 
   tracing_config {
@@ -105,5 +105,5 @@ resource "aws_lambda_function" "this" {
   }
 
   # When it makes the function, Lambda checks that its role may make network interfaces.
-  depends_on = [aws_iam_role_policy.function]
+  depends_on = [aws_iam_role_policy.function, aws_iam_role_policy.settings_key]
 }

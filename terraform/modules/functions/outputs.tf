@@ -16,6 +16,9 @@ output "functions" {
 output "reconcile_interval_minutes" {
   description = "Minutes from one run of reconcile to the next."
   value       = tonumber(regex("[1-5]", var.reconcile_schedule))
+
+  # Whoever waits for runs comes after what begins them.
+  depends_on = [aws_cloudwatch_event_target.reconcile]
 }
 
 output "layer_arn" {

@@ -56,7 +56,7 @@ resource "aws_lambda_function_event_invoke_config" "reconcile" {
   }
 
   # Lambda checks that the role may send to the queue.
-  depends_on = [aws_iam_role_policy.function, aws_iam_role_policy.failures_key, aws_sqs_queue.reconcile_failures]
+  depends_on = [aws_iam_role_policy.function, aws_sqs_queue.reconcile_failures]
 }
 
 # Lambda's default, written down: no function here may call itself in a loop.
@@ -65,15 +65,15 @@ resource "aws_lambda_function_recursion_config" "reconcile" {
   recursive_loop = "Terminate"
 }
 
-# SQS takes only HTTPS if the queue is encrypted with a KMS key, so the policy need not ask for it.
+# Encrypted by SQS itself, which takes only HTTPS then. With a key of ours, its policy would have to let EventBridge in, and
+# a rule that is refused a key loses the event without a word.
 resource "aws_sqs_queue" "reconcile_failures" {
-  name                              = local.failures_queue_name
-  message_retention_seconds         = 14 * 24 * 3600
-  kms_master_key_id                 = var.kms_key_arn
-  kms_data_key_reuse_period_seconds = 3600
+  name                      = local.failures_queue_name
+  message_retention_seconds = 14 * 24 * 3600
+  sqs_managed_sse_enabled   = true
 }
 
-# Reconcile sends by its role; the rule has no role. To encrypt, the rule also needs the key's policy (see kms_key_arn).
+# Reconcile sends by its role; the rule has no role.
 data "aws_iam_policy_document" "reconcile_failures" {
   statement {
     sid       = "ScheduleMaySend"

@@ -108,23 +108,29 @@ resource "aws_iam_role_policy" "function" {
   policy = each.value.json
 }
 
+# Lambda decrypts a function's settings as its role. It makes a grant for that when it is given the function, but the grant
+# is for that role: one that was made again under the same name has lost it, and the function no longer starts.
 # A document of its own: a new key's ARN is not known until apply, and would hide the rest of the policy in the plan.
-data "aws_iam_policy_document" "failures_key" {
+data "aws_iam_policy_document" "settings_key" {
+  for_each = local.function_arns
+
   statement {
-    sid       = "EncryptFailures"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"] # SQS requires both of its senders
+    sid       = "DecryptOwnSettings"
+    actions   = ["kms:Decrypt"]
     resources = [var.kms_key_arn]
 
     condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = ["sqs.${local.region}.${data.aws_partition.current.dns_suffix}"]
+      test     = "ArnLike"
+      variable = "kms:EncryptionContext:aws:lambda:FunctionArn"
+      values   = [each.value, "${each.value}:*"]
     }
   }
 }
 
-resource "aws_iam_role_policy" "failures_key" {
-  name   = "failures-key"
-  role   = aws_iam_role.function[local.reconcile].name
-  policy = data.aws_iam_policy_document.failures_key.json
+resource "aws_iam_role_policy" "settings_key" {
+  for_each = data.aws_iam_policy_document.settings_key
+
+  name   = "settings-key"
+  role   = aws_iam_role.function[each.key].name
+  policy = each.value.json
 }

@@ -174,9 +174,9 @@ variable "log_retention_days" {
 
 variable "kms_key_arn" {
   description = <<-EOT
-    ARN of the KMS key for logs, settings and the failures queue. Its policy must allow, for this account and Region:
-    logs.<region>.amazonaws.com to Encrypt*, Decrypt*, ReEncrypt*, GenerateDataKey* and Describe* for the log groups; events.amazonaws.com
-    to Decrypt and GenerateDataKey*; and the account's IAM policies to grant the rest (to reconcile's role, and to whoever applies).
+    ARN of the KMS key for logs and settings. Its policy must allow, for this account and Region: logs.<region>.amazonaws.com to
+    Encrypt*, Decrypt*, ReEncrypt*, GenerateDataKey* and Describe* for the log groups; and the account's IAM policies to grant the rest
+    (to the functions' roles, and to whoever applies).
   EOT
   type        = string
   nullable    = false

@@ -1,8 +1,8 @@
-# The key for logs, notifications, failed events and the functions' settings. The cache's data has a key of its own, in
+# The key for logs, notifications and the functions' settings. The cache's data has a key of its own, in
 # ../cache.
 
 resource "aws_kms_key" "operations" {
-  description             = "Logs, notifications and queues of ${local.name}"
+  description             = "Logs, notifications and settings of ${local.name}"
   enable_key_rotation     = true
   deletion_window_in_days = 30
   policy                  = data.aws_iam_policy_document.operations_key.json
@@ -53,13 +53,13 @@ data "aws_iam_policy_document" "operations_key" {
   }
 
   statement {
-    sid       = "AlarmsAndSchedulesOfThisAccount"
+    sid       = "AlarmsOfThisAccount"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = ["*"]
 
     principals {
       type        = "Service"
-      identifiers = ["cloudwatch.amazonaws.com", "events.amazonaws.com"]
+      identifiers = ["cloudwatch.amazonaws.com"]
     }
 
     condition {

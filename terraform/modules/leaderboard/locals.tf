@@ -7,8 +7,9 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  name     = "${var.project}-${var.environment}"
-  emulated = var.emulator != null
+  name       = "${var.project}-${var.environment}"
+  emulated   = var.emulator != null
+  codedeploy = var.alias_mover == "codedeploy" && !local.emulated
 
   account_id = data.aws_caller_identity.current.account_id
   partition  = data.aws_partition.current.partition

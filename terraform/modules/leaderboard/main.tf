@@ -72,6 +72,7 @@ module "monitoring" {
 
   name                          = local.name
   functions                     = module.functions.functions
+  codedeploy                    = local.codedeploy
   deadline_seconds              = var.deadline_seconds
   reconcile_interval_minutes    = module.functions.reconcile_interval_minutes
   api                           = { name = module.api.name, stage_name = module.api.stage_name }
@@ -79,6 +80,7 @@ module "monitoring" {
   duration_p99_milliseconds     = var.duration_p99_milliseconds
   reconcile_failures_queue_name = module.functions.reconcile_failures_queue.name
   emails                        = var.alarm_emails
+  monthly_budget                = var.monthly_budget
   kms_key_arn                   = aws_kms_key.operations.arn
 
   cache = local.emulated ? null : {
@@ -90,7 +92,7 @@ module "monitoring" {
 
 module "delivery" {
   source = "../delivery"
-  count  = var.alias_mover == "codedeploy" && !local.emulated ? 1 : 0
+  count  = local.codedeploy ? 1 : 0
 
   name                 = local.name
   functions            = module.functions.functions

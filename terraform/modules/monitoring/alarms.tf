@@ -1,4 +1,6 @@
 # Every alarm is one entry of a table below, with what happened and what to do first. This is what an entry leaves out.
+# How urgent it is: `page` is for the night, since players feel it or soon will; `ticket` is for the next working day;
+# `deployment` tells nobody, because CodeDeploy alone reads it.
 locals {
   alarm_defaults = {
     namespace         = var.name
@@ -9,7 +11,7 @@ locals {
     periods           = 1
     breaching_periods = 1
     missing           = "notBreaching" # a counter that has nothing to count sends nothing
-    notify            = true
+    severity          = "ticket"
   }
 
   alarms = {
@@ -33,7 +35,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
   alarm_name          = "${var.name}-${each.key}"
-  alarm_description   = "${each.value.happened}${local.spans[each.key]}. ${each.value.first}"
+  alarm_description   = "${title(each.value.severity)}: ${each.value.happened}${local.spans[each.key]}. ${each.value.first}"
   namespace           = each.value.namespace
   metric_name         = each.value.metric
   dimensions          = each.value.dimensions
@@ -45,11 +47,12 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   evaluation_periods  = each.value.periods
   datapoints_to_alarm = each.value.breaching_periods
   treat_missing_data  = each.value.missing
-  alarm_actions       = each.value.notify ? [local.topic_arn] : []
-  ok_actions          = each.value.notify ? [local.topic_arn] : []
+  alarm_actions       = each.value.severity == "deployment" ? [] : [local.topic_arn]
+  ok_actions          = each.value.severity == "page" ? [local.topic_arn] : [] # a new alarm tells of its first "OK", too
 
-  # The topic's ARN is built from names so that a plan shows it: Terraform does not see that the topic comes first.
-  depends_on = [aws_sns_topic_policy.alarms]
+  # The topic's ARN is built from names so that a plan shows it: Terraform does not see that the topic comes first. Nor that
+  # reconcile's schedule does: without it, the alarm on runs that fail to come would go off as soon as it is made.
+  depends_on = [aws_sns_topic_policy.alarms, var.reconcile_interval_minutes]
 }
 
 # Functions: `<function>-<column>`.
@@ -102,20 +105,22 @@ locals {
         happened          = "One call in a hundred to ${function.name} took at least ${local.slow_milliseconds[key]} ms of the ${local.own_seconds[key]} s that it has"
         first             = "${key == "reconcile" ? "It can hardly keep up: look at its backlog." : "When its time is up, it answers 503."} Look at the cache's throttled commands and latency first."
       }
-      # Only calls through the alias, which is what a deployment shifts. A sum, because a rate would drown a canary's few
-      # calls in the old version's. The metric's dimension ExecutedVersion would tell the versions apart, but the new
-      # version has no number before the deployment that this alarm guards.
+    }],
+    # Only calls through the alias, which is what a deployment shifts. A sum, because a rate would drown a canary's few
+    # calls in the old version's. The metric's dimension ExecutedVersion would tell the versions apart, but the new
+    # version has no number before the deployment that this alarm guards.
+    [for key, function in var.functions : {
       "${local.dashed[key]}-live-errors" = {
         namespace  = "AWS/Lambda"
         metric     = "Errors"
         dimensions = { FunctionName = function.name, Resource = "${function.name}:${function.alias}" }
         threshold  = local.thresholds.rollback_errors_per_minute
         period     = 60
-        notify     = false # people hear about it from the alarm -errors
+        severity   = "deployment" # people hear about it from the alarm -errors
         happened   = "${function.name}:${function.alias} crashed, timed out or failed to start${local.times.rollback_errors_per_minute}"
         first      = "This stops a running deployment and rolls it back. Read ${function.log_group_name} before the next one."
       }
-    }],
+    } if var.codedeploy],
     # A handler turns its own bug into a 500, which Lambda counts as a success: only the log knows.
     [for key, function in local.routes : {
       "${local.dashed[key]}-failures" = {
@@ -146,6 +151,7 @@ locals {
       period            = 60
       periods           = 5
       breaching_periods = 3
+      severity          = "page"
       happened          = "More than ${local.thresholds.api_5xx_percent} % of the requests to ${var.api.name} were answered with a 5xx"
       first             = "Look at the functions' alarms: -failures means a bug, -errors a crash. With neither, the cache is not answering (503)."
     }
@@ -158,6 +164,7 @@ locals {
       threshold         = local.thresholds.api_latency_p99_milliseconds
       periods           = 3
       breaching_periods = 3
+      severity          = "page"
       happened          = "One request in a hundred to ${var.api.name} took more than ${local.thresholds.api_latency_p99_milliseconds} ms"
       first             = "On the dashboard, compare with the integration's latency and the functions' durations: a gap means cold starts, no gap means the cache."
     }
@@ -195,12 +202,14 @@ locals {
       cache-evictions = {
         metric    = "Evictions"
         threshold = local.thresholds.cache_evictions_per_5_minutes
+        severity  = "page"
         happened  = "The cache ${cache.name} was full and evicted sessions${local.times.cache_evictions_per_5_minutes}"
         first     = "Players have to open new ones, and soon writes will fail. Raise the maximum of cache_data_storage_gb now."
       }
       cache-authentication = {
         metric    = "AuthenticationFailures"
         threshold = local.thresholds.cache_refused_sign_ins_per_5_minutes
+        severity  = "page"
         happened  = "Somebody failed to sign in to the cache ${cache.name}${local.times.cache_refused_sign_ins_per_5_minutes}"
         first     = "Look for functions that answer 503: a role or user was changed, or a clock is wrong. If there are none, somebody else is in the network."
       }
@@ -247,13 +256,14 @@ locals {
       period            = local.interval_seconds # each has a run, and so a figure
       periods           = 5
       breaching_periods = 3
+      severity          = "page"
       happened          = "A score waited more than ${local.backlog_seconds / 60} minutes to get from its profile to the board"
       first             = "Reconcile does not keep up, or cannot finish some intent. Look at found and unreadable on the dashboard, then at its errors and duration."
     }
     reconcile-mended = {
       metric    = "reconcile-mended"
       threshold = local.thresholds.reconcile_mended_per_5_minutes
-      happened  = "For information: reconcile had to mend a player${local.times.reconcile_mended_per_5_minutes}"
+      happened  = "Reconcile had to mend a player${local.times.reconcile_mended_per_5_minutes}"
       first     = "Its board entry and its profile differed. One now and then is a write that the sweep overtook; many are expected after a failover of the cache. Otherwise somebody wrote to Valkey past the API: find out who."
     }
     reconcile-unreadable = {
@@ -262,17 +272,21 @@ locals {
       happened  = "Reconcile met an unreadable player${local.times.reconcile_unreadable_per_5_minutes}"
       first     = "It cannot read the profile or intent, and leaves it alone. Look for \"player is unreadable\" in ${local.reconcile.log_group_name}, which has the userId; mend or delete that profile."
     }
-    # Whether the runs succeed does not matter here: failures have an alarm of their own.
+    # Whether the runs succeed does not matter here: failures have an alarm of their own. Two periods, so that one that
+    # CloudWatch still waits for is not taken for a standstill; each is long enough for a run.
     reconcile-not-running = {
-      namespace  = "AWS/Lambda"
-      metric     = "Invocations"
-      dimensions = { FunctionName = local.reconcile.name }
-      comparison = "LessThanThreshold"
-      threshold  = 1
-      period     = 60 * local.thresholds.reconcile_standstill_minutes
-      missing    = "breaching"
-      happened   = "${local.reconcile.name} was not called once"
-      first      = "Nothing is being healed. Check that its EventBridge schedule is enabled and may invoke it."
+      namespace         = "AWS/Lambda"
+      metric            = "Invocations"
+      dimensions        = { FunctionName = local.reconcile.name }
+      comparison        = "LessThanThreshold"
+      threshold         = 1
+      period            = 60 * ceil(local.thresholds.reconcile_standstill_minutes / 2)
+      periods           = 2
+      breaching_periods = 2
+      missing           = "breaching"
+      severity          = "page"
+      happened          = "${local.reconcile.name} was not called once"
+      first             = "Nothing is being healed. Check that its EventBridge schedule is enabled and may invoke it."
     }
     reconcile-queue = {
       namespace  = "AWS/SQS"

@@ -30,6 +30,12 @@ variable "functions" {
   }
 }
 
+variable "codedeploy" {
+  description = "Whether CodeDeploy moves the functions' aliases: then each function has an alarm that rolls its deployment back, and that nobody else hears of."
+  type        = bool
+  nullable    = false
+}
+
 variable "deadline_seconds" {
   description = "How long a request may work, in seconds: the functions' setting DEADLINE_SECONDS."
   type        = number
@@ -37,7 +43,7 @@ variable "deadline_seconds" {
 }
 
 variable "reconcile_interval_minutes" {
-  description = "Minutes from one run of reconcile to the next. The alarm on its backlog counts runs."
+  description = "Minutes from one run of reconcile to the next: the alarm on its backlog counts runs. All alarms are made after what this comes from, so it must come from the schedule."
   type        = number
   nullable    = false
 }
@@ -139,7 +145,7 @@ variable "reconcile_failures_queue_name" {
 }
 
 variable "emails" {
-  description = "Addresses that get every alarm and its end, once their owners have followed the link in the confirmation mail."
+  description = "Addresses that get every alarm, and the end of those that page, once their owners have followed the link in the confirmation mail. The budget's mails need no such link."
   type        = set(string)
   default     = []
   nullable    = false
@@ -147,6 +153,30 @@ variable "emails" {
   validation {
     condition     = alltrue([for email in var.emails : can(regex("^[^@[:space:],;<>]+@[^@[:space:],;<>]+\\.[^@[:space:],;<>.]+$", email))])
     error_message = "Each of emails must be a bare address such as on-call@example.com."
+  }
+}
+
+variable "monthly_budget" {
+  description = "What a month may cost, in US dollars: AWS mails `emails` at 80 % and at 100 % of it, and when it expects to reach it; null for no budget. It counts the whole account, or only what has a tag, e.g. { Environment = \"prod\" }, which somebody must have activated as a cost allocation tag: until then nothing is counted."
+  type = object({
+    usd = number
+    tag = optional(map(string))
+  })
+  default = null
+
+  validation {
+    condition     = var.monthly_budget == null ? true : var.monthly_budget.usd > 0
+    error_message = "monthly_budget.usd must be above 0."
+  }
+
+  validation {
+    condition     = length(coalesce(try(var.monthly_budget.tag, null), { none = "" })) == 1
+    error_message = "monthly_budget.tag must be one tag, such as { Environment = \"prod\" }."
+  }
+
+  validation {
+    condition     = var.monthly_budget == null ? true : length(var.emails) >= 1 && length(var.emails) <= 10
+    error_message = "monthly_budget needs somebody to tell: give 1 to 10 addresses in `emails`, since AWS takes no other number."
   }
 }
 

@@ -131,9 +131,11 @@ run "the_contract_becomes_an_api_on_the_aliases_of_its_functions" {
   assert {
     condition = { for key, one in aws_api_gateway_method_settings.this : key => "${one.settings[0].throttling_rate_limit}/${one.settings[0].throttling_burst_limit}" } == {
       "*/*"                          = "500/250"
+      "~1health/GET"                 = "10/20"
+      "~1health/HEAD"                = "10/20"
       "~1users~1{userId}~1score/PUT" = "100/50"
     }
-    error_message = "A throttle is missing, wrong or under a path that API Gateway does not know."
+    error_message = "A throttle is missing, wrong or under a path that API Gateway does not know: each method that needs no key has its own."
   }
 
   assert {
@@ -205,16 +207,16 @@ run "the_firewall_limits_addresses_and_lets_the_contracts_bodies_through" {
   command = plan
 
   variables {
-    waf = { requests_per_5_minutes_per_ip = 2000 }
+    waf = { requests_per_5_minutes_per_ip = 60000 } # 300 seconds at 200 a second
   }
 
   assert {
-    condition     = one([for rule in aws_wafv2_web_acl.this[0].rule : rule.statement[0].rate_based_statement[0].limit if rule.name == "requests-per-ip"]) == 2000
+    condition     = one([for rule in aws_wafv2_web_acl.this[0].rule : rule.statement[0].rate_based_statement[0].limit if rule.name == "requests-per-ip"]) == 60000
     error_message = "The limit per address is not the given one."
   }
 
   assert {
-    condition = jsonencode({ for rule in aws_wafv2_web_acl.this[0].rule : rule.name => rule.statement[0].managed_rule_group_statement[0].rule_action_override[*].name if rule.name != "requests-per-ip" }) == jsonencode({
+    condition = jsonencode({ for rule in aws_wafv2_web_acl.this[0].rule : rule.name => rule.statement[0].managed_rule_group_statement[0].rule_action_override[*].name if startswith(rule.name, "AWS") }) == jsonencode({
       AWSManagedRulesCommonRuleSet         = ["SizeRestrictions_BODY", "NoUserAgent_HEADER"]
       AWSManagedRulesKnownBadInputsRuleSet = []
     })
@@ -222,7 +224,17 @@ run "the_firewall_limits_addresses_and_lets_the_contracts_bodies_through" {
   }
 
   assert {
-    condition     = length(distinct([for rule in aws_wafv2_web_acl.this[0].rule : rule.priority])) == 3
+    condition = one([
+      for rule in aws_wafv2_web_acl.this[0].rule : [
+        length(rule.action[0].block), rule.statement[0].size_constraint_statement[0].comparison_operator, rule.statement[0].size_constraint_statement[0].size,
+        rule.statement[0].size_constraint_statement[0].field_to_match[0].body[0].oversize_handling, aws_wafv2_web_acl.this[0].association_config[0].request_body[0].api_gateway[0].default_size_inspection_limit,
+      ] if rule.name == "body-size"
+    ]) == [1, "GT", 65536, "MATCH", "KB_64"]
+    error_message = "A body above 64 KiB, of which the firewall sees no more, passes, or one of 64 KiB does not."
+  }
+
+  assert {
+    condition     = length(distinct([for rule in aws_wafv2_web_acl.this[0].rule : rule.priority])) == length(aws_wafv2_web_acl.this[0].rule)
     error_message = "Two rules have one priority."
   }
 
@@ -316,13 +328,12 @@ run "values_that_aws_would_refuse_late_are_refused_now" {
     }
     usage_plans        = { game = { rate_per_second = 200, burst = 100, quota_per_month = 0 }, partner = { rate_per_second = 5, burst = 10 } }
     log_retention_days = 31
-    waf                = { requests_per_5_minutes_per_ip = 9 }
     domain             = { name = "https://scores.example.com", certificate_arn = "scores" }
     tls_policy         = "TLS_1_0"
   }
 
   expect_failures = [
-    var.name, var.stage_name, var.functions, var.throttling, var.usage_plans, var.log_retention_days, var.waf, var.domain, var.tls_policy,
+    var.name, var.stage_name, var.functions, var.throttling, var.usage_plans, var.log_retention_days, var.domain, var.tls_policy,
   ]
 }
 
@@ -347,16 +358,18 @@ run "ways_past_the_alias_closed_methods_and_keys_without_a_tier_are_refused" {
       burst           = 250
       methods         = { "PUT /users/{userId}/score" = { rate_per_second = 0, burst = 50 } } # nobody would get through
     }
-    api_keys = { client = "gold" } # no such tier
+    api_keys = { client = "gold" }                       # no such tier
+    waf      = { requests_per_5_minutes_per_ip = 59999 } # the tier `game` allows 60,000
   }
 
-  expect_failures = [var.functions, var.throttling, var.api_keys]
+  expect_failures = [var.functions, var.throttling, var.api_keys, var.waf]
 }
 
-run "a_contract_with_another_kind_of_key_is_refused" {
+run "a_contract_with_another_kind_of_key_is_refused_and_more_requests_than_a_firewall_counts" {
   command = plan
 
   variables {
+    waf = { requests_per_5_minutes_per_ip = 2000000001 }
     contract = {
       openapi    = "3.0.3"
       info       = { title = "Scores", version = "1.2.3" }
@@ -366,5 +379,5 @@ run "a_contract_with_another_kind_of_key_is_refused" {
     }
   }
 
-  expect_failures = [var.contract]
+  expect_failures = [var.contract, var.waf]
 }

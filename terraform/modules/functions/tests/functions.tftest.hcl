@@ -114,13 +114,13 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
     condition = alltrue([for key, function in aws_lambda_function.this : alltrue([
       function.logging_config[0].log_format == "JSON",
       function.logging_config[0].application_log_level == "INFO",
-      function.logging_config[0].system_log_level == "WARN",
+      function.logging_config[0].system_log_level == "INFO",
       function.logging_config[0].log_group == "/aws/lambda/${function.function_name}",
       aws_cloudwatch_log_group.function[key].name == "/aws/lambda/${function.function_name}",
       aws_cloudwatch_log_group.function[key].retention_in_days == 365,
       aws_cloudwatch_log_group.function[key].kms_key_id == var.kms_key_arn,
     ])])
-    error_message = "Every function should log as JSON to its own group, which has a retention and a key."
+    error_message = "Every function should log as JSON, REPORT lines too, to its own group, which has a retention and a key."
   }
 
   # Each function connects only as its own user.
@@ -277,8 +277,8 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
 
   # What reconcile never did is kept.
   assert {
-    condition     = aws_sqs_queue.reconcile_failures.name == "game-test-reconcile-failures" && aws_sqs_queue.reconcile_failures.kms_master_key_id == var.kms_key_arn && aws_sqs_queue.reconcile_failures.message_retention_seconds == 1209600
-    error_message = "The failures queue should be encrypted with our key and keep messages for the 14 days that SQS allows."
+    condition     = aws_sqs_queue.reconcile_failures.name == "game-test-reconcile-failures" && aws_sqs_queue.reconcile_failures.sqs_managed_sse_enabled && aws_sqs_queue.reconcile_failures.kms_master_key_id == null && aws_sqs_queue.reconcile_failures.message_retention_seconds == 1209600
+    error_message = "The failures queue should be encrypted by SQS, so that EventBridge needs no key, and keep messages for the 14 days that SQS allows."
   }
 
   assert {
@@ -315,14 +315,19 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
   }
 
   assert {
-    condition = aws_iam_role_policy.failures_key.role == "game-test-reconcile" && jsonencode(jsondecode(aws_iam_role_policy.failures_key.policy).Statement) == jsonencode([{
-      Sid       = "EncryptFailures"
-      Effect    = "Allow"
-      Action    = ["kms:GenerateDataKey", "kms:Decrypt"]
-      Resource  = var.kms_key_arn
-      Condition = { StringEquals = { "kms:ViaService" = "sqs.eu-central-1.amazonaws.com" } }
-    }])
-    error_message = "Reconcile should use the key through SQS only."
+    condition = alltrue([for key, function in aws_lambda_function.this :
+      aws_iam_role_policy.settings_key[key].role == function.function_name && jsondecode(aws_iam_role_policy.settings_key[key].policy).Statement == [{
+        Sid      = "DecryptOwnSettings"
+        Effect   = "Allow"
+        Action   = "kms:Decrypt"
+        Resource = function.kms_key_arn
+        Condition = { ArnLike = { "kms:EncryptionContext:aws:lambda:FunctionArn" = [
+          "arn:aws:lambda:eu-central-1:123456789012:function:${function.function_name}",
+          "arn:aws:lambda:eu-central-1:123456789012:function:${function.function_name}:*",
+        ] } }
+      }]
+    ])
+    error_message = "Every role should decrypt its own function's settings, with no grant that a new role of that name would not have."
   }
 }
 

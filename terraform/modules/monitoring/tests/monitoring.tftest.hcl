@@ -21,12 +21,14 @@ variables {
     rank         = { name = "leaderboard-test-rank", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-rank", timeout_seconds = 60 }
     reconcile    = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile", timeout_seconds = 60 }
   }
+  codedeploy                    = true
   deadline_seconds              = 2.5
   reconcile_interval_minutes    = 1
   api                           = { name = "leaderboard-test-api", stage_name = "v1" }
   cache                         = { name = "Leaderboard-Test", data_storage_gb_maximum = 10, ecpu_per_second_maximum = 5000 }
   reconcile_failures_queue_name = "leaderboard-test-reconcile-failures"
   emails                        = ["on-call@example.com"]
+  monthly_budget                = { usd = 200, tag = { Environment = "test" } }
 
   # Those that are looked at below, so that nobody has to change a test with a default.
   thresholds = {
@@ -86,11 +88,24 @@ run "functions_cache_and_reconcile_are_watched_drawn_and_heard_of" {
 
   assert {
     condition = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.this :
-      alltrue([for actions in [alarm.alarm_actions, alarm.ok_actions] :
-        join(" ", coalesce(actions, [])) == (endswith(name, "-live-errors") ? "" : "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-alarms")
-      ])
+      join(" ", coalesce(alarm.alarm_actions, [])) == (endswith(name, "-live-errors") ? "" : "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-alarms")
     ])
-    error_message = "Each alarm tells of its begin and end, but for those that only a deployment listens to."
+    error_message = "Each alarm tells of its begin, but for those that only a deployment listens to."
+  }
+
+  assert {
+    condition = { for name, alarm in aws_cloudwatch_metric_alarm.this : name => join(" ", alarm.ok_actions) if length(coalesce(alarm.ok_actions, [])) > 0 } == {
+      for name in ["api-5xx", "api-latency", "cache-authentication", "cache-evictions", "reconcile-backlog", "reconcile-not-running"] :
+      name => "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-alarms"
+    }
+    error_message = "Only what somebody was woken for tells that it is over: a new alarm is OK first, and would mail that."
+  }
+
+  assert {
+    condition = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.this :
+      startswith(alarm.alarm_description, endswith(name, "-live-errors") ? "Deployment: " : length(coalesce(alarm.ok_actions, [])) > 0 ? "Page: " : "Ticket: ")
+    ])
+    error_message = "An alarm says how urgent it is with its first word."
   }
 
   assert {
@@ -171,8 +186,8 @@ run "functions_cache_and_reconcile_are_watched_drawn_and_heard_of" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.this["reconcile-not-running"].period * aws_cloudwatch_metric_alarm.this["reconcile-not-running"].evaluation_periods == 600
-    error_message = "Ten minutes without a call are the alarm."
+    condition     = [for what in ["period", "evaluation_periods", "datapoints_to_alarm"] : aws_cloudwatch_metric_alarm.this["reconcile-not-running"][what]] == [300, 2, 2]
+    error_message = "Ten minutes without a call are the alarm, in two periods, of which the last may not be whole."
   }
 
   assert {
@@ -277,6 +292,17 @@ run "functions_cache_and_reconcile_are_watched_drawn_and_heard_of" {
     condition     = [for subscription in aws_sns_topic_subscription.email : "${subscription.protocol} ${subscription.endpoint}"] == ["email on-call@example.com"]
     error_message = "Each address gets a mail."
   }
+
+  # What it costs is told before it is spent.
+  assert {
+    condition = (
+      aws_budgets_budget.monthly[0].time_unit == "MONTHLY" && aws_budgets_budget.monthly[0].limit_amount == "200" &&
+      toset([for one in aws_budgets_budget.monthly[0].notification : "${one.notification_type} ${one.threshold} ${join(" ", one.subscriber_email_addresses)}"]) ==
+      toset(["ACTUAL 80 on-call@example.com", "ACTUAL 100 on-call@example.com", "FORECASTED 100 on-call@example.com"]) &&
+      [for one in aws_budgets_budget.monthly[0].cost_filter : "${one.name} ${join(" ", one.values)}"] == ["TagKeyValue user:Environment$test"]
+    )
+    error_message = "The budget is another, or tells somebody else: ${jsonencode(aws_budgets_budget.monthly)}"
+  }
 }
 
 run "a_short_timeout_shortens_what_is_slow" {
@@ -378,7 +404,7 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
       reconcile-backlog              = { threshold = 420, period = 60, says = "more than 7 minutes to get from its profile to the board, in 3 of 5 minutes. " }
       reconcile-mended               = { threshold = 13, period = 300, says = "at least 13 times in the last 5 minutes. " }
       reconcile-unreadable           = { threshold = 14, period = 300, says = "at least 14 times in the last 5 minutes. " }
-      reconcile-not-running          = { threshold = 1, period = 1200, says = "not called once in the last 20 minutes. " }
+      reconcile-not-running          = { threshold = 1, period = 600, says = "not called once, for 20 minutes. " }
       reconcile-queue                = { threshold = 15, period = 300, says = "the events of at least 15 runs " }
       } :
       aws_cloudwatch_metric_alarm.this[name].threshold == expected.threshold &&
@@ -396,11 +422,23 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
   }
 }
 
-run "without_a_cache_nothing_speaks_of_one" {
+run "without_a_cache_codedeploy_and_budget_nothing_speaks_of_one" {
   command = plan
 
   variables {
-    cache = null
+    cache          = null
+    codedeploy     = false
+    monthly_budget = null
+  }
+
+  assert {
+    condition     = length([for name in keys(aws_cloudwatch_metric_alarm.this) : name if endswith(name, "-live-errors")]) == 0 && output.rollback_alarm_names == {}
+    error_message = "No deployment reads these alarms."
+  }
+
+  assert {
+    condition     = length(aws_budgets_budget.monthly) == 0
+    error_message = "Nobody asked for a budget."
   }
 
   assert {
@@ -454,9 +492,10 @@ run "refuses_what_could_never_go_off" {
     thresholds                = { cache_data_percent = 100 }
     duration_p99_milliseconds = { rank = 2500 } # the deadline ends it then
     cache                     = { name = "leaderboard-test", data_storage_gb_maximum = 10, ecpu_per_second_maximum = 999 }
+    emails                    = [] # a budget that tells nobody
   }
 
-  expect_failures = [var.thresholds, var.duration_p99_milliseconds, var.cache]
+  expect_failures = [var.thresholds, var.duration_p99_milliseconds, var.cache, var.monthly_budget]
 }
 
 run "refuses_functions_without_reconcile" {
@@ -474,16 +513,19 @@ run "refuses_a_timeout_that_leaves_reconcile_nothing_and_a_threshold_that_does_n
   variables {
     functions  = { reconcile = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile", timeout_seconds = 5 } }
     thresholds = { api_5xx_percnt = 2 }
+
+    monthly_budget = { usd = 200, tag = { Project = "leaderboard", Environment = "test" } } # whether AWS adds them or not, it does not say
   }
 
-  expect_failures = [var.functions, var.thresholds]
+  expect_failures = [var.functions, var.thresholds, var.monthly_budget]
 }
 
-run "refuses_half_an_error" {
+run "refuses_half_an_error_and_a_budget_of_nothing" {
   command         = plan
-  expect_failures = [var.thresholds]
+  expect_failures = [var.thresholds, var.monthly_budget]
   variables {
-    thresholds = { function_errors_per_5_minutes = 0.5 }
+    thresholds     = { function_errors_per_5_minutes = 0.5 }
+    monthly_budget = { usd = 0 }
   }
 }
 
