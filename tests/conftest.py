@@ -31,6 +31,7 @@ AT_BASE_URL = "test_acceptance.py"
 
 
 NEED_TERRAFORM = {
+    "test_applies.py",
     "test_plans.py",
     "test_plan_mutants.py",
     "test_gateway_templates.py",

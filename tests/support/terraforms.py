@@ -30,6 +30,9 @@ OFFLINE: dict[str, Any] = {
 }
 """What the provider is told so that it starts without asking anybody."""
 
+OFFLINE_FILE = "offline_override.tf.json"
+"""What a copied root has of it, and of a backend that needs nobody."""
+
 LONGEST_SECONDS = 900
 """A command that takes longer hangs; a busy machine only makes one slow."""
 
@@ -57,19 +60,16 @@ def copy(to: Path) -> Path:
     return to / "terraform"
 
 
-def init(
-    folder: Path, *, environment: Mapping[str, str] | None = None, provider: Mapping[str, Any] | None = None
-) -> None:
+def init(folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
     """Makes a copied folder ready to be planned: provider found, no backend but a local one, no credentials.
 
-    environment may lead to a provider that is there already: then none is looked for. provider is added to what the
-    folder says of it, in place of OFFLINE.
+    environment may lead to a provider that is there already: then none is looked for.
     """
     written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
-    offline: dict[str, Any] = {"provider": {"aws": OFFLINE if provider is None else provider}}
+    offline: dict[str, Any] = {"provider": {"aws": OFFLINE}}
     if 'backend "s3"' in written:
         offline["terraform"] = {"backend": {"local": {}}}
-    name = "offline_override.tf.json" if 'provider "aws"' in written else "offline.tf.json"
+    name = OFFLINE_FILE if 'provider "aws"' in written else "offline.tf.json"
     (folder / name).write_text(json.dumps(offline))
     options = [] if terraform_provider.VARIABLE in (environment or {}) else terraform_mirror.init_options()
     run(folder, "init", "-input=false", *options, environment=environment)
