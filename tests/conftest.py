@@ -32,6 +32,7 @@ AT_BASE_URL = "test_acceptance.py"
 
 NEED_TERRAFORM = {
     "test_module_examples.py",
+    "test_applies.py",
     "test_plans.py",
     "test_plan_mutants.py",
     "test_gateway_templates.py",

@@ -30,6 +30,9 @@ OFFLINE: dict[str, Any] = {
 }
 """The provider's arguments that let it start without asking AWS."""
 
+OFFLINE_FILE = "offline_override.tf.json"
+"""What a copied root has of it, and of a backend that needs nobody."""
+
 LONGEST_SECONDS = 900
 """A command that takes longer than this hangs; a busy machine only makes it slow."""
 
@@ -66,7 +69,7 @@ def init(folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
     offline: dict[str, Any] = {"provider": {"aws": OFFLINE}}
     if 'backend "s3"' in written:
         offline["terraform"] = {"backend": {"local": {}}}
-    name = "offline_override.tf.json" if 'provider "aws"' in written else "offline.tf.json"
+    name = OFFLINE_FILE if 'provider "aws"' in written else "offline.tf.json"
     (folder / name).write_text(json.dumps(offline))
     options = [] if terraform_provider.VARIABLE in (environment or {}) else terraform_mirror.init_options()
     run(folder, "init", "-input=false", *options, environment=environment)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from tests.support import secretive_aws, terraforms
+from tests.terraform import applies as whole_applies
 from tests.terraform import plans
 from tests.terraform.projects import Project
 
@@ -42,3 +44,17 @@ def project(tmp_path: Path, built: Path, aws: str) -> Project:
     one = Project(tmp_path, aws)
     shutil.copytree(built, one.root / "build")
     return one
+
+
+def applies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[whole_applies.Applied]]]:
+    """Every environment that belongs on AWS, applied and planned again, one of them destroyed. Skips like `tree`."""
+    terraforms.skip_unless_installed()
+    with whole_applies.begun(tmp_path_factory.mktemp("applies")) as begun:
+        yield begun
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _begin_early(request: pytest.FixtureRequest) -> None:
+    """Begins the applies before the first test of the room: they wait while others work."""
+    if any("applies" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("applies")

@@ -290,7 +290,7 @@ def tree(folder: Path) -> Iterator[Tree]:
     for module, outputs in KNOWN.items():
         override = {"output": {name: {"value": value} for name, value in outputs.items()}}
         (copied / module / "known_override.tf.json").write_text(json.dumps(override))
-    _pretend_to_build(copied.parent)
+    pretend_to_build(copied.parent)
     terraforms.init(copied)
     with contextlib.ExitStack() as stack:
         environment = stack.enter_context(terraforms.emulator(folder))
@@ -306,7 +306,7 @@ def tree(folder: Path) -> Iterator[Tree]:
             pool.shutdown(cancel_futures=True)
 
 
-def _pretend_to_build(folder: Path) -> None:
+def pretend_to_build(folder: Path) -> None:
     """Writes something in the place of zips: a plan only asks for their hashes."""
     keys = [path.parent.name for path in (ROOT / "functions").glob("*/handler.py")]
     for architecture in ("arm64", "x86_64"):
