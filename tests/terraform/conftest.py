@@ -26,9 +26,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plans.Tree]:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The zips that dev's values ask for, which are the same in every such tree."""
-    one = Project(tmp_path_factory.mktemp("built"))
-    one.build("arm64", "3.12")
-    return one.root / "build"
+    made = Project(tmp_path_factory.mktemp("built"))
+    made.build("arm64", "3.12")
+    return made.root / "build"
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +41,12 @@ def aws() -> Iterator[str]:
 @pytest.fixture
 def project(tmp_path: Path, built: Path, aws: str) -> Project:
     """A tree of the test's own, built."""
-    one = Project(tmp_path, aws)
-    shutil.copytree(built, one.root / "build")
-    return one
+    made = Project(tmp_path, aws)
+    shutil.copytree(built, made.root / "build")
+    return made
 
 
+@pytest.fixture(scope="session")
 def applies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[whole_applies.Applied]]]:
     """Every environment that belongs on AWS, applied and planned again, one of them destroyed. Skips like `tree`."""
     terraforms.skip_unless_installed()
