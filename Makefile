@@ -16,7 +16,7 @@ WORKERS = --numprocesses auto --dist worksteal
 VALKEY_ONLY = --ignore tests/emulated --ignore tests/clients -m "not terraform and not emulated"
 
 .NOTPARALLEL:
-.PHONY: help run emulate rebuild bench build plan apply destroy snapshot retire test test-terraform test-emulated test-clients test-long check format lock clean
+.PHONY: help run emulate rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-clients test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -45,13 +45,21 @@ build: ## the zips for Lambda: layer and functions (ARCH=arm64 PYTHON=3.13; loca
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.aws.build $(if $(ARCH),--arch $(ARCH)) $(if $(VERSION),--python $(VERSION))
 
-plan: ## what `make apply` would change on AWS (ENV=dev; ARGS="-out=…": more for terraform)
+plan: ## what `make apply` would change on AWS (ENV=dev; OUT=file: save the plan and sum it up; JSON=1; ARGS="…": more for terraform)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.aws.infrastructure plan "$(ENV)" $(ARGS)
+	@exec .venv/bin/python -m scripts.aws.infrastructure plan $(if $(OUT),--out "$(OUT)") $(if $(JSON),--json) "$(ENV)" $(ARGS)
 
-apply: ## make AWS what terraform/ says, once you say yes (ENV=dev)
+apply: ## make AWS what terraform/ says, once you say yes (ENV=dev; PLAN=file: exactly that plan, at once)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.aws.infrastructure apply "$(ENV)" $(ARGS)
+	@exec .venv/bin/python -m scripts.aws.infrastructure apply $(if $(PLAN),--plan "$(PLAN)") "$(ENV)" $(ARGS)
+
+drift: ## whether AWS still is what terraform/ says (ENV=dev; JSON=1)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.aws.infrastructure drift $(if $(JSON),--json) "$(ENV)" $(ARGS)
+
+smoke: ## what only AWS can show, looked at after an apply: a table of verdicts (ENV=dev; JSON=1)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.aws.smoke $(if $(JSON),--json) "$(ENV)" $(ARGS)
 
 destroy: ## remove an environment from AWS once you have typed its name, but for a last snapshot of its data (ENV=dev)
 	@$(call install,local.lock)

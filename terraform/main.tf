@@ -17,6 +17,10 @@ module "leaderboard" {
   availability_zone_count   = var.availability_zone_count
   gateway_endpoints         = var.gateway_endpoints
   interface_endpoints       = var.interface_endpoints
+  vpc                       = var.vpc
+  kms_key_arns              = var.kms_key_arns
+  role_path                 = var.role_path
+  permissions_boundary_arn  = var.permissions_boundary_arn
   caches                    = var.caches
   cache_in_use              = var.cache_in_use
   writes_stopped            = var.writes_stopped

@@ -2,17 +2,17 @@
 
 moved {
   from = aws_kms_key.operations
-  to   = module.leaderboard.aws_kms_key.operations
+  to   = module.leaderboard.aws_kms_key.operations[0]
 }
 
 moved {
   from = aws_kms_alias.operations
-  to   = module.leaderboard.aws_kms_alias.operations
+  to   = module.leaderboard.aws_kms_alias.operations[0]
 }
 
 moved {
   from = module.network
-  to   = module.leaderboard.module.network
+  to   = module.leaderboard.module.network[0]
 }
 
 moved {

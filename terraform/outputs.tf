@@ -42,7 +42,7 @@ output "cache_name" {
 }
 
 output "vpc_id" {
-  description = "The VPC's id."
+  description = "The VPC's id; null if it is one of yours."
   value       = module.leaderboard.vpc_id
 }
 

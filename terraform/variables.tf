@@ -69,6 +69,38 @@ variable "interface_endpoints" {
   default     = []
 }
 
+# What an organisation has already
+
+variable "vpc" {
+  description = "A network of yours, or null to make one: private subnets for the functions, and for the cache in 2 zones or more; security groups of both, by which the functions reach TCP 6379 and 6380 of the cache. The variables above do nothing then."
+  type = object({
+    function_subnet_ids         = list(string)
+    function_security_group_ids = list(string)
+    cache_subnet_ids            = list(string)
+    cache_security_group_ids    = list(string)
+  })
+  default = null
+}
+
+variable "kms_key_arns" {
+  description = "ARNs of two KMS keys of yours, or of one for both, or null to make two. `cache` is for the cache's data and snapshots and cannot be changed later; of its policy, ElastiCache needs nothing but that the account's IAM policies hold. `operations` is for logs, notifications, failed events and settings: its policy must let logs.<region>.amazonaws.com and cloudwatch.amazonaws.com do what modules/leaderboard/encryption.tf lets them."
+  type        = object({ operations = string, cache = string })
+  default     = null
+}
+
+variable "role_path" {
+  description = "The path of every IAM role, e.g. \"/games/\"."
+  type        = string
+  nullable    = false
+  default     = "/"
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the IAM policy that bounds what every role may do, or null for none."
+  type        = string
+  default     = null
+}
+
 # Cache
 
 variable "caches" {

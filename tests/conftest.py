@@ -31,10 +31,13 @@ AT_BASE_URL = "test_acceptance.py"
 
 
 NEED_TERRAFORM = {
+    "test_module_examples.py",
+    "test_applies.py",
     "test_plans.py",
     "test_plan_mutants.py",
     "test_the_life_of_a_cache.py",
     "test_gateway_templates.py",
+    "test_saved_plans.py",
     "test_terraform_joins_the_very_strings_that_are_tested_here",
 }
 """Whole files, and one test of another file."""

@@ -21,6 +21,8 @@ import httpx
 import pytest
 import valkey
 
+from scripts.aws import smoke, values, verdicts
+from scripts.aws.live_checks import CHECKS, Deployment
 from scripts.emulator import emulate
 from scripts.places import ROOT
 from tests.emulated.emulation import WAIT_SECONDS, Emulated, end, timed
@@ -380,6 +382,50 @@ class TestWatching:
             wait_until(is_heard, WAIT_SECONDS)
         raised = {alarm["AlarmName"] for alarm in heard if alarm["NewStateValue"] == "ALARM"}
         assert not {other for other in raised if other.endswith("-errors")} - {name}, "nothing else has crashed"
+
+
+class TestSmoke:
+    """`make smoke` on what LocalStack has; the rest is in tests/aws/."""
+
+    @pytest.fixture
+    def deployment(self, emulated: Emulated) -> Deployment:
+        outputs = {**emulated.outputs, "api_url": emulated.facts.base_url}
+        return Deployment(emulated.name, values.of("local"), outputs, lambda service, *_: emulated.aws(service))
+
+    def test_it_sees_what_is_there(self, deployment: Deployment) -> None:
+        names = ("health", "requests", "tls", "cache", "log-metrics", "firewall", "first-run", "trips", "canary")
+        rows = smoke.walk(deployment, {name: CHECKS[name] for name in names}, WAIT_SECONDS)
+        print(verdicts.table(rows, coloured=False))
+        found = {row.check: row.verdict for row in rows}
+        assert found.pop("first-run") in (verdicts.OK, verdicts.LOOK), "LocalStack may judge before anything has run"
+        assert found == {
+            **dict.fromkeys(("health", "requests", "log-metrics", "trips"), verdicts.OK),
+            **dict.fromkeys(("tls", "cache", "firewall", "canary"), verdicts.NOT_NEEDED),
+        }
+
+    def test_its_alarm_is_heard_and_put_back(self, emulated: Emulated, deployment: Deployment, post: str) -> None:
+        name = f"{emulated.name}-api-5xx"
+
+        def is_heard() -> bool:
+            found = emulated.aws("sqs").receive_message(QueueUrl=post, MaxNumberOfMessages=10)
+            told = [json.loads(json.loads(message["Body"])["Message"]) for message in found.get("Messages", [])]
+            return (name, "ALARM") in [(one["AlarmName"], one["NewStateValue"]) for one in told]
+
+        looking = CHECKS["alarm-mail"](deployment)
+        assert next(looking).endswith("has not told its topic"), "LocalStack's history has no actions"
+        wait_until(is_heard, WAIT_SECONDS)
+        looking.close()
+        (alarm,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        assert alarm["StateValue"] != "ALARM"
+
+    def test_it_says_what_it_still_waits_for(self, deployment: Deployment) -> None:
+        names = ("alarms", "charts", "logs", "traces")
+        rows = smoke.walk(deployment, {name: CHECKS[name] for name in names}, 0)
+        print(verdicts.table(rows, coloured=False))
+        seen = {row.check: (row.verdict, row.seen) for row in rows}
+        assert re.match(r"\d+ of \d+ without data: leaderboard-local-", seen["alarms"][1])
+        assert re.match(r"\d+ of \d+ empty: ", seen["charts"][1])
+        assert seen["traces"][0] == verdicts.NOT_KNOWN, "LocalStack has no X-Ray"
 
 
 class TestAChange:

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ OFFLINE: dict[str, Any] = {
     "skip_requesting_account_id": True,
 }
 """The provider's arguments that let it start without asking AWS."""
+
+OFFLINE_FILE = "offline_override.tf.json"
+"""What a copied root has of it, and of a backend that needs nobody."""
 
 LONGEST_SECONDS = 900
 """A command that takes longer than this hangs; a busy machine only makes it slow."""
@@ -66,10 +69,10 @@ def init(
     folder says of it, in place of OFFLINE.
     """
     written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
-    offline: dict[str, Any] = {"provider": {"aws": OFFLINE if provider is None else provider}}
+    offline: dict[str, Any] = {"provider": {"aws": OFFLINE}}
     if 'backend "s3"' in written:
         offline["terraform"] = {"backend": {"local": {}}}
-    name = "offline_override.tf.json" if 'provider "aws"' in written else "offline.tf.json"
+    name = OFFLINE_FILE if 'provider "aws"' in written else "offline.tf.json"
     (folder / name).write_text(json.dumps(offline))
     options = [] if terraform_provider.VARIABLE in (environment or {}) else terraform_mirror.init_options()
     run(folder, "init", "-input=false", *options, environment=environment)
@@ -80,6 +83,7 @@ def plan(
     variables: Mapping[str, Any],
     *,
     var_file: Path | None = None,
+    options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The plan that `terraform show -json` prints, for a folder after init. variables win over those of var_file.
@@ -89,7 +93,7 @@ def plan(
     written = folder / "given.tfvars.json"
     written.write_text(json.dumps(variables))
     files = [f"-var-file={file}" for file in (var_file, written) if file]
-    run(folder, "plan", "-input=false", "-lock=false", "-out=made.tfplan", *files, environment=environment)
+    run(folder, "plan", "-input=false", "-lock=false", "-out=made.tfplan", *files, *options, environment=environment)
     planned: dict[str, Any] = json.loads(run(folder, "show", "-json", "made.tfplan", environment=environment))
     return planned
 

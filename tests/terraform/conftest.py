@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.support import terraforms
+from tests.support import secretive_aws, terraforms
+from tests.terraform import applies as whole_applies
 from tests.terraform import plans, rehearsals
+from tests.terraform.projects import Project
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +31,40 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[None]
         yield thread.submit(rehearsals.of_a_cache, tmp_path_factory.mktemp("rehearsal"))
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zips that dev's values ask for, which are the same in every such tree."""
+    made = Project(tmp_path_factory.mktemp("built"))
+    made.build("arm64", "3.12")
+    return made.root / "build"
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[str]:
+    """The URL of an AWS that only says who we are."""
+    with secretive_aws.running() as url:
+        yield url
+
+
+@pytest.fixture
+def project(tmp_path: Path, built: Path, aws: str) -> Project:
+    """A tree of the test's own, built."""
+    made = Project(tmp_path, aws)
+    shutil.copytree(built, made.root / "build")
+    return made
+
+
+@pytest.fixture(scope="session")
+def applies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[whole_applies.Applied]]]:
+    """Every environment that belongs on AWS, applied and planned again, one of them destroyed. Skips like `tree`."""
+    terraforms.skip_unless_installed()
+    with whole_applies.begun(tmp_path_factory.mktemp("applies")) as begun:
+        yield begun
+
+
 @pytest.fixture(scope="session", autouse=True)
-def rehearsal_in_time(request: pytest.FixtureRequest) -> None:
-    """Begins it with the first test of this room, if it is asked for at all: it waits more than it works."""
-    if any("rehearsal" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("rehearsal")
+def _begin_early(request: pytest.FixtureRequest) -> None:
+    """Begins what will be asked for before the first test of the room: these wait more than they work."""
+    for name in ("applies", "rehearsal"):
+        if any(name in getattr(item, "fixturenames", ()) for item in request.session.items):
+            request.getfixturevalue(name)

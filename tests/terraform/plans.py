@@ -11,7 +11,7 @@ import json
 import queue
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +43,9 @@ NETWORK = {
 
 AT_ONCE = 2
 """How many plans are made side by side; each has a provider of half a gigabyte."""
+
+ADDRESS = re.compile(r"((?:module\.\w+(?:\[[^]]*\])?\.)*)(\w+)\.(\w+)(?:\[(.*)\])?")
+"""Its module, its type, its name and its key."""
 
 Values = Mapping[str, Any]
 
@@ -90,6 +93,8 @@ class Plan:
 
     resources: tuple[Resource, ...]
     configuration: Values
+    taken_to: Mapping[str, str]
+    """Where each instance of the state is in the configuration, by its full address."""
 
     def of(self, *types: str) -> list[Resource]:
         """The resources of these types."""
@@ -183,7 +188,12 @@ def read(document: Values) -> Plan:
                 depends_on=tuple(written.get("depends_on", ())),
             )
         )
-    return Plan(tuple(found), configuration)
+    taken_to = {
+        change.get("previous_address", change["address"]): change["address"]
+        for change in document.get("resource_changes", ())
+        if change["change"]["before"] is not None
+    }
+    return Plan(tuple(found), configuration, taken_to)
 
 
 class Tree:
@@ -199,7 +209,27 @@ class Tree:
     def start(self, name: str, environment: str, edit: Edit | None = None, more: Values | None = None) -> None:
         """Begins to plan an environment, with more variables, unless that was begun before; edit changes the copy."""
         if name not in self._plans:
-            self._plans[name] = self._pool.submit(self._plan, name, environment, edit, more or {})
+            self._plans[name] = self._pool.submit(self._plan, name, environment, edit, more or {}, ())
+
+    def start_moving(self, name: str, environment: str, state: Path) -> None:
+        """Begins to plan the end of all that a former tree's state has: the plan says where each is in this tree.
+
+        state lists the instances, a line each: the version of its schema, and its address.
+        """
+        if name not in self._plans:
+
+            def take_on(folder: Path) -> None:
+                (folder / "terraform.tfstate").write_text(json.dumps(_state(state.read_text(encoding="utf-8"))))
+                for path in folder.rglob("*.tf"):
+                    path.write_text(re.sub(r"prevent_destroy += true", "prevent_destroy = false", path.read_text()))
+
+            options = ("-destroy", "-refresh=false")
+            self._plans[name] = self._pool.submit(self._plan, name, environment, take_on, {}, options)
+
+    def start_example(self, name: str) -> None:
+        """Begins to plan one of terraform/examples/, a root of its own."""
+        if name not in self._plans:
+            self._plans[name] = self._pool.submit(self._plan_example, name)
 
     def plan(self, name: str) -> Plan:
         """A plan or state that was begun, once it is there. Raises TerraformError."""
@@ -218,7 +248,7 @@ class Tree:
             terraforms.init(folder, environment=provider)
             return read(terraforms.apply(folder, variables, environment=provider))
 
-    def _plan(self, name: str, environment: str, edit: Edit | None, more: Values) -> Plan:
+    def _plan(self, name: str, environment: str, edit: Edit | None, more: Values, options: Sequence[str]) -> Plan:
         folder = self._folder.parent / name
         shutil.copytree(self._folder, folder, symlinks=True)
         if edit:
@@ -226,7 +256,22 @@ class Tree:
         variables = {**(EMULATOR if environment == EMULATED else {}), **more}
         file = Path("environments", f"{environment}.tfvars")
         with self._provider() as provider:
-            return read(terraforms.plan(folder / "terraform", variables, var_file=file, environment=provider))
+            planned = terraforms.plan(
+                folder / "terraform", variables, var_file=file, options=options, environment=provider
+            )
+            return read(planned)
+
+    def _plan_example(self, name: str) -> Plan:
+        copied = self._folder.parent / f"example-{name}"
+        shutil.copytree(self._folder, copied, symlinks=True)
+        folder = copied / "terraform" / "examples" / name
+        written = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
+        with self._provider() as provider:
+            own = written.count('provider "aws"') > 1  # one that stays has a single configuration
+            environment = {key: text for key, text in provider.items() if not own or key != terraform_provider.VARIABLE}
+            options = terraform_mirror.init_options() if own else []
+            terraforms.run(folder, "init", "-input=false", *options, environment=environment)
+            return read(terraforms.plan(folder, {}, environment=environment))
 
     @contextlib.contextmanager
     def _provider(self) -> Iterator[Mapping[str, str]]:
@@ -245,7 +290,7 @@ def tree(folder: Path) -> Iterator[Tree]:
     for module, outputs in KNOWN.items():
         override = {"output": {name: {"value": value} for name, value in outputs.items()}}
         (copied / module / "known_override.tf.json").write_text(json.dumps(override))
-    _pretend_to_build(copied.parent)
+    pretend_to_build(copied.parent)
     terraforms.init(copied)
     with contextlib.ExitStack() as stack:
         environment = stack.enter_context(terraforms.emulator(folder))
@@ -261,7 +306,7 @@ def tree(folder: Path) -> Iterator[Tree]:
             pool.shutdown(cancel_futures=True)
 
 
-def _pretend_to_build(folder: Path) -> None:
+def pretend_to_build(folder: Path) -> None:
     """Writes something in the place of zips: a plan only asks for their hashes."""
     keys = [path.parent.name for path in (ROOT / "functions").glob("*/handler.py")]
     for architecture in ("arm64", "x86_64"):
@@ -269,6 +314,26 @@ def _pretend_to_build(folder: Path) -> None:
         (built / "functions").mkdir(parents=True)
         for name in ("layer", *(f"functions/{key}" for key in keys)):
             (built / f"{name}.zip").write_text(name)
+
+
+def _state(instances: str) -> Values:
+    """A state as Terraform writes it, of instances of which nothing but the address is known."""
+    resources = []
+    for line in instances.splitlines():
+        version, address = line.split(" ", 1)
+        module, type_, name, key = ADDRESS.fullmatch(address).groups()  # type: ignore[union-attr]
+        instance = {"schema_version": int(version), "attributes": {}, **({"index_key": json.loads(key)} if key else {})}
+        resources.append(
+            {
+                **({"module": module.rstrip(".")} if module else {}),
+                "mode": "managed",
+                "type": type_,
+                "name": name,
+                "provider": f'provider["{terraform_mirror.PROVIDER.as_posix()}"]',
+                "instances": [instance],
+            }
+        )
+    return {"version": 4, "terraform_version": "1.11.0", "serial": 1, "lineage": "former", "resources": resources}
 
 
 def _modules_of(configuration: Values, path: str = "") -> Iterator[tuple[str, Values]]:

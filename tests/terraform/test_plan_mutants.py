@@ -403,7 +403,13 @@ MUTANTS = (
         "a cache with AWS's own key",
         plan_rules.everything_is_encrypted,
         r"aws_elasticache_serverless_cache\.this\S+: kms_key_id",
-        (("modules/cache/main.tf", "kms_key_id         = aws_kms_key.this.arn", ""),),
+        (
+            (
+                "modules/cache/main.tf",
+                "kms_key_id         = var.kms_key == null ? aws_kms_key.this[0].arn : var.kms_key.arn",
+                "",
+            ),
+        ),
     ),
     Mutant(
         "a topic with AWS's own key",

@@ -6,20 +6,26 @@ The provider is the real one; it asks an emulator of AWS who and where it is, an
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import statistics
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 
 from scripts.places import ROOT
 from shared import reconcile
+from tests.support.terraforms import TerraformError
 from tests.terraform import packets, plan_rules
 from tests.terraform.plan_rules import RULES, Rule
-from tests.terraform.plans import EMULATED, ENVIRONMENTS, NETWORK, Plan, Tree
+from tests.terraform.plans import EMULATED, ENVIRONMENTS, NETWORK, WHOLE, Plan, Tree
 
 APPLIED = "applied"
+
+FORMER_STATES = sorted((ROOT / "tests" / "terraform" / "states").glob("*.txt"))
+"""What states of former trees hold, by their day: all that any environment had and no later tree gave up on purpose."""
 
 KINDS = ("function", "cache")
 
@@ -37,6 +43,8 @@ def planned(tree: Tree) -> MakePlan:
     for name in ENVIRONMENTS:
         tree.start(name, name)
     tree.start_applying(APPLIED, "network", NETWORK)
+    for state in FORMER_STATES:
+        tree.start_moving(state.stem, "prod", state)
     return tree.plan
 
 
@@ -54,6 +62,18 @@ def test_staging_has_what_production_has(planned: MakePlan) -> None:
     assert plan_rules.differences_are_values(planned("staging"), planned("prod")) == []
 
 
+def test_credentials_of_another_account_plan_nothing(tree: Tree) -> None:
+    def ask_who_it_is(copied: Path) -> None:
+        override = copied / "offline_override.tf.json"
+        offline = json.loads(override.read_text())
+        del offline["provider"]["aws"]["skip_requesting_account_id"]
+        override.write_text(json.dumps(offline))
+
+    tree.start("other-account", "dev", ask_who_it_is, {"account_id": "210987654321"})
+    with pytest.raises(TerraformError, match="AWS account ID not allowed: 123456789012"):
+        tree.plan("other-account")
+
+
 def test_no_configuration_asks_which_environment_it_is() -> None:
     for path in (ROOT / "terraform").rglob("*.tf"):
         text = path.read_text(encoding="utf-8")
@@ -64,6 +84,15 @@ def test_a_rule_of_an_acl_is_where_its_key_says(planned: MakePlan) -> None:
     network = planned(APPLIED)
     assert plan_rules.acl_rules_are_where_their_keys_say(network) == []
     assert len(network.of("aws_network_acl_rule")) >= 12
+
+
+@pytest.mark.parametrize("state", FORMER_STATES, ids=lambda state: state.stem)
+def test_an_upgrade_keeps_all_that_there_is(planned: MakePlan, state: Path) -> None:
+    """Every instance of a former state goes to where some environment has one: else it would be destroyed."""
+    taken_to = planned(state.stem).taken_to
+    there = {f"module.{WHOLE}.{one.address}" for name in ENVIRONMENTS for one in planned(name).resources}
+    assert {old: new for old, new in taken_to.items() if new not in there} == {}
+    assert len(taken_to) == len(state.read_text().splitlines()) > 0
 
 
 class TestTheWalker:
@@ -150,6 +179,22 @@ class TestTheReadme:
         )
         for unit in ("keys", "reconcile metrics", "dashboard", "GB each", "runs"):
             assert dev[unit] == counts[unit], unit
+
+    def test_it_knows_where_each_endpoint_is_on(self, planned: MakePlan) -> None:
+        on: dict[tuple[str, str], list[str]] = {}
+        for environment in sorted(ENVIRONMENTS):
+            for one in planned(environment).of("aws_vpc_endpoint"):
+                service, kind = str(one.value("service_name")).split(".", 3)[3], one.value("vpc_endpoint_type").lower()
+                on.setdefault((service, kind), []).append(f"`{environment}`")
+        section = README.split("## Endpoints")[1].split("\n## ")[0]
+        rows = re.findall(
+            r"^\| `([\w.-]+)` \| (interface|gateway) \| [^|]+ \| ([\d.]+) \| ([^|]*)\|$", section, re.MULTILINE
+        )
+        assert {(service, kind) for service, kind, _, _ in rows} >= {*on, ("logs", "interface"), ("s3", "gateway")}
+        (price,) = set(re.findall(r"1 service × 3 zones × 730 h × ([\d.]+)`", COST))
+        for service, kind, dollars, where in rows:
+            assert where.strip() == ", ".join(on.get((service, kind), [])), service
+            assert float(dollars) == (round(3 * 730 * float(price), 2) if kind == "interface" else 0), service
 
     def test_it_counts_the_zones(self, planned: MakePlan) -> None:
         said = dict(re.findall(r"^\| `(\w+)` \| (\w+) zones", README, re.MULTILINE))

@@ -58,7 +58,11 @@ class Takedown:
         self.root, self.bin, self.calls_file, self.state = (folder / name for name in ("tree", "bin", "calls", "state"))
         self.account = account
         plant(self.root)
-        self.write("terraform/backend.hcl", 'bucket = "states"\nregion = "eu-central-1"\n')
+        states = f"states-{account.id}"
+        account.client("s3").create_bucket(
+            Bucket=states, CreateBucketConfiguration={"LocationConstraint": aws_api.REGION}
+        )
+        self.write("terraform/backend.hcl", f'bucket = "{states}"\nregion = "{aws_api.REGION}"\n')
         self.values("")
         self.bin.mkdir()
         script = TERRAFORM.replace("CALLS", str(self.calls_file)).replace("STATE", str(self.state))

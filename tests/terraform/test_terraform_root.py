@@ -1,12 +1,14 @@
-"""terraform/ is a thin caller: what it repeats of its module is made from it."""
+"""terraform/ is a thin caller of its module: what it repeats is made from it, and others can call it as well."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from scripts.dev import terraform_root
+from scripts.places import TERRAFORM
 
 VARIABLES = """# What a caller gives.
 
@@ -128,3 +130,18 @@ def test_what_is_out_of_date_is_said_with_the_command_and_stays(tree: Path, caps
 
 def test_the_root_of_the_tree_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert terraform_root.main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_no_module_brings_a_provider_or_knows_its_root() -> None:
+    """Otherwise nobody could call it twice, or from elsewhere."""
+    for path in (TERRAFORM / "modules").glob("*/*.tf"):
+        text = re.sub(r'#.*|"(?:\\.|\$\$\{|[^"\\$])*"', "", path.read_text(encoding="utf-8"))
+        assert not re.search(r"^provider |path\.(root|cwd)", text, re.MULTILINE), path
+
+
+def test_every_example_has_its_row_in_the_readme() -> None:
+    readme = (TERRAFORM / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## In a tree of your own")[1].split("\n## ")[0]
+    assert sorted(re.findall(r"^\| \[`([\w-]+)`\]", section, re.MULTILINE)) == sorted(
+        path.name for path in (TERRAFORM / "examples").iterdir()
+    )

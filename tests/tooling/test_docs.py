@@ -254,8 +254,14 @@ def missing_files(name: str, document: str) -> list[str]:
     return missing
 
 
-MADE_BY_COMMANDS = {"terraform/backend.hcl"}
-"""Files that are named together with the command that makes them."""
+MADE_BY_COMMANDS = {
+    "terraform/backend.hcl",
+    "backend.hcl",
+    "environments/<environment>.backend.hcl",
+    "environments/prod.backend.hcl",
+    "prod.tfplan.json",
+}
+"""Named with the command that makes it, or that reads what somebody has written."""
 
 
 @every_document

@@ -98,6 +98,7 @@ ARROWS = {
     "scripts.local": {"scripts.local", "functions", *COMMON},
     "scripts.dev.bootstrap": set(),
     "scripts.aws": {"scripts.aws", "scripts.dev.bootstrap", *COMMON},
+    "scripts.aws.live_checks": {"scripts.aws", "scripts.local.examples", *COMMON},
     "scripts.dev": {"scripts.dev", "scripts.aws", *COMMON},
     "scripts.emulator": {"scripts.emulator", "scripts.aws", "scripts.local", *COMMON},
     "scripts.bench": {"scripts.bench", "scripts.local", *COMMON},

@@ -30,6 +30,8 @@ locals {
 }
 
 resource "aws_kms_key" "this" {
+  count = var.kms_key == null ? 1 : 0
+
   description             = "Data at rest and snapshots of the cache ${var.name}"
   enable_key_rotation     = true
   deletion_window_in_days = 30
@@ -65,6 +67,19 @@ resource "aws_kms_key" "this" {
 }
 
 resource "aws_kms_alias" "this" {
+  count = var.kms_key == null ? 1 : 0
+
   name          = "alias/${var.name}-cache"
-  target_key_id = aws_kms_key.this.key_id
+  target_key_id = aws_kms_key.this[0].key_id
+}
+
+# Until a key could be given. Terraform adds an index by itself, but not to what comes from another module at the same time.
+moved {
+  from = aws_kms_key.this
+  to   = aws_kms_key.this[0]
+}
+
+moved {
+  from = aws_kms_alias.this
+  to   = aws_kms_alias.this[0]
 }

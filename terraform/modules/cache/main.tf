@@ -30,8 +30,8 @@ resource "aws_elasticache_serverless_cache" "this" {
 
   subnet_ids         = var.subnet_ids
   security_group_ids = var.security_group_ids
-  user_group_id      = aws_elasticache_user_group.this.user_group_id # without one, whoever can connect can do everything
-  kms_key_id         = aws_kms_key.this.arn                          # cannot be changed later
+  user_group_id      = aws_elasticache_user_group.this.user_group_id                   # without one, whoever can connect can do everything
+  kms_key_id         = var.kms_key == null ? aws_kms_key.this[0].arn : var.kms_key.arn # cannot be changed later
 
   snapshot_arns_to_restore = each.value.restore_snapshot_arn == null ? null : [each.value.restore_snapshot_arn]
   snapshot_retention_limit = var.snapshot_retention_days

@@ -142,3 +142,9 @@ variable "daily_snapshot_time" {
     error_message = "daily_snapshot_time must be a time such as \"03:00\", from 00:00 to 23:59."
   }
 }
+
+variable "kms_key" {
+  description = "ARN of a KMS key for the data and its snapshots, which cannot be changed later; null to make one. An object, because whether there is one must be known at plan, where the ARN of a new key is not."
+  type        = object({ arn = string })
+  default     = null
+}

@@ -73,9 +73,11 @@ data "aws_iam_policy_document" "trust" {
 }
 
 resource "aws_iam_role" "this" {
-  name               = "${var.name}-delivery"
-  description        = "What CodeDeploy may do to move the aliases of ${var.name}."
-  assume_role_policy = data.aws_iam_policy_document.trust.json
+  name                 = "${var.name}-delivery"
+  path                 = var.iam_role.path
+  permissions_boundary = var.iam_role.permissions_boundary_arn
+  description          = "What CodeDeploy may do to move the aliases of ${var.name}."
+  assume_role_policy   = data.aws_iam_policy_document.trust.json
 }
 
 data "aws_iam_policy_document" "this" {

@@ -52,3 +52,10 @@ variable "rollback_alarm_names" {
     error_message = "rollback_alarm_names must have 1 to 10 alarms for each function: CodeDeploy takes no more."
   }
 }
+
+variable "iam_role" {
+  description = "What every IAM role here has: its path, and the ARN of the policy that bounds what it may do, or null."
+  type        = object({ path = string, permissions_boundary_arn = string })
+  nullable    = false
+  default     = { path = "/", permissions_boundary_arn = null }
+}

@@ -17,9 +17,11 @@ data "aws_iam_policy_document" "trust" {
 resource "aws_iam_role" "function" {
   for_each = local.names
 
-  name               = each.value
-  description        = "What the function ${each.value} may do."
-  assume_role_policy = data.aws_iam_policy_document.trust.json
+  name                 = each.value
+  path                 = var.iam_role.path
+  permissions_boundary = var.iam_role.permissions_boundary_arn
+  description          = "What the function ${each.value} may do."
+  assume_role_policy   = data.aws_iam_policy_document.trust.json
 }
 
 locals {

@@ -280,3 +280,10 @@ variable "reconcile_schedule" {
     error_message = "reconcile_schedule must be rate(1 minute), or rate(2 minutes) to rate(5 minutes): the alarms take a slower one for a standstill."
   }
 }
+
+variable "iam_role" {
+  description = "What every IAM role here has: its path, and the ARN of the policy that bounds what it may do, or null."
+  type        = object({ path = string, permissions_boundary_arn = string })
+  nullable    = false
+  default     = { path = "/", permissions_boundary_arn = null }
+}

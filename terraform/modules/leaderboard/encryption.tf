@@ -2,6 +2,8 @@
 # ../cache.
 
 resource "aws_kms_key" "operations" {
+  count = var.kms_key_arns == null ? 1 : 0
+
   description             = "Logs, notifications and settings of ${local.name}"
   enable_key_rotation     = true
   deletion_window_in_days = 30
@@ -9,8 +11,10 @@ resource "aws_kms_key" "operations" {
 }
 
 resource "aws_kms_alias" "operations" {
+  count = var.kms_key_arns == null ? 1 : 0
+
   name          = "alias/${local.name}-operations"
-  target_key_id = aws_kms_key.operations.key_id
+  target_key_id = aws_kms_key.operations[0].key_id
 }
 
 # In a key's policy, the resource "*" is the key itself, which has no ARN before it exists.

@@ -24,6 +24,9 @@ locals {
     DEFAULT_OPERATOR = var.default_operator
   }
 
+  # What every role has. As one value, so that no module takes the one and forgets the other.
+  iam_role = { path = var.role_path, permissions_boundary_arn = var.permissions_boundary_arn }
+
   cache = one([
     for cache in module.cache : {
       name         = cache.name

@@ -3,6 +3,7 @@
 
 module "network" {
   source = "../network"
+  count  = var.vpc == null ? 1 : 0
 
   name                    = local.name
   cidr_block              = var.cidr_block
@@ -10,7 +11,8 @@ module "network" {
   gateway_endpoints       = var.gateway_endpoints
   interface_endpoints     = var.interface_endpoints
   flow_log_retention_days = var.log_retention_days
-  kms_key_arn             = aws_kms_key.operations.arn
+  kms_key_arn             = var.kms_key_arns == null ? aws_kms_key.operations[0].arn : var.kms_key_arns.operations
+  iam_role                = local.iam_role
 }
 
 module "cache" {
@@ -18,8 +20,8 @@ module "cache" {
   count  = local.emulated ? 0 : 1
 
   name                    = local.name
-  subnet_ids              = module.network.cache_subnet_ids
-  security_group_ids      = module.network.cache_security_group_ids
+  subnet_ids              = var.vpc == null ? module.network[0].cache_subnet_ids : var.vpc.cache_subnet_ids
+  security_group_ids      = var.vpc == null ? module.network[0].cache_security_group_ids : var.vpc.cache_security_group_ids
   caches                  = var.caches
   in_use                  = var.cache_in_use
   major_engine_version    = var.valkey_major_version
@@ -27,6 +29,7 @@ module "cache" {
   ecpu_per_second         = var.cache_ecpu_per_second
   snapshot_retention_days = var.snapshot_retention_days
   daily_snapshot_time     = var.daily_snapshot_time
+  kms_key                 = var.kms_key_arns == null ? null : { arn = var.kms_key_arns.cache }
 }
 
 module "functions" {
@@ -39,17 +42,18 @@ module "functions" {
   runtime                 = var.runtime
   memory_mb               = var.memory_mb
   timeout_seconds         = var.timeout_seconds
-  subnet_ids              = module.network.function_subnet_ids
-  security_group_ids      = module.network.function_security_group_ids
+  subnet_ids              = var.vpc == null ? module.network[0].function_subnet_ids : var.vpc.function_subnet_ids
+  security_group_ids      = var.vpc == null ? module.network[0].function_security_group_ids : var.vpc.function_security_group_ids
   environment             = merge(local.settings, var.settings, local.valkey)
   cache                   = local.cache
   log_retention_days      = var.log_retention_days
-  kms_key_arn             = aws_kms_key.operations.arn
+  kms_key_arn             = var.kms_key_arns == null ? aws_kms_key.operations[0].arn : var.kms_key_arns.operations
   alias_mover             = var.alias_mover
   reserved_concurrency    = var.reserved_concurrency
   provisioned_concurrency = local.emulated ? {} : var.provisioned_concurrency
   reconcile_schedule      = var.reconcile_schedule
   writes_stopped          = var.writes_stopped
+  iam_role                = local.iam_role
 }
 
 module "api" {
@@ -64,7 +68,7 @@ module "api" {
   usage_plans        = var.usage_plans
   api_keys           = var.api_keys
   log_retention_days = var.log_retention_days
-  kms_key_arn        = aws_kms_key.operations.arn
+  kms_key_arn        = var.kms_key_arns == null ? aws_kms_key.operations[0].arn : var.kms_key_arns.operations
   waf                = local.emulated ? null : var.waf
   domain             = var.domain
   tls_policy         = var.tls_policy
@@ -85,7 +89,7 @@ module "monitoring" {
   reconcile_failures_queue_name = module.functions.reconcile_failures_queue.name
   emails                        = var.alarm_emails
   monthly_budget                = var.monthly_budget
-  kms_key_arn                   = aws_kms_key.operations.arn
+  kms_key_arn                   = var.kms_key_arns == null ? aws_kms_key.operations[0].arn : var.kms_key_arns.operations
 
   cache = local.emulated ? null : {
     name                    = one(module.cache[*].name)
@@ -102,4 +106,5 @@ module "delivery" {
   functions            = module.functions.functions
   deployment_config    = var.deployment_config
   rollback_alarm_names = module.monitoring.rollback_alarm_names
+  iam_role             = local.iam_role
 }

@@ -43,8 +43,8 @@ output "cache_name" {
 }
 
 output "vpc_id" {
-  description = "The VPC's id."
-  value       = module.network.vpc_id
+  description = "The VPC's id; null if it is one of yours."
+  value       = one(module.network[*].vpc_id)
 }
 
 output "deployment" {

@@ -96,6 +96,48 @@ variable "interface_endpoints" {
   default     = []
 }
 
+# What an organisation has already
+
+variable "vpc" {
+  description = "A network of yours, or null to make one: private subnets for the functions, and for the cache in 2 zones or more; security groups of both, by which the functions reach TCP 6379 and 6380 of the cache. The variables above do nothing then."
+  type = object({
+    function_subnet_ids         = list(string)
+    function_security_group_ids = list(string)
+    cache_subnet_ids            = list(string)
+    cache_security_group_ids    = list(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.vpc == null || length(var.interface_endpoints) + length(var.gateway_endpoints) == 0
+    error_message = "interface_endpoints and gateway_endpoints are for a network that is made here: leave them out beside vpc, whose endpoints are yours."
+  }
+}
+
+variable "kms_key_arns" {
+  description = "ARNs of two KMS keys of yours, or of one for both, or null to make two. `cache` is for the cache's data and snapshots and cannot be changed later; of its policy, ElastiCache needs nothing but that the account's IAM policies hold. `operations` is for logs, notifications, failed events and settings: its policy must let logs.<region>.amazonaws.com and cloudwatch.amazonaws.com do what modules/leaderboard/encryption.tf lets them."
+  type        = object({ operations = string, cache = string })
+  default     = null
+}
+
+variable "role_path" {
+  description = "The path of every IAM role, e.g. \"/games/\"."
+  type        = string
+  nullable    = false
+  default     = "/"
+
+  validation {
+    condition     = can(regex("^/([!-~]+/)?$", var.role_path)) && length(var.role_path) <= 512
+    error_message = "role_path must begin and end with a slash, such as /games/."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the IAM policy that bounds what every role may do, or null for none."
+  type        = string
+  default     = null
+}
+
 # Cache
 
 variable "caches" {

@@ -40,13 +40,29 @@ resource "aws_vpc_endpoint" "gateway" {
   tags = { Name = "${var.name}-${each.key}" }
 }
 
+# Not every service has an endpoint in every zone, and AWS refuses one in a zone that its service does not have.
+data "aws_vpc_endpoint_service" "interface" {
+  for_each = var.interface_endpoints
+
+  service_name = "com.amazonaws.${local.region}.${each.key}"
+  service_type = "Interface"
+}
+
+locals {
+  # Where a function's zone has none, its calls go to another zone's: private DNS is the VPC's, not a zone's.
+  endpoint_zones = {
+    for service, found in data.aws_vpc_endpoint_service.interface :
+    service => [for zone in local.function_zones : zone if contains(found.availability_zones, zone)]
+  }
+}
+
 resource "aws_vpc_endpoint" "interface" {
   for_each = var.interface_endpoints
 
   vpc_id              = aws_vpc.this.id
   vpc_endpoint_type   = "Interface"
-  service_name        = "com.amazonaws.${local.region}.${each.key}"
-  subnet_ids          = values(aws_subnet.function)[*].id
+  service_name        = data.aws_vpc_endpoint_service.interface[each.key].service_name
+  subnet_ids          = [for zone in local.endpoint_zones[each.key] : aws_subnet.function[zone].id]
   security_group_ids  = [aws_security_group.endpoint[0].id]
   private_dns_enabled = true
 
@@ -59,4 +75,11 @@ resource "aws_vpc_endpoint" "interface" {
   })
 
   tags = { Name = "${var.name}-${each.key}" }
+
+  lifecycle {
+    precondition {
+      condition     = length(local.endpoint_zones[each.key]) > 0
+      error_message = "${each.key} has no endpoint in any of the functions' zones (${join(", ", local.function_zones)}), only in ${join(", ", sort(data.aws_vpc_endpoint_service.interface[each.key].availability_zones))}: raise availability_zone_count, or take it out of interface_endpoints."
+    }
+  }
 }

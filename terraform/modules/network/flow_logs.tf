@@ -23,8 +23,10 @@ resource "aws_flow_log" "this" {
 }
 
 resource "aws_iam_role" "flow_logs" {
-  name        = "${var.name}-flow-logs"
-  description = "VPC Flow Logs writes the connections of ${var.name} to its log group"
+  name                 = "${var.name}-flow-logs"
+  path                 = var.iam_role.path
+  permissions_boundary = var.iam_role.permissions_boundary_arn
+  description          = "VPC Flow Logs writes the connections of ${var.name} to its log group"
 
   # Flow Logs acts for any account that names this role. The conditions leave only ours, and flow logs of this Region.
   assume_role_policy = jsonencode({

@@ -117,3 +117,10 @@ variable "kms_key_arn" {
     error_message = "kms_key_arn must be a key's ARN (arn:aws:kms:<region>:<account>:key/<id>), not an id or an alias."
   }
 }
+
+variable "iam_role" {
+  description = "What every IAM role here has: its path, and the ARN of the policy that bounds what it may do, or null."
+  type        = object({ path = string, permissions_boundary_arn = string })
+  nullable    = false
+  default     = { path = "/", permissions_boundary_arn = null }
+}

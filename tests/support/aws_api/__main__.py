@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import re
@@ -15,14 +16,14 @@ from moto.core.model import OperationModel
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request as RawRequest
 from moto.core.request import determine_request_protocol
-from moto.core.routing import NotFound, get_service_router
+from moto.core.routing import get_service_router
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
 from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import run_simple
 from werkzeug.wrappers import Response
 
-from tests.support.aws_api import ACCOUNT, apigateway, awslambda, elasticache, others, shapes
+from tests.support.aws_api import ACCOUNT, apigateway, awslambda, codedeploy, elasticache, others, shapes
 from tests.support.aws_api.operations import LOCK, OPERATIONS, AccountState, Answer, Refused, Request
 
 CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]*)/([^/]+)/aws4_request")
@@ -30,10 +31,7 @@ CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]*)/([^/]+)/aws4_request")
 SIGNED_AS = {"monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}
 """Services that sign with another name than botocore's."""
 
-SHOWN_BYTES = 1_000_000
-"""Longer parameters than this are not kept."""
-
-MODULES = (apigateway, awslambda, elasticache, others)
+MODULES = (apigateway, awslambda, codedeploy, elasticache, others)
 """Their operations are known once they are imported."""
 
 
@@ -49,6 +47,8 @@ class Api:
 
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
+        # It lists its own folders for each request, a quarter of its time.
+        self._moto.get_backend_for_host = functools.cache(self._moto.get_backend_for_host)
         self._accounts: dict[str, AccountState] = {}
         self._calls: dict[str, list[dict[str, Any]]] = {}
 
@@ -56,6 +56,7 @@ class Api:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
         signed = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
+        response: Response
         if environ["PATH_INFO"].startswith("/emulated/"):
             response = self._control(environ, body)
         elif signed is None:
@@ -76,7 +77,11 @@ class Api:
 
         service = SIGNED_AS.get(signed_as, signed_as)
         raw = RawRequest({**environ, "wsgi.input": io.BytesIO(body)})
-        model, protocol, parameters = _read(service, raw)
+        try:
+            model, protocol, parameters = _read(service, raw)
+        except Exception:
+            print(service, raw.method, raw.full_path, traceback.format_exc(), flush=True)
+            return Response(f"botocore knows no such request: {service} {raw.method} {raw.full_path}", 400)
         call: dict[str, Any] = {
             "service": service,
             "operation": model.name,
@@ -135,10 +140,7 @@ def _read(service: str, raw: RawRequest) -> tuple[OperationModel, str, dict[str,
     if name := raw.values.get("Action") or (raw.headers.get("X-Amz-Target") or "").rpartition(".")[2]:
         operation = model.operation_model(name)
     else:
-        try:
-            operation, in_path = get_service_router(service).match(raw)
-        except NotFound:
-            raise RuntimeError(f"no operation of {service} is {raw.method} {raw.full_path}") from None
+        operation, in_path = get_service_router(service).match(raw)
     parser: Callable[..., Any] = PROTOCOL_PARSERS[protocol]
     parameters = parser(operation).parse(
         {

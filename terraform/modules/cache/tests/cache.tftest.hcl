@@ -84,18 +84,18 @@ run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
 
   # Its key.
   assert {
-    condition     = aws_kms_key.this.enable_key_rotation && aws_kms_key.this.deletion_window_in_days == 30
+    condition     = aws_kms_key.this[0].enable_key_rotation && aws_kms_key.this[0].deletion_window_in_days == 30
     error_message = "The key should be rotated, and be kept as long as possible when it is deleted."
   }
 
   assert {
-    condition     = aws_kms_alias.this.name == "alias/leaderboard-test-cache" && aws_kms_alias.this.target_key_id == aws_kms_key.this.key_id
+    condition     = aws_kms_alias.this[0].name == "alias/leaderboard-test-cache" && aws_kms_alias.this[0].target_key_id == aws_kms_key.this[0].key_id
     error_message = "The key should be found by its alias."
   }
 
   assert {
     condition = alltrue([
-      for statement in jsondecode(aws_kms_key.this.policy).Statement :
+      for statement in jsondecode(aws_kms_key.this[0].policy).Statement :
       statement.Effect == "Allow" && statement.Principal == { AWS = "arn:aws:iam::111122223333:root" }
     ])
     error_message = "The key should be for its own account and nobody else."
@@ -103,7 +103,7 @@ run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
 
   assert {
     condition = alltrue([
-      for statement in jsondecode(aws_kms_key.this.policy).Statement : try(
+      for statement in jsondecode(aws_kms_key.this[0].policy).Statement : try(
         statement.Condition.StringEquals["kms:ViaService"] == "elasticache.eu-central-1.amazonaws.com",
         false,
       ) if length(regexall("kms:\\*|Encrypt|Decrypt|DataKey|CreateGrant", join(" ", flatten([statement.Action])))) > 0
@@ -113,7 +113,7 @@ run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
 
   assert {
     condition = anytrue([
-      for statement in jsondecode(aws_kms_key.this.policy).Statement : contains(flatten([statement.Action]), "kms:PutKeyPolicy")
+      for statement in jsondecode(aws_kms_key.this[0].policy).Statement : contains(flatten([statement.Action]), "kms:PutKeyPolicy")
     ])
     error_message = "Someone should be able to change the key's policy, or AWS refuses it."
   }

@@ -15,12 +15,12 @@ override_data {
 }
 
 override_data {
-  target = module.network.data.aws_caller_identity.current
+  target = module.network[0].data.aws_caller_identity.current
   values = { account_id = "123456789012" }
 }
 
 override_data {
-  target = module.network.data.aws_availability_zones.available
+  target = module.network[0].data.aws_availability_zones.available
   values = { names = ["eu-central-1a", "eu-central-1b", "eu-central-1c"] }
 }
 
@@ -98,7 +98,7 @@ run "the_whole_system_is_planned" {
   # The key serves the logs of this system only.
   assert {
     condition = one([
-      for statement in jsondecode(aws_kms_key.operations.policy).Statement : tolist(statement.Condition.ArnLike["kms:EncryptionContext:aws:logs:arn"])
+      for statement in jsondecode(aws_kms_key.operations[0].policy).Statement : tolist(statement.Condition.ArnLike["kms:EncryptionContext:aws:logs:arn"])
       if statement.Sid == "LogGroupsOfThisSystem"
       ]) == tolist([
       "arn:aws:logs:eu-central-1:123456789012:log-group:*leaderboard-test*",

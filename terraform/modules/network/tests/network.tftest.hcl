@@ -26,6 +26,17 @@ override_data {
   values = { id = "pl-s3", cidr_blocks = ["52.219.0.0/16", "3.5.0.0/17"] }
 }
 
+override_data {
+  target = data.aws_vpc_endpoint_service.interface
+
+  values = {
+    availability_zones = [
+      "eu-central-1a", "eu-central-1b", "eu-central-1c",
+      "us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d", "us-east-1e", "us-east-1f",
+    ]
+  }
+}
+
 override_resource {
   target          = aws_network_acl.function
   override_during = plan
@@ -249,6 +260,36 @@ run "an_interface_endpoint_is_reached_from_every_zone_by_functions_only" {
     interface_endpoints = ["elasticache", "secretsmanager"]
   }
 
+  override_data {
+    target = data.aws_vpc_endpoint_service.interface["secretsmanager"]
+    values = { availability_zones = ["eu-central-1b", "eu-central-1c", "eu-central-1d"] }
+  }
+
+  override_resource {
+    target          = aws_subnet.function["eu-central-1a"]
+    override_during = plan
+    values          = { id = "subnet-a" }
+  }
+
+  override_resource {
+    target          = aws_subnet.function["eu-central-1b"]
+    override_during = plan
+    values          = { id = "subnet-b" }
+  }
+
+  override_resource {
+    target          = aws_subnet.function["eu-central-1c"]
+    override_during = plan
+    values          = { id = "subnet-c" }
+  }
+
+  assert {
+    condition = { for service, endpoint in aws_vpc_endpoint.interface : service => endpoint.subnet_ids } == {
+      elasticache = toset(["subnet-a", "subnet-b", "subnet-c"]), secretsmanager = toset(["subnet-b", "subnet-c"])
+    }
+    error_message = "AWS refuses an endpoint in a zone that its service does not have: it should be in the other zones."
+  }
+
   assert {
     condition = (
       { for service, endpoint in aws_vpc_endpoint.interface : service => endpoint.service_name } == {
@@ -400,6 +441,21 @@ run "six_zones_with_interface_endpoints_stay_within_the_quota" {
     condition     = length(aws_network_acl_rule.this) == 48 && length(distinct([for rule in aws_network_acl_rule.this : "${rule.network_acl_id} ${rule.egress} ${rule.rule_number}"])) == 48
     error_message = "24 rules for Valkey and 24 for the endpoints, each with a number of its own."
   }
+}
+
+run "an_endpoint_that_no_zone_has_is_refused" {
+  command = plan
+
+  variables {
+    interface_endpoints = ["elasticache"]
+  }
+
+  override_data {
+    target = data.aws_vpc_endpoint_service.interface
+    values = { availability_zones = ["eu-central-1d"] }
+  }
+
+  expect_failures = [aws_vpc_endpoint.interface["elasticache"]]
 }
 
 run "more_acl_rules_than_the_quota_are_refused" {
