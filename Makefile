@@ -16,7 +16,7 @@ WORKERS = --numprocesses auto --dist worksteal
 VALKEY_ONLY = --ignore tests/emulated --ignore tests/clients -m "not terraform and not emulated"
 
 .NOTPARALLEL:
-.PHONY: help run emulate rebuild bench build plan apply destroy test test-terraform test-emulated test-clients test-long check format lock clean
+.PHONY: help run emulate rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-clients test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -45,17 +45,33 @@ build: ## the zips for Lambda: layer and functions (ARCH=arm64 PYTHON=3.13; loca
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.aws.build $(if $(ARCH),--arch $(ARCH)) $(if $(VERSION),--python $(VERSION))
 
-plan: ## what `make apply` would change on AWS (ENV=dev; ARGS="-out=…": more for terraform)
+plan: ## what `make apply` would change on AWS (ENV=dev; OUT=file: save the plan and sum it up; JSON=1; ARGS="…": more for terraform)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.aws.infrastructure plan "$(ENV)" $(ARGS)
+	@exec .venv/bin/python -m scripts.aws.infrastructure plan $(if $(OUT),--out "$(OUT)") $(if $(JSON),--json) "$(ENV)" $(ARGS)
 
-apply: ## make AWS what terraform/ says, once you say yes (ENV=dev)
+apply: ## make AWS what terraform/ says, once you say yes (ENV=dev; PLAN=file: exactly that plan, at once)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.aws.infrastructure apply "$(ENV)" $(ARGS)
+	@exec .venv/bin/python -m scripts.aws.infrastructure apply $(if $(PLAN),--plan "$(PLAN)") "$(ENV)" $(ARGS)
 
-destroy: ## remove an environment from AWS, with its data, once you say yes (ENV=dev)
+drift: ## whether AWS still is what terraform/ says (ENV=dev; JSON=1)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.aws.infrastructure destroy "$(ENV)" $(ARGS)
+	@exec .venv/bin/python -m scripts.aws.infrastructure drift $(if $(JSON),--json) "$(ENV)" $(ARGS)
+
+smoke: ## what only AWS can show, looked at after an apply: a table of verdicts (ENV=dev; JSON=1)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.aws.smoke $(if $(JSON),--json) "$(ENV)" $(ARGS)
+
+destroy: ## remove an environment from AWS once you have typed its name, but for a last snapshot of its data (ENV=dev)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.aws.destroy "$(ENV)" $(ARGS)
+
+snapshot: ## take a snapshot of the cache in use, and print its ARN (ENV=dev)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.aws.caches snapshot "$(ENV)"
+
+retire: ## delete a cache that is no longer in use, with a last snapshot (ENV=dev; CACHE=r1: the one whose name ends so)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.aws.caches retire "$(ENV)" "$(CACHE)"
 
 #: Prove
 test: ## what our own code promises, on a real Valkey of its own (ARGS=tests/api/test_ties.py: a part, of any tier; COVERAGE=1: list the lines that no test has run)

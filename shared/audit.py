@@ -1,7 +1,7 @@
 """The audit: compares the board with the profiles and writes nothing.
 
-What it sees is not one moment: somebody who plays while it looks may stand differently on the two sides. Who is asked
-about a second time a moment later, and has neither moved nor become equal, differs indeed.
+It does not see everything at one moment: somebody who plays meanwhile may differ between the two sides. So whoever
+differs is looked at again a moment later, and if neither side has moved and they are still different, they really are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.store import Command, ReplyError, Store, value
 
 SLICE = 500
 FORGOTTEN_SECONDS = 86_400
-"""How long after its end a generation of receipts is dropped at the latest: a sweep of many players takes its time."""
+"""A generation of receipts is dropped at most this long after its end: a sweep of many players takes its time."""
 
 TOTALS = ("totalGames", "totalScore", "highScore")
 
@@ -24,13 +24,13 @@ INTENTS = {"overdue": (outbox.due, "seconds old"), "early": (outbox.early, "seco
 PHASES = ("profiles", "rows", "members", *INTENTS)
 BEGINNING = f"{PHASES[0]} 0"
 POSITION = re.compile(f"(?:{'|'.join(PHASES)}) [0-9]{{1,20}}")
-"""How far an audit is: its phase, and a cursor within; among intents, how many it has passed."""
+"""How far an audit is: its phase, and a cursor within it; for intents, how many it has passed."""
 
 
 class Player(NamedTuple):
     """A player on both sides at one moment: the profile's state, the text of the row, the score on the board.
 
-    None where there is none; a profile that cannot be read is the name of what it holds instead.
+    None where there is none; if the profile cannot be read, `state` says what is there instead.
     """
 
     user_id: str
@@ -40,7 +40,7 @@ class Player(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What is wrong: `kind`, whose it is ('' for the game's), what it should be and what it is, '' for nothing."""
+    """What is wrong: its `kind`, whose it is ('' for the game's), what should be there and what is, '' for nothing."""
 
     kind: str
     user_id: str
@@ -57,7 +57,7 @@ class Sums(NamedTuple):
     high_score: int | None = None
 
     def with_(self, players: Sequence[Player]) -> Sums:
-        """These and some more players."""
+        """These sums with some more players."""
         states = [player.state for player in players if isinstance(player.state, State)]
         part = Sums(
             len(states),
@@ -68,7 +68,7 @@ class Sums(NamedTuple):
         return self.and_(part)
 
     def and_(self, part: Sums) -> Sums:
-        """These and those of some more players."""
+        """These sums and those of some more players."""
         highest = [score for score in (self.high_score, part.high_score) if score is not None]
         return Sums(
             self.players + part.players,
@@ -79,7 +79,7 @@ class Sums(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A slice: the position to go on from, '' at the end; players as they are, and what should not be there."""
+    """A slice: the position to go on from, '' at the end; the players as they are; and what should not be there."""
 
     position: str
     players: list[Player]
@@ -95,7 +95,7 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(store: Store) -> Fingerprint:
-    """What tells whether something was written between two looks, in one round trip."""
+    """What shows, compared with a later one, whether anything was written in between; in one round trip."""
     totals, members, pending = store.ask(
         ("HMGET", board.TOTALS, *TOTALS), ("ZCARD", board.BOARD), ("ZCARD", board.PENDING)
     )
@@ -105,8 +105,8 @@ def fingerprint(store: Store) -> Fingerprint:
 def step(store: Store, position: str) -> Step:
     """The next slice from a position on: everybody who has a profile, and generations of receipts that nobody can read
     or that a sweep should have dropped long ago; the rows and the members of the board whose players have no profile;
-    the intents that reconcile should have settled by now, and those from the future, which it cannot see yet. Some
-    perhaps twice. Three round trips at most.
+    the intents that reconcile should have settled by now, and those from the future, which it cannot see yet. Some may
+    come twice. Three round trips at most.
     """
     phase, cursor = position.split(" ")
     players: list[Player] = []
@@ -123,7 +123,7 @@ def step(store: Store, position: str) -> Step:
     else:
         (find, text), skipped = INTENTS[phase], int(cursor)
         found = find(store, skipped, SLICE)
-        differences = [Difference("intent", one.user_id, "", f"{abs(one.age_seconds):.0f} {text}") for one in found]
+        differences = [Difference("intent", due.user_id, "", f"{abs(due.age_seconds):.0f} {text}") for due in found]
         following = str(skipped + len(found)) if found else "0"
     if following != "0":
         return Step(f"{phase} {following}", players, differences)
@@ -145,7 +145,7 @@ def look(store: Store, user_ids: Sequence[str]) -> list[Player]:
 
 
 def compare(player: Player) -> list[Difference]:
-    """How a player stands differently on the two sides."""
+    """How a player differs between the two sides."""
     user_id, state, row, score = player
     if isinstance(state, str):
         return [Difference("unreadable", user_id, "a profile", state)]
@@ -162,12 +162,12 @@ def compare(player: Player) -> list[Difference]:
 
 
 def totals(before: Fingerprint, sums: Sums) -> list[Difference]:
-    """How the totals are different from what the profiles sum up to."""
+    """How the totals differ from the sums over the profiles."""
     expected = (sums.games, sums.score, sums.high_score or 0)
     return [
-        Difference("totals", "", f"{name} {should}", f"{name} {found or ''}".rstrip())
-        for name, should, found in zip(TOTALS, expected, before.totals, strict=True)
-        if (found or "0") != str(should)
+        Difference("totals", "", f"{name} {total}", f"{name} {found or ''}".rstrip())
+        for name, total, found in zip(TOTALS, expected, before.totals, strict=True)
+        if (found or "0") != str(total)
     ]
 
 
@@ -199,8 +199,8 @@ def _compare_row(state: State, text: str | None) -> list[Difference]:
     if row.revision != state.revision:
         kind = "older" if int(row.revision) < int(state.revision) else "newer"
         return [Difference(kind, user_id, f"revision {state.revision}", f"revision {row.revision}")]
-    should, found = (" ".join((one.score, one.games_played, one.shown)) for one in (state, row))
-    return [] if should == found else [Difference("row", user_id, repr(should), repr(found))]
+    expected, found = (" ".join((side.score, side.games_played, side.shown)) for side in (state, row))
+    return [] if expected == found else [Difference("row", user_id, repr(expected), repr(found))]
 
 
 def _state(user_id: str, reply: Any) -> State | str | None:
@@ -211,11 +211,11 @@ def _state(user_id: str, reply: Any) -> State | str | None:
         return None
     if state and all(map(_is_whole, (state.revision, state.score, state.games_played, state.best_score))):
         return state
-    return "a hash that is none"
+    return "a hash that is not a profile"
 
 
 def _is_whole(text: str) -> bool:
-    """Whether this is a number as our own scripts write it: Python reads none that has thousands of digits."""
+    """Whether this is a number as our own scripts write it: Python does not read one with thousands of digits."""
     return len(text) <= 20 and text.isascii() and text.removeprefix("-").isdecimal()
 
 

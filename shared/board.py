@@ -1,6 +1,6 @@
 """The board: what is projected of the profiles, ranked, with a row beside each member, all in one slot.
 
-Its order is that of ZREVRANK and ZRANGE … REV: the highest score first, and of equal scores the userId that is the
+Its order is that of ZREVRANK and ZRANGE … REV: the highest score first, and among equal scores the userId that is
 greatest byte by byte. Whatever reads an order, here or in a script, reads this one.
 """
 
@@ -54,7 +54,7 @@ def percentile(rank: int, total_players: int) -> float:
 
 
 def top(store: Store, limit: int, offset: int) -> Page:
-    """`limit` entries from the one at index `offset` on, none beyond the end, in one round trip."""
+    """`limit` entries from index `offset` on, or fewer at the end, in one round trip."""
     ((total, flat, rows),) = store.ask(PAGE.command([BOARD, PLAYERS], offset, offset + limit - 1))
     return {"leaderboard": records.entries(offset, flat, rows), "totalPlayers": total}
 
@@ -90,13 +90,13 @@ def project_command(state: State, intent: str | None = None) -> Command:
 
 
 def project(store: Store, state: State, intent: str | None = None) -> Projection:
-    """Brings the board to a player's state, in one round trip; nothing moves if it stood beyond that revision."""
+    """Brings the board to a player's state, in one round trip; nothing moves if it is past that revision already."""
     (reply,) = store.ask(project_command(state, intent))
     return Projection(*reply)
 
 
 def rows(store: Store, user_ids: Sequence[str]) -> list[Row | None]:
-    """The rows of some players, None where there is none or it is no row, in one round trip. (model: row)"""
+    """The rows of some players, None where there is none or it is not a row, in one round trip. (model: row)"""
     (texts,) = store.ask(("HMGET", PLAYERS, *user_ids)) if user_ids else ([],)
     return [records.row(text) for text in texts]
 

@@ -1,4 +1,4 @@
-"""The time of day, as everything outside reads it."""
+"""The time of day, in the form that clients read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 
 
 def text(milliseconds: int) -> str:
-    """A time since 1970 as ISO-8601 in UTC with milliseconds and a Z: such texts sort as the times they name."""
+    """A time in ms since 1970 as ISO-8601 in UTC with milliseconds and a Z: such texts sort like their times."""
     moment = datetime.datetime.fromtimestamp(milliseconds // 1000, datetime.UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
 
 
 def now() -> str:
-    """The present as `text` writes it."""
+    """The present time, as `text` writes it."""
     return text(time.time_ns() // 1_000_000)

@@ -32,7 +32,7 @@ class Rules(NamedTuple):
 
     @property
     def starting_score(self) -> int:
-        """A new player's, unless the client names one: the allowed score nearest to 0."""
+        """A new player's score, unless the client sends one: the allowed score nearest to 0."""
         return min(max(0, self.score_min), self.score_max)
 
 
@@ -119,7 +119,7 @@ def settings() -> Settings:
 
 
 def aws_credentials() -> AwsCredentials | None:
-    """The credentials that stand in the environment at this moment, as Lambda puts them there; None if none do."""
+    """The credentials that are in the environment at this moment, where Lambda puts them; None if there are none."""
     key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     return AwsCredentials(key, secret, os.environ.get("AWS_SESSION_TOKEN")) if key and secret else None
 

@@ -10,11 +10,11 @@ _request = threading.local()
 
 
 def start(seconds: float) -> None:
-    """Gives this thread's request so many seconds from now."""
+    """Gives this thread's request this many seconds from now."""
     _request.ends = time.monotonic() + seconds
 
 
 def remaining() -> float:
-    """Seconds that are left, negative when they are over; infinite before the first `start`."""
+    """How many seconds are left, negative if time is up; infinite before the first `start`."""
     ends: float = getattr(_request, "ends", math.inf)
     return ends - time.monotonic()

@@ -28,7 +28,7 @@ Response = dict[str, Any]
 """A Lambda proxy response: statusCode, headers, body."""
 
 Reply = tuple[int, object] | tuple[int, object, dict[str, str]]
-"""What a route's function returns: status, body (None for none) and perhaps headers."""
+"""What a function under `endpoint` returns: status, body (None for none) and perhaps headers."""
 
 Handler = Callable[[Event, Any], Response]
 
@@ -50,10 +50,10 @@ _SHOWABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z").match
 
 
 def endpoint(arguments: type[Arguments], *, keyed: str | None = None) -> Callable[[Callable[..., Reply]], Handler]:
-    """Makes a function of keyword arguments the handler of a route.
+    """Makes a function of keyword arguments the handler of an operation.
 
-    The arguments come from the path and, for POST and PUT, from the JSON body, else from the query. A route that is
-    keyed, by its operationId in the contract, gets its idempotency key, or None, as `key`.
+    The arguments come from the path, and from the JSON body for POST and PUT, otherwise from the query. `keyed` is the
+    operationId of an operation that takes an idempotency key: the function gets the key, or None, as `key`.
     """
     schema = arguments()
 
@@ -96,7 +96,7 @@ def endpoint(arguments: type[Arguments], *, keyed: str | None = None) -> Callabl
 
 
 def by_method(**handlers: Handler) -> Handler:
-    """One handler for the actions of one function, told apart by the HTTP method."""
+    """One handler for all operations of a function, chosen by the HTTP method."""
 
     def handler(event: Event, context: Any) -> Response:
         chosen = handlers.get(event.get("httpMethod") or "")
@@ -145,25 +145,25 @@ def _written(body: object) -> str:
 
 
 def _request_id(event: Event, context: Any) -> str:
-    given = (event.get("requestContext") or {}).get("requestId") or getattr(context, "aws_request_id", None)
-    return str(given or uuid.uuid4())
+    known = (event.get("requestContext") or {}).get("requestId") or getattr(context, "aws_request_id", None)
+    return str(known or uuid.uuid4())
 
 
 def _seconds(context: Any) -> float:
-    """How long the work may take: the deadline of our own, or what Lambda leaves if that is less."""
+    """How long the work may take: our limit deadline, or what Lambda leaves if that is less."""
     left = getattr(context, "get_remaining_time_in_millis", None)
-    own = settings().deadline_seconds
-    return own if left is None else min(own, left() / 1000 - RESERVE_SECONDS)
+    limit = settings().deadline_seconds
+    return limit if left is None else min(limit, left() / 1000 - RESERVE_SECONDS)
 
 
 def _where(error: BaseException) -> list[str]:
-    """An exception as its type and the places it passed, without its text, which may hold a player's data."""
+    """An exception's type and the places it passed through, without its text, which may hold a player's data."""
     frames = traceback.extract_tb(error.__traceback__)
     return [type(error).__name__, *(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:])]
 
 
 def _arguments(schema: Arguments, event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the client sent, by the contract's names, and what the function gets, by its own, defaults included."""
+    """What the client sent, by the contract's names, and what the function gets, by its own names and with defaults."""
     given: dict[str, Any] = {}
     origins: dict[str, problems.Location] = {}
     errors: list[problems.FieldError] = []
@@ -201,7 +201,7 @@ def _arguments(schema: Arguments, event: Event) -> tuple[dict[str, Any], dict[st
 
 
 def _sent(schema: Arguments, given: Mapping[str, Any], loaded: Mapping[str, Any]) -> dict[str, Any]:
-    """What the client sent as it was understood, by the contract's names: no defaults, nothing that is ignored."""
+    """What the client sent, as it was understood, by the contract's names: no defaults, nothing that is ignored."""
     outer = {name: str(field.data_key) for name, field in schema.fields.items()}
     return {outer[name]: value for name, value in loaded.items() if outer[name] in given}
 
@@ -225,7 +225,7 @@ def _query(event: Event) -> list[tuple[str, str]]:
 
 
 def _showable(name: str) -> str:
-    """A name that the client made up may be anything, an e-mail address too."""
+    """A name that the client made up may be anything, even an e-mail address."""
     return name if _SHOWABLE_NAME(name) else "(unprintable)"
 
 
@@ -251,7 +251,7 @@ def _body(event: Event) -> dict[str, Any]:
 
 
 def _json(text: str) -> Any:
-    """JSON as RFC 8259 means it to be: no name twice in an object, no NaN, no lone surrogate."""
+    """JSON as RFC 8259 means it: no name twice in an object, no NaN, no lone surrogate."""
     try:
         value = _DECODER.decode(text)
         if "\\u" in text:
@@ -262,7 +262,7 @@ def _json(text: str) -> Any:
         raise problems.MalformedBody("The body is nested too deeply.") from None
     except json.JSONDecodeError:
         raise problems.MalformedBody("The body is not valid JSON.") from None
-    except ValueError:  # an integer of more digits than Python reads
+    except ValueError:  # an integer with more digits than Python reads
         raise problems.MalformedBody("A number in the body is too large.") from None
     return value
 
@@ -296,7 +296,7 @@ def _is_json(content_type: str) -> bool:
 
 
 def _headers(event: Event, name: str) -> list[str]:
-    """All values of a header, whose name may come in any case."""
+    """All values of a header, whose name may be in upper or lower case."""
     several = event.get("multiValueHeaders")
     if several:
         return [value for key, values in several.items() if key.lower() == name for value in values or ()]

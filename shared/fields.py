@@ -20,14 +20,14 @@ _BAD = (
     r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     r"\u2800\u3164\ufeff\uffa0\ufff0-\uffff" + "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
 )
-"""Control, invisible and direction-changing characters, the replacement character."""
+"""Control characters, characters that are invisible or change the direction, and the replacement character."""
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-"""Half a pair is in no text of ours. No pattern says so, since many engines refuse such a range."""
+"""Half a surrogate pair is never part of a text. The patterns do not say so, as many engines refuse such a range."""
 
 _END = rf"\s\u200c\u200d{_BAD}"
 _START = rf"{_END}\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f" + "\U0001d159\U000e0000-\U000e0fff"
-"""What a name must not end or begin with: joiners, selectors and tags are part of a name only behind others."""
+"""What a name must not end or begin with: joiners, selectors and tags belong to a name only after other characters."""
 
 USERNAME_PATTERN = rf"^[^{_START}](?:[^{_BAD}]*[^{_END}])?$"
 _SYMBOLS = "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299"
@@ -39,26 +39,26 @@ _EMOJI = re.compile(
     f"|(?<=[\ufe0f{_PICTURES}])\u200d(?=[{_SYMBOLS}{_PICTURES}])"
     f"|(?<=[{_SYMBOLS}])\u200d(?=[{_PICTURES}])"
 )
-"""Parts of emoji that may hold what shows nothing of its own: a flag, a keycap, a picture with a selector, a joiner."""
+"""Parts of emoji that may hold what shows nothing by itself: a flag, a keycap, a picture with a selector, a joiner."""
 
 _IGNORABLE = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U0001d159\U000e0000-\U000e0fff]")
-"""What shows nothing of its own: part of a name only within an emoji."""
+"""What shows nothing by itself: part of a name only within an emoji."""
 
 _NON_JOINER, _JOINERS = "\u200c", "\u200c\u200d"
 
 _NUKTA, _VIRAMA, _FREE = 7, 9, 200
-"""Combining classes: a nukta's, from which on a mark has a place of its own, a virama's, and the one from which on it
-has none again, so that it goes on top of others."""
+"""Combining classes: the nukta's, from which on a mark has its own place; the virama's; and the one from which on marks
+have no place of their own again, so that they go on top of each other."""
 
 _PILE = re.compile(r"\A[cnf]|(?:c*[nf]){5}|f(?:[cn]*f){2}")
-"""Combining marks on nothing, or too many of them, in a name that is written as the `_kind` of each character."""
+"""Combining marks on nothing, or too many of them, in a name written as the `_kind` of each character."""
 
 _IN_A_DOMAIN = rf"[^\s@.{_BAD}](?:\.?[^\s@.{_BAD}])*"
 EMAIL_PATTERN = rf"^[^\s@{_BAD}]{{1,64}}@{_IN_A_DOMAIN}\.{_IN_A_DOMAIN}$"
 
 
 class Arguments(Schema):
-    """A request's arguments: camelCase outside, snake_case inside; a name that is not declared is refused."""
+    """A request's arguments: camelCase outside, snake_case inside; undeclared names are refused."""
 
     class Meta:
         unknown = RAISE
@@ -71,7 +71,8 @@ class Arguments(Schema):
         field_obj.data_key = head + "".join(word.capitalize() for word in tail)
 
     def disallowed(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What the deployment forbids of arguments, to be named beside what the contract forbids: messages by name."""
+        """Messages, by name, about arguments that the deployment forbids, to be listed with those that the contract
+        forbids."""
         found = {}
         for field in self.fields.values():
             name = str(field.data_key)
@@ -88,7 +89,7 @@ class _Field(fields.Field[Any]):
 
 
 class Text(_Field):
-    """A string that matches a pattern as a whole and has at most so many characters, and bytes in UTF-8."""
+    """A string that matches a pattern as a whole, limited in characters and in UTF-8 bytes."""
 
     def __init__(self, pattern: str, longest: int, longest_bytes: int, rule: str, **options: Any):
         super().__init__(**options)
@@ -109,7 +110,7 @@ class Text(_Field):
 
 
 class Name(Text):
-    """A name in NFC, in which nothing hides and no marks are piled up."""
+    """A name in NFC, with nothing hidden in it and no marks piled up."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if isinstance(value, str) and len(value) <= self.longest:
@@ -135,10 +136,10 @@ class Id(Text):
 
 
 class Score(_Field):
-    """A score, or points beside an operator other than set: any that a double holds.
+    """A score, or the points for an operator other than set: any whole number that a double holds exactly.
 
-    The deployment's own bounds are the submission's to apply, once it knows that no earlier request with the same key
-    was accepted under others; they are named here where a request is refused anyway.
+    The submission applies the deployment's own bounds, once it knows that no earlier request with the same key was
+    accepted under other bounds. They are named here only if the request is refused anyway.
     """
 
     def __init__(self, *, has_operator: bool, **options: Any):
@@ -146,7 +147,7 @@ class Score(_Field):
         self.has_operator = has_operator
 
     def within(self, value: Any, given: Mapping[str, Any]) -> int:
-        """The value as an int, if the deployment allows it beside these arguments. Raises ValidationError."""
+        """The value as an int, if the deployment allows it with these arguments. Raises ValidationError."""
         lowest, highest = -LARGEST_SCORE, LARGEST_SCORE
         if not self.has_operator or given.get("operator", settings().default_operator) == "set":
             lowest, highest, *_ = settings().rules
@@ -172,7 +173,7 @@ class WholeText(_Field):
 
 
 class OneOf(_Field):
-    """One of some words."""
+    """One word of a list."""
 
     def __init__(self, *words: str, **options: Any):
         super().__init__(**options)
@@ -186,8 +187,8 @@ class OneOf(_Field):
 
 
 class Document(_Field):
-    """A JSON object of the client's own, limited in size (UTF-8 bytes, serialised) and depth (levels); members whose
-    names are ignored are left out, and so are no part of what an idempotency key stands for."""
+    """The client's own JSON object, limited in size (UTF-8 bytes, serialised) and depth (levels). Members whose names
+    are ignored are left out, and so are not part of the payload that an idempotency key stands for."""
 
     def __init__(
         self, longest_bytes: int, deepest: int, ignores: Callable[[str], bool] = lambda _: False, **options: Any
@@ -210,23 +211,21 @@ class Document(_Field):
 
 
 class Ignored(_Field):
-    """Accepted, whatever it holds, because clients of other leaderboards send it, and passed on to nobody."""
+    """Accepted with any value, because clients of other leaderboards send it, and not passed on."""
 
     def __init__(self) -> None:
         super().__init__(allow_none=True)
 
     def deserialize(self, value: Any, attr: Any = None, data: Any = None, **kwargs: Any) -> Any:
-        """Nothing."""
+        """Leaves the argument out."""
         return missing
 
 
 def user_id(**options: Any) -> Id:
-    """A player's id."""
     return Id(**options)
 
 
 def session_id() -> Id:
-    """A session's id."""
     return Id(required=True)
 
 
@@ -248,7 +247,7 @@ def email() -> Text:
 
 
 def _whole(value: Any, lowest: int, highest: int) -> int:
-    """The value as an int, if it is a whole number within limits, `1500.0` too; text and booleans are no numbers."""
+    """The value as an int, if it is a whole number within limits, even `1500.0`; text and booleans are not numbers."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is int and lowest <= value <= highest:
@@ -259,7 +258,8 @@ def _whole(value: Any, lowest: int, highest: int) -> int:
 def _hides(before: str, character: str, after: str) -> bool:
     """Whether this is a joiner that changes nothing between its neighbours, so that a name with it looks like another.
 
-    Beside a virama it says how the letters of an Indic script are joined, and in Arabic a non-joiner that they are not.
+    Next to a virama, a joiner says how the letters of an Indic script are joined; in Arabic, a non-joiner says that
+    letters are not joined.
     """
     if character not in _JOINERS:
         return False
@@ -272,13 +272,13 @@ def _hides(before: str, character: str, after: str) -> bool:
 
 
 def _script(character: str) -> str:
-    """The first word of the character's name, which for a letter or a mark is that of its script."""
+    """The first word of the character's name, which names the script of a letter or a mark."""
     return unicodedata.name(character, "").partition(" ")[0]
 
 
 def _kind(character: str) -> str:
     """`c` for a combining mark that takes up space, `f` for one that goes on top of those before it, `n` for any other
-    mark, which has its fixed place; nothing for a joiner, `-` for all else."""
+    mark, which has its fixed place; nothing for a joiner, `-` for everything else."""
     category = unicodedata.category(character)
     if category[0] != "M":
         return "" if character in _JOINERS else "-"
@@ -289,7 +289,7 @@ def _kind(character: str) -> str:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether objects and arrays stand in each other on more levels than that, the outermost being the first."""
+    """Whether objects and arrays are nested more than `levels` deep; the outermost is level 1."""
     level = [value]
     for _ in range(levels + 1):
         level = [item for item in level if isinstance(item, dict | list)]

@@ -13,12 +13,12 @@ import orjson
 
 DIGEST_BYTES, ATTEMPT_BYTES = 12, 9
 """As base64 they fill 16 and 12 characters of a receipt. A digest need only tell the payloads of one key apart, and an
-attempt's id those of one player."""
+attempt's id the attempts of one player."""
 
 
 class Key(NamedTuple):
-    """A client's key for one request: a name that tells nobody the key, the digest of what was asked with it, and the
-    id of what a POST makes with it where the client names none."""
+    """A client's key for one request: a name that does not give the key away, the digest of what was asked with it, and
+    the id of what a POST makes with it if the client sends none."""
 
     name: str
     digest: str
@@ -38,23 +38,23 @@ def key(caller: str, text: str, operation: str, arguments: Mapping[str, Any]) ->
 
 
 def derived_id(*parts: str) -> str:
-    """The UUID of version 8 (RFC 9562) that a SHA-256 of these texts makes, none of which holds a line break."""
+    """The UUID of version 8 (RFC 9562) made from the SHA-256 of these texts, none of which holds a line break."""
     number = int.from_bytes(hashlib.sha256("\n".join(parts).encode()).digest()[:16])
     return str(uuid.UUID(int=number & ~(0xF << 76 | 0x3 << 62) | 8 << 76 | 2 << 62))
 
 
 def attempt() -> str:
-    """An id for one try of a request: 12 characters, by chance."""
+    """A random id for one attempt: 12 characters."""
     return _text(os.urandom(ATTEMPT_BYTES))
 
 
 def canonical(value: Any) -> bytes:
-    """A JSON value as bytes that are the same for every way to write it."""
+    """A JSON value as bytes that are the same however it was written."""
     return orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS)
 
 
 def replay_headers(replayed: bool) -> dict[str, str]:
-    """What a reply says of itself when an earlier request with its key had done the work."""
+    """The headers that tell whether an earlier request with the same key had done the work."""
     return {"Idempotency-Replayed": "true"} if replayed else {}
 
 

@@ -1,4 +1,4 @@
-"""The log: one JSON line an event, on standard output, where Lambda and a terminal both take it as it is."""
+"""The log: one JSON line per event, on standard output, where Lambda and a terminal both take it as it is."""
 
 from __future__ import annotations
 

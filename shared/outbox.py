@@ -19,7 +19,7 @@ EARLY_SECONDS = FENCE_SECONDS
 
 
 class Due(NamedTuple):
-    """An intent whose attempt has not cleared it in time; its age is negative where its time is still to come."""
+    """An intent whose attempt has not cleared it in time; its age is negative if its time is still to come."""
 
     user_id: str
     intent: str
@@ -32,7 +32,7 @@ def intent(user_id: str, attempt: str) -> str:
 
 
 def add_command(intent: str, milliseconds: int) -> Command:
-    """The command that puts an intent there with the attempt's time, ms since 1970. (model: intent)"""
+    """The command that adds an intent with the attempt's time, ms since 1970. (model: intent)"""
     return ("ZADD", PENDING, milliseconds, intent)
 
 
@@ -42,14 +42,14 @@ def clear(store: Store, intent: str) -> None:
 
 
 def due(store: Store, skipped: int, count: int) -> list[Due]:
-    """The oldest intents that are due by the server's clock and by our own, after so many skipped ones: a server whose
-    clock was ahead for a moment would give up those whose submissions are still to come. (model: pick)"""
+    """The oldest intents that are due by the server's clock and by our own, after the first `skipped`: by a server's
+    clock that was ahead for a moment, we would clear those whose submissions are still to come. (model: pick)"""
     now = min(_now(store), time.time_ns() // 1_000_000)
     return _between(store, now, "-inf", now - DUE_SECONDS * 1000, skipped, count)
 
 
 def early(store: Store, skipped: int, count: int) -> list[Due]:
-    """The intents from the future by the server's clock, the nearest first, after so many skipped ones."""
+    """The intents from the future by the server's clock, the nearest first, after the first `skipped`."""
     now = _now(store)
     return _between(store, now, f"({now + EARLY_SECONDS * 1000}", "+inf", skipped, count)
 

@@ -29,7 +29,7 @@ from shared.store import Script, Store, value
 SUBMIT = Script("submit", writes=True)
 
 UNKEYED = ("", "-" * 16, 60)
-"""Name and digest of no key, and how long a receipt lives without one in seconds: for our own second try."""
+"""For a submission without a key: a name, a digest, and how many seconds its receipt lives, for our own second try."""
 
 REFUSALS: dict[str, type[UserNotFound | UserExists | KeyReused | StaleAttempt]] = {
     "missing": UserNotFound,
@@ -47,7 +47,7 @@ BROKEN_RULES = {
 
 
 class Next(TypedDict):
-    """What it takes to pass the player directly above: the score, and the points that are missing to it."""
+    """What it takes to pass the player directly above: the score, and how many points are missing."""
 
     score: int
     points: int
@@ -95,11 +95,11 @@ def create(
     score: int | None = None,
     **fields: str,
 ) -> Submitted:
-    """A new player with the fields of a Creation, ranked at once, in two round trips; without a user_id a UUID names
-    them, which follows from the key if there is one; without a score they start at the rules' starting score.
+    """A new player with the fields of a Creation, ranked at once, in two round trips. Without a user_id they get a UUID
+    that follows from the key if there is one; without a score they get the rules' starting score.
 
-    So a key makes one player at most: when its receipt is no more, it finds them taken.
-    Raises UserExists, KeyReused, and InvalidArguments for a score against the rules.
+    So a key makes one player at most: once its receipt is gone, the id is taken.
+    Raises UserExists, KeyReused, and InvalidArguments for a score that breaks the rules.
     """
     chosen = user_id or (key.made_id if key else str(uuid.uuid4()))
     if score is None:
@@ -112,7 +112,7 @@ def submit(
 ) -> Submitted:
     """Applies a score to a player's and counts a game, in two round trips: the profile, then the board.
 
-    Raises UserNotFound, KeyReused, and InvalidArguments for a result against the rules: then nothing has changed.
+    Raises UserNotFound, KeyReused, and InvalidArguments for a result that breaks the rules: then nothing has changed.
     Raises Unavailable when nobody knows whether it was applied, NotYetVisible when it was but the board lags behind.
     """
     return _submit(store, rules, key, user_id, operator, score)
@@ -139,7 +139,7 @@ def _submit(
     )
     word = value(reply)[0]
     if word not in ("done", "replayed"):
-        if store.repeated:  # the first try may be still to come, or has done it: reconcile clears its intent
+        if store.repeated:  # the first try may still arrive, or has succeeded: reconcile clears its intent
             raise StaleAttempt if word == "stale" else Unavailable
         with contextlib.suppress(Unavailable):  # the refusal stands; reconcile clears what this could not
             outbox.clear(store, intent)
@@ -182,8 +182,8 @@ def _submission(rules: Rules, key: Key | None, operator: str, amount: int, attem
 
 
 def _project(store: Store, state: State, intent: str) -> Projection:
-    """Brings the board to the state, which it may have passed: by a later submission, or because this slot has lost its
-    last writes and the clock stood still since; then the profile gets a newer revision, so that its owner sees it."""
+    """Brings the board to the state. It may be past that already: by a later submission, or because this slot has lost
+    its last writes while the clock stood still; then the profile gets a newer revision, so that its owner sees it."""
     projection = board.project(store, state, intent)
     if int(projection.row_revision) > int(state.revision):
         (settled,) = projections.settle(store, [(state.user_id, None)])

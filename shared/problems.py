@@ -10,7 +10,7 @@ FieldError = TypedDict("FieldError", {"name": str, "in": Location, "detail": str
 """One offending argument: its name, where it came from, and what it must be. Never its value."""
 
 NO_INTEGER_WITHIN = "must be an integer from {} to {}"
-"""What a number must be that is none, or out of its range."""
+"""What is wrong with a value that is not an integer, or is out of range."""
 
 
 class Problem(Exception):
@@ -30,7 +30,7 @@ class InternalError(Problem):
 
 
 class InvalidArguments(Problem):
-    """Arguments that break their rules, all of them at once."""
+    """Arguments that break their rules: all of them in one reply."""
 
     status = 400
     code = "invalid_arguments"
@@ -44,7 +44,7 @@ class InvalidArguments(Problem):
 
 
 class MalformedBody(Problem):
-    """A body that is no JSON object, told apart by `detail`."""
+    """A body that is not a JSON object; `detail` says why."""
 
     status = 400
     code = "malformed_body"
@@ -81,7 +81,7 @@ class UserNotFound(NotFound):
 
 
 class SessionNotFound(NotFound):
-    """The session never was, was deleted, or has expired."""
+    """The session never existed, was deleted, or has expired."""
 
     code = "session_not_found"
     title = error = "Session not found"
@@ -106,7 +106,7 @@ class UserExists(Problem):
 
 
 class KeyReused(Problem):
-    """The Idempotency-Key came before with another payload."""
+    """The Idempotency-Key was used before, with another payload."""
 
     status = 422
     code = "idempotency_key_reused"
@@ -146,7 +146,7 @@ class TooManyRequests(Problem):
 
 
 class TooManyKeys(TooManyRequests):
-    """The player's receipts have reached their number: without it one client could fill the memory with them."""
+    """The player has as many receipts as are allowed: without a limit, one client could fill the memory with them."""
 
     code = "too_many_keys"
     title = error = "Too many Idempotency-Keys"
@@ -168,14 +168,14 @@ class Unavailable(Problem):
 
 
 class StaleAttempt(Unavailable):
-    """The attempt reached the cache long before or after the time it says it was made at."""
+    """The attempt reached the cache long before or after the time at which it claims to have been made."""
 
     code = "stale_attempt"
     detail = "The request was held up on its way and refused. Send it again, with the same Idempotency-Key."
 
 
 class NotYetVisible(Unavailable):
-    """The submission is safe in the profile; the board did not take it in time and will be brought up to date."""
+    """The submission is safe in the profile, but the board did not take it in time; it will be brought up to date."""
 
     code = "not_yet_visible"
     title = error = "Not yet visible"

@@ -18,10 +18,10 @@ def state_command(user_id: str) -> Command:
 
 
 def settle(store: Store, intents: Sequence[tuple[str, str | None]]) -> list[Projection | None]:
-    """Projects the present profile of each (userId, intent or None) and settles the intent: the projections.
+    """The projections of the present profile of each (userId, intent or None); their intents are settled.
 
-    None where profile or board hold what no submission has written: it is logged and left alone.
-    Three round trips for any number of players; more only for those without a profile or with one that is older than
+    None if profile or board holds what no submission has written: it is logged and left alone.
+    Three round trips for any number of players; more only for those without a profile, or with one that is older than
     its row, which gets a new revision first.
     """
     states = _states(store, [user_id for user_id, _ in intents])
@@ -39,9 +39,10 @@ def _is_older(state: State | None, projection: Projection) -> bool:
 
 
 def _states(store: Store, user_ids: Sequence[str]) -> list[State | None]:
-    """Profiles as they are now; a player without one has the revision of the row that stands for them on the board.
+    """States as they are now; that of a player without a profile has the revision of their row on the board.
 
-    Such a profile is read again after the row: made in between, it would seem missing at its own row's revision.
+    A missing profile is read again after the row: if it was made in between, it would seem missing at the revision of
+    its own row.
     """
     states = _profiles(store, user_ids)
     absent = [index for index, state in enumerate(states) if state and not state.score]
@@ -61,7 +62,7 @@ def _profiles(store: Store, user_ids: Sequence[str]) -> list[State | None]:
     for user_id, reply in zip(user_ids, replies, strict=True):
         states.append(records.state(user_id, reply) if reply else None)
         if reply and states[-1] is None:
-            _tell(user_id, "malformed profile")
+            _log_unreadable(user_id, "malformed profile")
     return states
 
 
@@ -89,17 +90,17 @@ def _renew(store: Store, pairs: Sequence[tuple[Any, Any]]) -> list[Projection | 
 
 
 def readable(store: Store, user_ids: Sequence[str], commands: Sequence[Command]) -> list[Any]:
-    """The replies to a command for each player, None for an error, which would only come again while the data is so."""
+    """The replies to a command for each player; None for an error, which would recur as long as the data is so."""
     replies = store.exchange(*commands) if commands else []
     for index, reply in enumerate(replies):
         try:
             value(reply)
         except ReplyError:
-            _tell(user_ids[index], type(reply).__name__)
+            _log_unreadable(user_ids[index], type(reply).__name__)
             replies[index] = None
     return replies
 
 
-def _tell(user_id: str, cause: str) -> None:
-    name = user_id.encode("ascii", "backslashreplace").decode()  # it may be none of ours, and no text
+def _log_unreadable(user_id: str, cause: str) -> None:
+    name = user_id.encode("ascii", "backslashreplace").decode()  # it may not be one of ours, or even text
     logs.write("ERROR", "player is unreadable", userId=name, cause=cause)

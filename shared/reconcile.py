@@ -1,4 +1,4 @@
-"""Reconcile: what a schedule runs, so that whatever a crash has left half-done is done within a minute or two."""
+"""Reconcile: what a schedule runs, so that whatever a crash has left half-done is finished within a minute or two."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ SWEEP_PLAYERS = 20_000
 """How many players of the sweep a scheduled run verifies, at most."""
 
 RESERVE_SECONDS = 1.0
-"""No further slice is begun with less time than this."""
+"""No further slice is begun with less time left than this."""
 
 COMPARING_SECONDS = 1.0
-"""A check compares for so long in one call, before it looks again at whom it suspects."""
+"""How long one call of a check compares before it looks again at the players it suspects."""
 
 PAUSE_SECONDS = 1.0
-"""Between two looks at a player: far more than lies between the two round trips of a submission."""
+"""How long to wait between two looks at a player: far longer than between the two round trips of a submission."""
 
 LOOKS = 5
-"""Who has moved between all of so many looks cannot be compared."""
+"""A player who has moved between each of this many looks cannot be compared."""
 
 MOST_SUSPECTS = 2_000
-"""So many differences a check brings back at once, about: Lambda takes 6 MB."""
+"""About how many differences one call of a check returns: Lambda allows 6 MB."""
 
 LONGEST_TEXT = 160
-"""What somebody else has written may be of any length, and is shown up to here."""
+"""How many characters of a text are shown: what somebody else has written may be of any length."""
 
 
 class Report(TypedDict):
@@ -50,8 +50,8 @@ class Report(TypedDict):
 
 
 class Comparison(TypedDict):
-    """What a check has seen of everything: what the totals should be over the profiles that it met, what is different,
-    and how many players never stood still; the fingerprint before and after; the cursor that a check goes on from: a
+    """What a check has found so far: what the totals should be for the profiles that it met, the differences, and how
+    many players never stood still; the fingerprint before and after; the cursor that a check goes on from, which is a
     position of the audit."""
 
     sums: dict[str, Any]
@@ -66,7 +66,8 @@ class Comparison(TypedDict):
 def run(store: Store) -> Report:
     """Settles the intents that are due, goes on with the sweep, refreshes `stats:game`.
 
-    Idempotent; safe twice at once and beside live writes; ends in time for the deadline, the rest is for the next run.
+    Idempotent, and safe to run twice at once and beside live writes. It ends before the deadline; the rest is for the
+    next run.
     """
     report = _report()
     _settle_intents(store, report)
@@ -76,9 +77,9 @@ def run(store: Store) -> Report:
 
 
 def rebuild(store: Store, number: str | None) -> Report:
-    """Begins a sweep, or goes on with the one of that number or a later one, and ends with it or when time is over.
+    """Begins a sweep, or goes on with the one of that number or a later one, until it has ended or time is up.
 
-    Where only older ones are known, a failover has lost that one, and another is begun.
+    If only older ones are known, a failover has lost that one, and another is begun.
     """
     report = _report()
     sweep = sweeps.current(store)
@@ -92,7 +93,7 @@ def rebuild(store: Store, number: str | None) -> Report:
 def check(store: Store, position: str | None) -> Comparison:
     """Compares the board with the profiles, from a position of the audit on, and writes nothing.
 
-    Who differs is asked about again, a moment later: who plays may stand differently on the two sides until then.
+    Players who differ are looked at again a moment later: those who are playing may differ between the two sides.
     """
     began = time.monotonic()
     before = _fingerprint(store)
@@ -111,7 +112,7 @@ def check(store: Store, position: str | None) -> Comparison:
     unsettled = _look_again(store, suspects, found)
     return {
         "sums": sums._asdict(),
-        "differences": [{name: _shown(text) for name, text in one._asdict().items()} for one in found],
+        "differences": [{name: _shown(text) for name, text in difference._asdict().items()} for difference in found],
         "unsettled": unsettled,
         "before": before,
         "after": _fingerprint(store),
@@ -121,7 +122,8 @@ def check(store: Store, position: str | None) -> Comparison:
 
 
 def _look_again(store: Store, suspects: list[audit.Player], found: list[audit.Difference]) -> int:
-    """Finds what is wrong with those who have not moved since they were seen; how many never stood still."""
+    """Adds to `found` what is wrong with those who have not moved since they were seen; returns how many never stood
+    still."""
     for _ in range(LOOKS - 1):
         if not suspects or deadline.remaining() < PAUSE_SECONDS + RESERVE_SECONDS:
             break
@@ -144,7 +146,7 @@ def _fingerprint(store: Store) -> dict[str, Any]:
 
 
 def _shown(text: str) -> str:
-    """A text that any JSON can hold: not too long, and bytes that are no text written out."""
+    """A text that any JSON can hold: not too long, and with bytes that are not text written out."""
     return text.encode(errors="backslashreplace").decode()[:LONGEST_TEXT]
 
 
@@ -170,7 +172,7 @@ def _settle_intents(store: Store, report: Report) -> None:
         due = outbox.due(store, left, BATCH)
         if not due:
             break
-        settled = projections.settle(store, [(one.user_id, one.intent) for one in due])
+        settled = projections.settle(store, [(overdue.user_id, overdue.intent) for overdue in due])
         report["found"] += len(due)
         report["oldestSeconds"] = max(report["oldestSeconds"], due[0].age_seconds)
         report["projected"] += sum(1 for projection in settled if projection and projection.index_now >= 0)

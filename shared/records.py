@@ -1,7 +1,7 @@
-"""Records: what is kept of a player, and what the two scripts that change it are told and reply.
+"""Records: what is kept of a player, and what goes into and comes out of the two scripts that change it.
 
-The fields of each, their order and their text stand here and nowhere else in Python. A script has lists of its own: a
-test holds them to these.
+The fields of each, their order and their text are here and nowhere else in Python. The scripts have lists of their own,
+which a test compares with these.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Entry(TypedDict):
 
 
 class Profile(NamedTuple):
-    """The hash of a player by its own names, all but the userId; numbers as decimal text.
+    """A player's hash, by its own names and without the userId; numbers as decimal text.
 
-    What players tell of themselves comes last, in the order of a Creation.
+    What players tell us about themselves comes last, in the order of a Creation.
     """
 
     revision: str
@@ -56,7 +56,7 @@ class Profile(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """What submit.lua is told; an empty `score_step_max` allows any change."""
+    """What submit.lua is told of a submission; an empty `score_step_max` allows any change."""
 
     operator: str
     amount: int
@@ -75,7 +75,7 @@ class Submission(NamedTuple):
 
 
 class Creation(NamedTuple):
-    """What submit.lua is told besides when the player is new."""
+    """What submit.lua is told as well if the player is new."""
 
     user_id: str
     username: str
@@ -92,7 +92,7 @@ class Facts(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What submit.lua replies when it is `done` or `replayed`: the facts, and the profile as it is now."""
+    """What submit.lua replies if the word is `done` or `replayed`: the facts, and the profile as it is now."""
 
     word: str
     facts: Facts
@@ -100,9 +100,9 @@ class Outcome(NamedTuple):
 
 
 class State(NamedTuple):
-    """What project.lua is told: how a player stands in the profile, at a revision; numbers as decimal text.
+    """What project.lua is told of a profile, at a revision; numbers as decimal text.
 
-    `shown` is what everybody sees beside the score. An empty score: there is no profile.
+    `shown` is what everybody sees besides the score. An empty score means that there is no profile.
     """
 
     user_id: str
@@ -127,7 +127,7 @@ class Projection(NamedTuple):
     """What project.lua replies: where the player is now. Indexes are 0-based from the top, -1 for nowhere; scores are
     text, '' for none.
 
-    `row_revision` is '0' where there is no row; `mended` is 1 if the board was not like that before.
+    `row_revision` is '0' if there is no row; `mended` is 1 if the board was different before.
     """
 
     row_revision: str
@@ -140,16 +140,16 @@ class Projection(NamedTuple):
 
 
 SHOWN = ("username",)
-"""The profile's fields that everybody sees beside the score: in a state and in a row they are one text, a line each."""
+"""The profile's fields that everybody sees besides the score: one text in a state and in a row, one line for each."""
 
 STATE_FIELDS = ("revision", "score", "gamesPlayed", "bestScore", *SHOWN)
-"""The profile's fields that `state` makes a state of."""
+"""The profile's fields from which `state` makes a state."""
 
 USER_FIELDS = tuple(User.__annotations__)[1:]
-"""The profile's fields that `user` makes a user of."""
+"""The profile's fields from which `user` makes a user."""
 
 STATE = r"-?[0-9]{1,16} -?[0-9]{1,16} [0-9]{1,16} -?[0-9]{1,16} [^\ud800-\udfff]*\Z"
-"""A state's values as a submission writes them, joined by spaces; bytes that are no text are read as surrogates."""
+"""A state's values as a submission writes them, joined by spaces; bytes that are not text are read as surrogates."""
 
 ROW = r"(?s)([0-9]{1,16}) (-?[0-9]+) ([0-9]+) ([0-9]+) (.*)\Z"
 """A row as project.lua writes and reads it."""
@@ -163,7 +163,7 @@ def outcome(reply: Sequence[Any]) -> Outcome:
 
 
 def state(user_id: str, values: Sequence[Any]) -> State | None:
-    """A player's state from the values of STATE_FIELDS; None for a hash that is no profile of ours."""
+    """A player's state from the values of STATE_FIELDS; None for a hash that is not one of our profiles."""
     if set(values) == {None}:
         return State(user_id, "0", "", "", "", "")
     if None in values or not re.match(STATE, " ".join(values)):
@@ -173,13 +173,13 @@ def state(user_id: str, values: Sequence[Any]) -> State | None:
 
 
 def state_of(user_id: str, profile: Profile) -> State:
-    """The state of a player whose profile is at hand."""
+    """A player's state from a whole profile."""
     shown = "\n".join(getattr(profile, name) for name in SHOWN)
     return State(user_id, profile.revision, profile.score, profile.gamesPlayed, profile.bestScore, shown)
 
 
 def user(user_id: str, profile: Mapping[str, str]) -> User:
-    """A player's profile, of which USER_FIELDS are needed, as its owner sees it."""
+    """A player's profile, which needs at least USER_FIELDS, as its owner sees it."""
     return {
         "userId": user_id,
         "username": profile["username"],
@@ -193,7 +193,7 @@ def user(user_id: str, profile: Mapping[str, str]) -> User:
 
 
 def row(text: str | None) -> Row | None:
-    """A row from its text; None where there is none, or something else."""
+    """A row from its text; None if there is none, or if it is something else."""
     found = re.match(ROW, text or "")
     return Row(*found.groups()) if found else None
 
@@ -213,7 +213,7 @@ def entries(first: int, flat: Sequence[str], rows: Sequence[str | None]) -> list
 
 
 def whole_score(text: str) -> int:
-    """A score of the sorted set: whole, unless somebody else wrote it and no sweep has come by yet."""
+    """A score from the sorted set: whole, unless somebody else wrote it and no sweep has come by yet."""
     try:
         return int(text)
     except ValueError:

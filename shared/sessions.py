@@ -1,4 +1,4 @@
-"""Sessions: a player's play from its start until it is ended or its time is over."""
+"""Sessions: a player's play from its start until it is ended or expires."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from shared.store import Script, Store
 OPEN = Script("open", writes=True)
 
 SPARE_SECONDS = 60
-"""How much longer than both session and receipts a session's opening is remembered."""
+"""How much longer the opening of a session is remembered than both session and receipts."""
 
 RESERVED_NAMES = ("sessionId", "userId", "startTime")
-"""What a session says of itself; the client's data cannot overwrite it."""
+"""What a session says about itself; the client's data cannot overwrite it."""
 
 
 def is_reserved(name: str) -> bool:
@@ -34,7 +34,7 @@ def session_key(session_id: str) -> str:
 
 
 def opened_key(session_id: str) -> str:
-    """The string that tells, in the session's slot, that a keyed request has opened it, however long it lived."""
+    """The string, in the session's slot, that remembers which keyed request opened it, however long it lived."""
     return f"{{session:{session_id}}}:opened"
 
 
@@ -46,7 +46,7 @@ class Opened(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """What is kept of a keyed request that opened a session: its payload's digest, its time, which attempt it was."""
+    """What is kept of a keyed request that opened a session: the payload's digest, the time, and the attempt's id."""
 
     digest: str
     start_time: str
@@ -62,11 +62,11 @@ def create(
     user_id: str,
     session_data: Mapping[str, Any] | None = None,
 ) -> Opened:
-    """A new session with the client's data as members of its own, none of them reserved, in one round trip, with a key
-    in two.
+    """A new session, in one round trip, or in two with a key. The client's data become its members; none of their names
+    is reserved.
 
-    A key's session has an id that follows from the key: it may be opened anew where everything about it was lost, but
-    there is never a second one. Raises UserNotFound, and KeyReused.
+    With a key, the session's id follows from the key: it may be opened anew if everything about it was lost, but there
+    is never a second one. Raises UserNotFound and KeyReused.
     """
     now = clock.now()
     if key is None:
@@ -84,12 +84,12 @@ def create(
     if not exists:
         raise UserNotFound
     session = _session(key.made_id, user_id, now, session_data)
-    own = Opening(key.digest, now, idempotency.attempt())
-    told, standing = _open(store, key, own, session, lifetime_seconds, receipt_seconds)
-    first = Opening(*told.split(" ")) if told else _read(standing, session, own)
-    if first.digest != own.digest:
+    opening = Opening(key.digest, now, idempotency.attempt())
+    kept, stored = _open(store, key, opening, session, lifetime_seconds, receipt_seconds)
+    first = Opening(*kept.split(" ")) if kept else _read(stored, session, opening)
+    if first.digest != opening.digest:
         raise KeyReused
-    return Opened(session | {"startTime": first.start_time}, replayed=first.attempt != own.attempt)
+    return Opened(session | {"startTime": first.start_time}, replayed=first.attempt != opening.attempt)
 
 
 def find(store: Store, session_id: str) -> orjson.Fragment:
@@ -112,17 +112,17 @@ def _session(session_id: str, user_id: str, start_time: str, session_data: Mappi
 
 
 def _open(
-    store: Store, key: Key, own: Opening, session: dict[str, Any], lifetime_seconds: int, receipt_seconds: int
+    store: Store, key: Key, opening: Opening, session: dict[str, Any], lifetime_seconds: int, receipt_seconds: int
 ) -> tuple[str, str]:
     keys = [session_key(key.made_id), opened_key(key.made_id)]
     kept_seconds = max(lifetime_seconds, receipt_seconds) + SPARE_SECONDS
-    (reply,) = store.ask(OPEN.command(keys, orjson.dumps(session), lifetime_seconds, " ".join(own), kept_seconds))
-    told, standing = reply
-    return told, standing
+    (reply,) = store.ask(OPEN.command(keys, orjson.dumps(session), lifetime_seconds, " ".join(opening), kept_seconds))
+    kept, stored = reply
+    return kept, stored
 
 
-def _read(standing: str, session: Mapping[str, Any], own: Opening) -> Opening:
-    """What was kept of an opening, from the session itself: memory pressure may take the one and leave the other."""
-    found = orjson.loads(standing)
+def _read(stored: str, session: Mapping[str, Any], opening: Opening) -> Opening:
+    """What would be kept of an opening, from the session itself: memory pressure may evict one and leave the other."""
+    found = orjson.loads(stored)
     same = idempotency.canonical({**found, "startTime": ""}) == idempotency.canonical({**session, "startTime": ""})
-    return Opening(own.digest if same else "", found["startTime"], "")
+    return Opening(opening.digest if same else "", found["startTime"], "")

@@ -9,7 +9,7 @@ from shared.store import Store
 
 
 class Statistics(TypedDict):
-    """Totals over all players; `averageScore` is the total score by the games played, two decimals, 0 with no games."""
+    """Totals over all players; `averageScore` is the total score per game played, two decimals, 0 with no games."""
 
     totalGames: int
     totalScore: int
@@ -22,17 +22,17 @@ STATS = "stats:game"
 """The hash for tools that look at Valkey: a copy, as old as the last run of reconcile."""
 
 LONGEST_TOTAL = 40
-"""More digits than any number of players can have points; Python reads none that has thousands."""
+"""More digits than any total of ours can have; Python does not read a number with thousands of them."""
 
 
 def publish(store: Store) -> None:
-    """Brings that copy up to date."""
+    """Brings the copy for tools up to date."""
     published = [text for name, value in read(store).items() if name != "totalPlayers" for text in (name, str(value))]
     store.ask(("HSET", STATS, *published))
 
 
 def read(store: Store) -> Statistics:
-    """The totals of this moment, in one round trip."""
+    """The present totals, in one round trip."""
     totals, total_players = store.ask(("HMGET", TOTALS, "totalGames", "totalScore", "highScore"), ("ZCARD", BOARD))
     games, score, high = (_whole(total) for total in totals)
     return {

@@ -1,4 +1,4 @@
-"""The connection to Valkey: one a thread, made when first needed, and what one round trip on it means."""
+"""The connection to Valkey: one per thread, made when first needed, and what one round trip on it means."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Command = tuple[Any, ...]
 """A command's name and arguments: text, bytes or numbers."""
 
 ReplyError = exceptions.ResponseError
-"""A server's error reply, where it stands among others."""
+"""A server's error reply, as it stands among other replies."""
 
 UNABLE_CODES = frozenset({"BUSY", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN"})
 """Replies by which a server says that it cannot work now, for which the client library has no classes."""
@@ -68,7 +68,7 @@ class Script:
 
 
 class _Parser(DefaultParser):  # type: ignore[valid-type, misc]
-    """The client library's parser, for which a reply in drops has no more time than one that comes at once."""
+    """The client library's parser, but a reply that trickles in gets no more time than one that comes at once."""
 
     ends = math.inf
 
@@ -93,7 +93,7 @@ class _Connection(Connection):
             socket_timeout=own.command_seconds,
             socket_connect_timeout=own.connect_seconds,
             decode_responses=True,
-            encoding_errors="surrogateescape",  # what somebody else wrote may be no text
+            encoding_errors="surrogateescape",  # what somebody else wrote may not be text
             parser_class=_Parser,
             lib_name=None,
             lib_version=None,
@@ -305,7 +305,7 @@ def _code(reply: Any) -> str:
 def _packed(connection: Connection, commands: Sequence[Command]) -> Any:
     try:
         return connection.pack_commands(commands)
-    except UnicodeEncodeError:  # a name that is no text, as it was read: the client library's packer is strict
+    except UnicodeEncodeError:  # a name that is not text, as it was read: the client library's packer is strict
         return connection.pack_commands([[_as_it_was(part) for part in command] for command in commands])
 
 

@@ -1,10 +1,10 @@
-"""The sweep: an endless walk over all players that brings the board in line with their profiles and counts them.
+"""The sweep: one walk after another over all players, which brings the board in line with the profiles and counts them.
 
 A sweep goes over the profiles, then over the rows and the members of the board that no profile has accounted for. It
 keeps totals of its own, which every projection moves along with the real ones, and which replace them at its end: so
 wrong totals heal as wrong entries do, while writes go on. Its position is in Valkey: any run continues it, two at once
-do no harm, and a rebuild is nothing but a new sweep that is not waited for. On its way a sweep drops the receipts whose
-time is over.
+do no harm, and a rebuild is simply a new sweep that does not wait for the schedule. On its way a sweep drops receipts
+that have ended.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sweep(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """How far the sweep is after a slice of it, how many players that was, how many of them needed mending or were
+    """How far the sweep is after a slice, how many players the slice had, how many of them needed mending or were
     unreadable, and how many generations of receipts it dropped."""
 
     sweep: Sweep
@@ -50,7 +50,7 @@ def current(store: Store) -> Sweep:
 
 
 def advance(store: Store, sweep: Sweep, count: int) -> Slice:
-    """Does the next slice, of about `count` players. Somebody else may do the same, with the same end. (model: scan)"""
+    """Does the next slice, of about `count` players. Another run may do the same one, to the same end. (model: scan)"""
     phase, cursor = sweep.position.split(" ")
     following, user_ids, receipts_of = _slice(store, sweep.number, phase, cursor, count)
     forgotten = _forget(store, receipts_of)

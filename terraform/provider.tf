@@ -1,7 +1,8 @@
 # Whose AWS, where, and what everything there is tagged with. A module has none of this: whoever calls one gives it a provider.
 
 provider "aws" {
-  region = var.region
+  region              = var.region
+  allowed_account_ids = var.account_id[*] # of credentials for another account, nothing is even read
 
   # An emulator knows no real account. On AWS, all of these are false and do nothing.
   skip_credentials_validation = var.emulator != null
@@ -22,6 +23,17 @@ variable "region" {
   validation {
     condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
     error_message = "region must be a Region's code such as eu-central-1, not that of a zone, and not a name."
+  }
+}
+
+variable "account_id" {
+  description = "The AWS account to build everything in, by its 12 digits: with credentials for another one, a plan is refused. Null allows any."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.account_id == null ? true : can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id must be an account's 12 digits, in quotes, or null for any."
   }
 }
 

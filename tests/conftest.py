@@ -1,4 +1,4 @@
-"""Hooks, and the fixtures that tests of several rooms take: a Valkey of their own, the gateway on it, and clients."""
+"""Hooks, and the fixtures that tests in several folders use: a Valkey of their own, the gateway on it, and clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.api import Api
 from tests.support.invoking import Answer
 
 BASE_URL = os.environ.get("BASE_URL", "").rstrip("/")
-"""Where the acceptance tests go instead of to a gateway of their own."""
+"""Where the acceptance tests go instead of to their own gateway."""
 
 API_KEY = os.environ.get("API_KEY", "")
 """Sent as x-api-key to BASE_URL."""
@@ -32,17 +32,20 @@ AT_BASE_URL = "test_acceptance.py"
 
 NEED_TERRAFORM = {
     "test_module_examples.py",
+    "test_applies.py",
     "test_plans.py",
     "test_plan_mutants.py",
+    "test_the_life_of_a_cache.py",
     "test_gateway_templates.py",
+    "test_saved_plans.py",
     "test_terraform_joins_the_very_strings_that_are_tested_here",
 }
-"""Files, and one test of another."""
+"""Whole files, and one test of another file."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks for them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives each test its tier, and keeps all but the acceptance tests away from somebody's deployment."""
+    """Gives each test its tier, and keeps all tests but the acceptance tests away from a deployment."""
     for item in items:
         if "localstack_python" in getattr(item, "fixturenames", ()) or item.path.parent.name == "emulated":
             item.add_marker("emulated")
@@ -54,27 +57,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if BASE_URL:
         for item in items:
             if item.path.name != AT_BASE_URL:
-                item.add_marker(pytest.mark.skip(reason="BASE_URL is set: the acceptance tests alone go there"))
+                item.add_marker(pytest.mark.skip(reason="BASE_URL is set: only the acceptance tests go there"))
 
 
-told: list[str] = []
-"""What the workers of pytest-xdist have handed over."""
+lines_of_workers: list[str] = []
+"""What the workers of pytest-xdist have handed over for the report."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two workers a core: what a test waits for is mostly another process, or a clock."""
+    """Two workers per core: what a test waits for is mostly another process, or a clock."""
     return 2 * (os.cpu_count() or 1)
 
 
 def pytest_testnodedown(node: Any) -> None:
-    """Takes a worker's lines, at its end."""
-    told.extend(telling.handed_over(node))
+    lines_of_workers.extend(telling.handed_over(node))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Says the workers' lines."""
-    for line in told:
+    for line in lines_of_workers:
         terminalreporter.write_line(line)
 
 
@@ -93,7 +94,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded_valkey
 
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded_valkey.Server]:
-    """A Valkey for one module alone, to be stopped, filled and set otherwise."""
+    """A Valkey for one module alone, which may be stopped, filled and reconfigured."""
     with embedded_valkey.running(tmp_path_factory.mktemp("valkey")) as started:
         yield started
 
@@ -106,20 +107,20 @@ def _raw(server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
 
 @pytest.fixture
 def raw(_raw: valkey.Valkey, empty: None) -> valkey.Valkey:
-    """A client of the server itself, for looking and planting."""
+    """A client of the server itself, to look at data and to plant it."""
     return _raw
 
 
 @pytest.fixture(autouse=True)
 def empty(request: pytest.FixtureRequest) -> None:
-    """An empty server before each test that can reach it."""
+    """Empties the server before each test that can reach it."""
     if not BASE_URL and {"server", "gateway"} & set(request.fixturenames):
         request.getfixturevalue("_raw").flushall()
 
 
 @pytest.fixture(scope="session")
 def localstack_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter with LocalStack, which is installed where Terraform is to go with it. Skips, by name."""
+    """The interpreter that has LocalStack, which is installed if Terraform is there too. Skips, by name, otherwise."""
     if not localstack.is_installed():
         terraforms.skip_unless_installed()
     try:
@@ -151,7 +152,7 @@ def _api(gateway: str) -> Iterator[Api]:
 
 @pytest.fixture
 def api(_api: Api, empty: None) -> Api:
-    """The API over HTTP, with connections that stay open from test to test."""
+    """The API over HTTP, with connections that stay open between tests."""
     return _api
 
 

@@ -1,9 +1,8 @@
-"""Reconcile - not a route: a schedule runs it, `{"rebuild": {"cursor": null}}` begins a rebuild and
-`{"check": {"cursor": null}}` a check, which compares and writes nothing.
+"""Reconcile - not an operation of the API: a schedule runs it, `{"rebuild": {"cursor": null}}` begins a rebuild, and
+`{"check": {"cursor": null}}` begins a check, which compares and writes nothing.
 
 Anything else is refused, and nothing runs.
-Rebuild and check go on over as many calls as it takes: pass the cursor that the last one returned until it says
-`finished`.
+Rebuild and check take as many calls as they need: pass the cursor that the last one returned, until it says `finished`.
 """
 
 import re
@@ -19,7 +18,7 @@ CURSORS = {"rebuild": re.compile("[0-9]{1,20}"), "check": audit.POSITION}
 
 
 class UnknownEventError(ValueError):
-    """No event of a schedule, a rebuild or a check: the message says what they look like."""
+    """Not an event of a schedule, a rebuild or a check: the message says what those look like."""
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -27,9 +26,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     asked, cursor = _asked(event)
     deadline.start(min(LONGEST_SECONDS, context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS))
     if asked == "check":
-        seen = reconcile.check(store(), cursor)
-        logs.write("INFO", "compared", players=seen["sums"]["players"], differences=len(seen["differences"]))
-        return {**seen}
+        found = reconcile.check(store(), cursor)
+        logs.write("INFO", "compared", players=found["sums"]["players"], differences=len(found["differences"]))
+        return {**found}
     report = reconcile.rebuild(store(), cursor) if asked == "rebuild" else reconcile.run(store())
     logs.write("INFO", "reconciled", **report)
     return {**report}
@@ -51,5 +50,5 @@ def _asked(event: Any) -> tuple[str, str | None]:
 
 
 def _is_asked(name: str, event: dict[str, Any], cursor: str | None) -> bool:
-    """Whether nothing else is in an event, and its cursor is one."""
+    """Whether there is nothing else in an event, and its cursor is a valid one."""
     return event == {name: {"cursor": cursor}} and (cursor is None or bool(CURSORS[name].fullmatch(cursor)))

@@ -1,22 +1,32 @@
-"""Runs terraform for one environment: `make plan ENV=dev`, `make apply ENV=dev`, `make destroy ENV=dev`.
+"""Runs terraform for one environment: `make plan ENV=dev`, and in its place `apply`, `drift` or `destroy`.
 
 Checks first what would fail later and less plainly, and says what to do about it. Each environment has a state and
-working files of its own; terraform/backend.hcl names the bucket of the states, of which an account has one.
+working files of its own. terraform/backend.hcl names the bucket of the states, of which an account has one; an
+environment in another account has a file of its own, environments/<name>.backend.hcl.
+
+`make apply` applies exactly the plan that it has shown. With OUT=file `make plan` saves one, and `make apply PLAN=file`
+applies that. `make drift` looks whether AWS still is what the tree says. Exit status: that of terraform; 2 if a
+sentence says why nothing was done. Of drift: 0 the same, 2 different, 1 cannot tell.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
-from scripts.aws import build, terraform_mirror
+from scripts.aws import accounts, build, changes, preflight, saved_plans, terraform_mirror, values, verdicts, weights
 from scripts.places import ROOT, TERRAFORM
 from scripts.refusal import Refusal
 
@@ -27,19 +37,125 @@ OLDEST = (1, 11)
 EMULATED = "local"
 """The environment that is never on AWS."""
 
+UNASKED = "-auto-approve"
+"""terraform's option for an apply without a question."""
+
+DIFFERENT = 2
+"""terraform's exit status for a plan that would change something, and ours for a reality that differs."""
+
 
 def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
     """The terraform command, ready to run, after `terraform init`. Raises Refusal and CalledProcessError."""
     _check_environment(environment)
-    if action == "destroy":
-        check_nothing_is_protected()
     check_terraform()
-    _check_overrides()
-    _check_backend()
     _check_build(environment)
+    begin(environment, fully=False)
+    return [*_terraform(), action, *_values_of(environment), *more]
+
+
+def begin(environment: str, *, fully: bool, output: Any = None) -> str:
+    """Looks at the account, then runs `terraform init`; returns the account. Raises Refusal and CalledProcessError.
+
+    fully: whether it has all that the environment needs, and not just whether it is the right one. The table goes to
+    standard output, or to `output`.
+    """
+    _check_overrides()
+    _check_backend(environment)
     _check_credentials()
-    subprocess.run([*_terraform(), "init", *_init_options(environment)], check=True)
-    return [*_terraform(), action, f"-var-file=environments/{environment}.tfvars", *more]
+    aws = accounts.clients(region(environment))
+    wanted = preflight.target(environment, _backend(environment), is_own_backend=_backend(environment) != BACKEND.name)
+    caller = preflight.whose(aws)
+    rows = [*preflight.where(aws, wanted, caller), *(preflight.what(aws, wanted, caller) if fully else ())]
+    refused = [row for row in rows if row.verdict == verdicts.NO]
+    if fully or refused:
+        where = output or sys.stdout
+        print(verdicts.table(rows, coloured=where.isatty()), end="\n\n", file=where, flush=True)
+    if refused:
+        names = ", ".join(row.check for row in refused)
+        raise Refusal(f"Nothing was done: first put right what the table says no to ({names}).")
+    subprocess.run([*_terraform(), "init", *_init_options(environment)], check=True, stdout=output)
+    return caller.account
+
+
+def planned(environment: str, more: Sequence[str], out: Path, *, as_json: bool, drift: bool = False) -> int:
+    """Plans into a file, says what that would change, and returns the exit status of drift or of a plan.
+
+    Raises Refusal and CalledProcessError. The table goes to standard output, or as JSON there and all else to standard
+    error.
+    """
+    _check_environment(environment)
+    if not out.parent.is_dir():
+        raise Refusal(f"OUT={out} cannot be written: there is no folder {out.parent}.")
+    check_terraform()
+    _check_build(environment)
+    output = sys.stderr if as_json else None
+    account = begin(environment, fully=not drift, output=output)
+    options = ["-detailed-exitcode", "-lock=false"] if drift else []  # whoever only looks needs no leave to write
+    line = ["plan", "-input=false", *options, f"-out={out}", *_values_of(environment), *more]
+    status = _run([*_terraform(), *line], output)
+    if status not in (0, DIFFERENT):
+        return status
+    document = _shown(out)
+    if not drift:
+        weights.check(document)
+    found = changes.read(document)
+    facts = saved_plans.facts(out, document, environment, account)
+    written = json.dumps({**asdict(facts), "changes": changes.as_json(found)}, indent=2)
+    if not drift:
+        saved_plans.beside(out).write_text(f"{written}\n")
+    print(written if as_json else f"\n{changes.summary(found, coloured=sys.stdout.isatty())}")
+    return status
+
+
+def _shown(plan: Path) -> dict[str, Any]:
+    """What `terraform show -json` prints of a plan."""
+    printed = subprocess.run([*_terraform(), "show", "-json", str(plan)], check=True, stdout=subprocess.PIPE).stdout
+    document: dict[str, Any] = json.loads(printed)
+    return document
+
+
+def applied(environment: str, more: Sequence[str]) -> int:
+    """Plans, asks, and applies exactly that; returns terraform's exit status. Raises Refusal and CalledProcessError."""
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Path(folder, "plan")
+        status = planned(environment, [option for option in more if option != UNASKED], plan, as_json=False)
+        if status not in (0, DIFFERENT) or not saved_plans.read(plan)[1]:
+            return status
+        if UNASKED not in more and _answer(f'\nEnter "yes" to do this to {environment}: ') != "yes":
+            raise Refusal("Nothing was applied.")
+        return _run([*_terraform(), "apply", "-input=false", str(plan)], None)
+
+
+def _answer(question: str) -> str:
+    print(question, end="", flush=True)
+    return sys.stdin.readline().strip()
+
+
+def saved(plan: Path, environment: str, more: Sequence[str]) -> list[str]:
+    """The command that applies a saved plan, ready to run. Raises Refusal and CalledProcessError."""
+    facts, found = saved_plans.read(plan)
+    _check_environment(facts.environment)
+    saved_plans.check(facts, plan, environment, check_terraform())
+    os.environ["TF_DATA_DIR"] = str(data_folder(facts.environment))
+    account = begin(facts.environment, fully=True)
+    saved_plans.check_account(facts, plan, account)
+    pulled = subprocess.run([*_terraform(), "state", "pull"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    saved_plans.check_state(plan, facts.environment, pulled)
+    print(f"\n{changes.summary(found, coloured=sys.stdout.isatty())}\n", flush=True)
+    return [*_terraform(), "apply", "-input=false", *more, str(plan)]
+
+
+def outputs(environment: str) -> dict[str, Any]:
+    """The values of terraform/outputs.tf, secrets included; none before the first apply.
+
+    Raises Refusal and CalledProcessError.
+    """
+    _check_environment(environment)
+    check_terraform()
+    os.environ["TF_DATA_DIR"] = str(data_folder(environment))
+    begin(environment, fully=False, output=sys.stderr)
+    printed = subprocess.run([*_terraform(), "output", "-json"], check=True, stdout=subprocess.PIPE).stdout
+    return {name: output["value"] for name, output in json.loads(printed).items()}
 
 
 def function_name(environment: str, key: str) -> str:
@@ -63,9 +179,19 @@ def _terraform() -> list[str]:
     return ["terraform", f"-chdir={TERRAFORM}"]
 
 
+def _values_of(environment: str) -> list[str]:
+    return [f"-var-file=environments/{environment}.tfvars"]
+
+
+def _backend(environment: str) -> str:
+    """The file that says where the state is, seen from terraform/: the environment's own, or else everybody's."""
+    own = f"environments/{environment}.backend.hcl"
+    return own if (TERRAFORM / own).exists() else BACKEND.name
+
+
 def _init_options(environment: str) -> Iterator[str]:
     yield "-input=false"
-    yield f"-backend-config={BACKEND.name}"
+    yield f"-backend-config={_backend(environment)}"
     yield f"-backend-config=key={environment}.tfstate"
     yield from terraform_mirror.init_options()
 
@@ -80,22 +206,8 @@ def _check_environment(environment: str) -> None:
         raise Refusal(f"{problem}: use {choice}, or write a file of that name in terraform/environments.")
 
 
-def check_nothing_is_protected() -> None:
-    places = [
-        f"{path.relative_to(ROOT)}, line {number}"
-        for path in sorted([*TERRAFORM.glob("*.tf"), *TERRAFORM.glob("modules/*/*.tf")])
-        for number, line in enumerate(path.read_text().splitlines(), 1)
-        if re.match(r"\s*(lifecycle\s*{\s*)?prevent_destroy\s*=\s*true", line)
-    ]
-    if places:
-        raise Refusal(
-            "The cache holds the leaderboard and is protected from being destroyed: if its data may go, remove "
-            f"`prevent_destroy = true` ({'; '.join(places)}) and run this again."
-        )
-
-
-def check_terraform() -> None:
-    """Raises Refusal unless the Terraform on PATH is new enough."""
+def check_terraform() -> str:
+    """The version of the Terraform on PATH. Raises Refusal unless it is new enough."""
     wanted = ".".join(map(str, OLDEST))
     if shutil.which("terraform") is None:
         raise Refusal(f"terraform is not on PATH: install Terraform {wanted} or newer.")
@@ -106,6 +218,7 @@ def check_terraform() -> None:
         raise Refusal(f"terraform does not tell its version: {output[0] if output else 'it said nothing'}")
     if (int(found[2]), int(found[3])) < OLDEST:
         raise Refusal(f"terraform {found[1]} is too old: install Terraform {wanted} or newer.")
+    return found[1]
 
 
 def _check_overrides() -> None:
@@ -114,8 +227,8 @@ def _check_overrides() -> None:
         raise Refusal(f"terraform/{found[0]} would change where everything goes, so remove it and run this again.")
 
 
-def _check_backend() -> None:
-    if not BACKEND.exists():
+def _check_backend(environment: str) -> None:
+    if not (TERRAFORM / _backend(environment)).exists():
         raise Refusal(
             "terraform/backend.hcl is missing: apply terraform/bootstrap once in the account, then run "
             "terraform -chdir=terraform/bootstrap output -raw backend_config > terraform/backend.hcl."
@@ -138,13 +251,8 @@ def _check_build(environment: str) -> None:
 
 def value(environment: str, variable: str) -> str | None:
     """The value of one of the root's text variables in an environment, or else its default."""
-    values = (TERRAFORM / "environments" / f"{environment}.tfvars").read_text()
-    if found := re.search(rf'^{variable}\s*=\s*"([^"]*)"', values, re.MULTILINE):
-        return found[1]
-    declared = "\n".join(path.read_text() for path in TERRAFORM.glob("variables.tf"))
-    block = re.search(rf'^variable "{variable}" {{\n(.*?)^}}', declared, re.MULTILINE | re.DOTALL)
-    default = block and re.search(r'^\s*default\s*=\s*"([^"]*)"', block[1], re.MULTILINE)
-    return default[1] if default else None
+    found: str | None = values.of(environment).get(variable)
+    return found
 
 
 def _check_credentials() -> None:
@@ -161,6 +269,24 @@ def _check_credentials() -> None:
         raise Refusal(f"No AWS credentials were found: {remedy}.")
 
 
+def _run(command_line: list[str], output: Any) -> int:
+    """Runs terraform to its end and returns its exit status, whatever signals come: it needs time to stop well.
+
+    Ctrl-C reaches it from the terminal; what reaches this process alone is passed on.
+    """
+    process = subprocess.Popen(command_line, stdout=output)
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    before = [signal.signal(signal.SIGINT, lambda *_: None), signal.signal(signal.SIGTERM, pass_on)]
+    try:
+        return process.wait()
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)
+
+
 def _become(command_line: list[str]) -> NoReturn:
     """Becomes terraform, so that Ctrl-C reaches it alone and it stops in good order."""
     sys.stdout.flush()
@@ -168,25 +294,45 @@ def _become(command_line: list[str]) -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Becomes terraform, or says in one sentence what is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.aws.infrastructure", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("action", choices=["plan", "apply", "destroy"])
-    parser.add_argument("environment", help="name of a file in terraform/environments")
-    parser.add_argument("more", nargs=argparse.REMAINDER, help="arguments for terraform")
-    options = parser.parse_args(arguments)
-    os.environ["TF_DATA_DIR"] = str(data_folder(options.environment))
+    """Becomes terraform, or runs it and says what it found, or says in one sentence what is missing."""
+    options = _options(arguments)
+    cannot = 1 if options.action == "drift" else 2
     try:
+        if options.plan:
+            _become(saved(Path(options.plan).resolve(), options.environment, options.more))
+        os.environ["TF_DATA_DIR"] = str(data_folder(options.environment))
+        if options.action in ("plan", "drift"):
+            with tempfile.TemporaryDirectory() as folder:
+                out, drift = Path(options.out or Path(folder, "plan")).resolve(), options.action == "drift"
+                return planned(options.environment, options.more, out, as_json=options.json, drift=drift)
+        if options.action == "apply":
+            return applied(options.environment, options.more)
         command_line = command(options.action, options.environment, options.more)
     except Refusal as error:
         print(error, file=sys.stderr)
-        return 2
-    except subprocess.CalledProcessError as error:  # terraform init has said why
+        return cannot
+    except subprocess.CalledProcessError as error:  # terraform has said why
         return error.returncode
     except KeyboardInterrupt:
         return 130
     _become(command_line)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.aws.infrastructure", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("action", choices=["plan", "apply", "drift", "destroy"])
+    parser.add_argument("--out", help="plan: save the plan in this file")
+    parser.add_argument("--plan", help="apply: apply the plan in this file")
+    parser.add_argument("--json", action="store_true", help="plan, drift: print JSON")
+    parser.add_argument("environment", help="name of a file in terraform/environments")
+    parser.add_argument("more", nargs=argparse.REMAINDER, help="arguments for terraform")
+    options = parser.parse_args(arguments)
+    for name, actions in {"out": ["plan"], "plan": ["apply"], "json": ["plan", "drift"]}.items():
+        if getattr(options, name) and options.action not in actions:
+            parser.error(f"--{name} goes with {' and '.join(actions)} only")
+    return options
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from scripts.places import TERRAFORM
 from scripts.refusal import Refusal
 
 ENVIRONMENT = "local"
-BACKEND = Path("environments", f"{ENVIRONMENT}.s3.hcl")
+BACKEND = Path("environments", f"{ENVIRONMENT}.backend.hcl")
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The credentials that LocalStack takes for its account 000000000000."""
 

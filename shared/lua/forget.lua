@@ -1,7 +1,7 @@
 -- Drops those of a player's generations of receipts that have ended. (model: forget)
--- None by a server whose clock is wrong: it refuses attempts meanwhile, which come again when it has been put right.
+-- A server whose clock is wrong drops none: meanwhile it refuses attempts, which come again once it has been put right.
 -- KEYS  {user:ID}:receipts:a, {user:ID}:receipts:b
--- ARGV  the caller's time (ms since 1970), furthest that this may be from the server's (ms)
+-- ARGV  the caller's time (ms since 1970), how far it may be from the server's (ms)
 -- Returns  how many
 
 local time = redis.call('TIME')

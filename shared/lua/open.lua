@@ -1,7 +1,7 @@
--- Opens a session once for its key, whose id it has: a session that has ended since is not opened again. (model: open)
+-- Opens a session once for the key from which its id follows: one that has ended is not opened again. (model: open)
 -- KEYS  session:{id}, {session:ID}:opened
--- ARGV  the session as JSON, seconds that it lives, what tells of its opening, seconds that this is kept
--- Returns  {what tells of the opening that was first, or '' where that was evicted, the session that stands or ''}
+-- ARGV  the session as JSON, seconds that it lives, what is kept of its opening, seconds that this is kept
+-- Returns  {what was kept of the first opening, '' if that was evicted, the session as it is stored, '' if it has ended}
 
 local opened, session = redis.call('GET', KEYS[2]), redis.call('GET', KEYS[1])
 if opened or session then return {opened or '', session or ''} end

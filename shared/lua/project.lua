@@ -1,23 +1,23 @@
 -- Brings the board, its rows and its totals to a player's state at a revision. State-based: it may be repeated, reordered
--- and skipped, and the end is the same. (model: project, remove)
+-- or skipped, and the result is the same. (model: project, remove)
 -- KEYS  leaderboard:global, then of {leaderboard:global}: players, totals, sweep, pending
--- ARGV  userId, revision, score, gamesPlayed, bestScore, what everybody sees beside the score (text), the intent that this
+-- ARGV  userId, revision, score, gamesPlayed, bestScore, what everybody sees besides the score (text), the intent that this
 --       settles, if any; a player without a profile has an empty score, and leaves the board if the row still has this
 --       revision ('0' for no row)
 -- Returns  {revision that the row has now ('0' for none), index before or -1, index now or -1, members, score on the board,
 --          score of the member above, 1 if anything but the sweep's number has changed}; indexes from the top, 0-based;
 --          scores as decimal text, '' for none
 -- A row is 'revision score gamesPlayed sweep shown': what the totals hold of the player, the last sweep that counted it, and
--- what everybody sees beside the score.
+-- what everybody sees besides the score.
 
 local board, players, totals, sweep, pending = unpack(KEYS)
 local user_id, revision, score, games_played, best_score, shown, intent = unpack(ARGV)
 
 if score ~= '' and not string.match(score, '^%-?%d+$') then
-  return redis.error_reply('ERR project: the score is no whole number')
+  return redis.error_reply('ERR project: the score is not a whole number')
 end
 
--- The intent first, if only in form: this can be done when memory is full, and what follows then as well.
+-- The intent first, even if there is none: a removal can be done when memory is full, and then what follows as well.
 redis.call('ZREM', pending, intent or '')
 
 -- A total is decimal text of any length, added to in limbs of 12 digits: every step is exact in a double, no sum overflows.

@@ -1,9 +1,9 @@
--- One submission, whole or not at all and once for its key, in the slot of its player. (model: submit, replay, stale, refuse, expire)
+-- One submission, as a whole or not at all, and once for its key, in the slot of its player. (model: submit, replay, stale, refuse, expire)
 -- KEYS  user:{id}, then for a client's key {user:ID}:receipts:a and {user:ID}:receipts:b,
 --       without one {user:ID}:submission:ATTEMPT
 -- ARGV  operator (create | set | best | increment | decrement), amount, lowest and highest score allowed, largest change
---       allowed ('' for any), points per level, attempt id (12 characters), attempt time (ms since 1970), furthest that this
---       may be from the server's (ms), attempt time (ISO-8601, ms, Z), name of the client's key, payload digest (16
+--       allowed ('' for any), points per level, attempt id (12 characters), attempt time (ms since 1970), how far it may
+--       be from the server's (ms), attempt time (ISO-8601, ms, Z), name of the client's key, payload digest (16
 --       characters), seconds that the receipt lives at least, most receipts of one generation;
 --       for create also userId and what is in TOLD
 -- Returns  {'missing'} | {'taken'} | {'reused'} | {'stale'} | {'outside', lowest, highest score allowed} |
@@ -16,7 +16,7 @@
 -- One of them takes receipts for a life from the second it was `born`, and counts until the second `ends`, a life after its
 -- last receipt; then it is dropped and born anew. So every receipt lives for one life at least and two at most.
 
-local TOLD = {'username', 'email'} -- what players tell of themselves: it is kept as it comes
+local TOLD = {'username', 'email'} -- what players tell us about themselves: it is kept as it comes
 
 local operator, amount, score_min, score_max, score_step_max, points_per_level, attempt, sent_milliseconds,
   fence_milliseconds, sent, key_name, digest, receipt_seconds, receipts_max = unpack(ARGV)
@@ -34,9 +34,9 @@ local second = tonumber(time[1])
 
 local function generation(key)
   local born, ends, receipt = unpack(redis.call('HMGET', key, 'born', 'ends', key_name))
-  local one = {key = key, born = tonumber(born or '') or 0, ends = tonumber(ends or '') or 0}
-  one.receipt = one.ends > second and receipt
-  return one
+  local kept = {key = key, born = tonumber(born or '') or 0, ends = tonumber(ends or '') or 0}
+  kept.receipt = kept.ends > second and receipt
+  return kept
 end
 
 local receipt, young, old
@@ -58,7 +58,7 @@ local function accepted(word, attempt, operator, previous_score, score_then)
     revision, score, games_played, best_score, level, created_at, last_active, unpack(told, #told - #TOLD + 1)}
 end
 
--- The key was used before: the same payload has its facts again, another is refused. Nothing changes, so this needs no fence.
+-- The key was used before: the same payload gets its facts again, another is refused. Nothing changes, so this needs no fence.
 if receipt then
   if string.sub(receipt, 13, 28) ~= digest then return {'reused'} end
   if revision then
@@ -71,7 +71,7 @@ if receipt then
   end
 end
 
--- The deployment's range may have been another for the key's first request, so it has its say only now.
+-- The deployment's range may have been different at the key's first request, so it is applied only now.
 amount = tonumber(amount)
 if operator == 'create' or operator == 'set' then
   if amount < tonumber(score_min) or amount > tonumber(score_max) then return {'outside', score_min, score_max} end
@@ -101,13 +101,13 @@ else
   if games_played > LARGEST then return {'games', text(LARGEST)} end
 end
 if score_step_max ~= '' and math.abs(after - start) > tonumber(score_step_max) then return {'step', score_step_max} end
--- A score that stays what it is is nobody's to refuse, even where the bounds have been moved since.
+-- A score that does not change is never refused, even if the bounds have been moved since.
 if after ~= before then
   if after < tonumber(score_min) then return {'below', score_min} end
   if after > tonumber(score_max) then return {'above', score_max} end
 end
 
--- Which generation takes the receipt. Without a TTL their number needs a limit, or one client could fill the memory.
+-- Which generation takes the receipt. They have no TTL, so one client could fill the memory if receipts had no limit.
 local life = tonumber(receipt_seconds)
 local anew = false
 if KEYS[3] then
@@ -119,12 +119,12 @@ if KEYS[3] then
   end
 end
 
--- Newer than any revision that the board ever saw, even where this slot has lost its last writes.
+-- Newer than any revision that the board has ever seen, even if this slot has lost its last writes.
 revision = text(math.max((tonumber(revision) or 0) + 1, time[1] * 1000000 + time[2]))
 level = text(math.max(1, math.floor(after / points_per_level) + 1))
 score, games_played, best_score, before = text(after), text(games_played), text(best_score), text(before)
 
--- The first write is one that a full memory refuses: then none of them happens.
+-- The first write is one that is refused when memory is full: then none of them happens.
 redis.call('HSET', KEYS[1], 'score', score, 'level', level, 'gamesPlayed', games_played, 'lastActive', last_active,
   'bestScore', best_score, 'revision', revision)
 if operator == 'create' then

@@ -10,15 +10,15 @@ local number, position = unpack(redis.call('HMGET', sweep, 'number', 'position')
 local function counts(text) return string.match(text or '', '^%d+$') and #text <= 15 end
 local last = redis.call('HGET', totals, 'sweeps')
 if not counts(last) then last = '0' end
--- One that somebody has made unreadable is none: the next begins anew. A cursor has 64 bits.
+-- A sweep that somebody has made unreadable counts as none: the next begins anew. A cursor has 64 bits.
 local phase, cursor = string.match(position or '', '^(%l+) (%d+)$')
 local follows = phase == 'profiles' or phase == 'rows' or phase == 'members'
 if follows then follows = #cursor < 20 or (#cursor == 20 and cursor <= '18446744073709551615') end
 if not (counts(number) and follows) then number = false end
 
--- What is deleted first can be deleted when memory is full, and what follows then be written as well: a sweep makes room.
+-- A deletion comes first: it can be done when memory is full, and then so can what follows. A sweep makes room.
 if word == 'new' or (word == 'join' and not number) then
-  -- By the clock, so that no sweep has the number of another, even where the totals were lost.
+  -- By the clock, so that no two sweeps have the same number, even if the totals were lost.
   number = math.max(tonumber(last) + 1, tonumber(redis.call('TIME')[1]))
   number = string.format('%.0f', number)
   position = 'profiles 0'

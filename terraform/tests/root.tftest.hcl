@@ -38,3 +38,13 @@ run "what_is_no_region_is_refused" {
 
   expect_failures = [var.region]
 }
+
+run "what_is_no_account_is_refused" {
+  command = plan
+
+  variables {
+    account_id = "prod"
+  }
+
+  expect_failures = [var.account_id]
+}

@@ -1,4 +1,4 @@
-"""What a client of the API relies on, over plain HTTP: at BASE_URL, or at a gateway of this run's own.
+"""What a client of the API relies on, over plain HTTP: at BASE_URL, or at this run's own gateway.
 
 Every player is new, and nothing is assumed about the others on the board.
 """
@@ -30,10 +30,10 @@ ROUTES = [
     ("GET", "/stats"),
     ("GET", "/health"),
 ]
+"""The operations of the seed system, the earlier one that this one replaces: its clients go on working."""
 
 
 def rank_of(api: Api, user_id: str) -> dict[str, Any]:
-    """A player's standing."""
     response = api.get(f"/users/{user_id}/rank")
     assert response.status_code == 200
     standing: dict[str, Any] = response.json()["rank"]
@@ -41,12 +41,12 @@ def rank_of(api: Api, user_id: str) -> dict[str, Any]:
 
 
 def unusual_score() -> int:
-    """A score that hardly anybody else has."""
+    """A score that probably nobody else has."""
     return random.SystemRandom().randrange(10**9, 10**12)
 
 
 def read_time(text: str) -> datetime.datetime:
-    """A moment, from ISO-8601 with milliseconds and Z."""
+    """A time, from ISO-8601 with milliseconds and Z."""
     return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
 
 
@@ -106,8 +106,8 @@ def test_a_client_of_the_seed_system_finds_everything_where_it_was(api: Api) -> 
     players = api.get(f"/users/{user_id}/nearby").json()["players"]
     assert [player["userId"] for player in players if player["isCurrentUser"] is True] == [user_id]
 
-    given = {"gameMode": "competitive", "difficulty": "expert", "startTime": "2025-07-22T15:00:00Z"}
-    started = api.post("/sessions", json={"userId": user_id, "sessionData": given})
+    data = {"gameMode": "competitive", "difficulty": "expert", "startTime": "2025-07-22T15:00:00Z"}
+    started = api.post("/sessions", json={"userId": user_id, "sessionData": data})
     assert started.status_code == 201
     assert started.json()["success"] is True
     session = started.json()["session"]
@@ -150,8 +150,8 @@ class TestCreatingAPlayer:
 
     @pytest.mark.parametrize("value", [99, -1, 1.5, "x", None, True, [], {"a": [1]}, 10**30])
     def test_level_and_games_played_are_accepted_and_ignored(self, api: Api, value: object) -> None:
-        given = {"userId": fresh_id(), "username": "Ada", "email": EMAIL, "level": value, "gamesPlayed": value}
-        response = api.post("/users", json=given)
+        body = {"userId": fresh_id(), "username": "Ada", "email": EMAIL, "level": value, "gamesPlayed": value}
+        response = api.post("/users", json=body)
         assert response.status_code == 201
         assert (response.json()["user"]["level"], response.json()["user"]["gamesPlayed"]) == (1, 0)
 
@@ -343,7 +343,7 @@ class TestTheBoard:
 
 class TestSessions:
     def test_the_session_data_are_members_of_the_session(self, api: Api) -> None:
-        given = {
+        data = {
             "gameMode": "competitive",
             "nested": {"list": [1, 2.5, -0.25, None, True, "ü"], "empty": {}},
             "largest": 2**53 - 1,
@@ -352,11 +352,11 @@ class TestSessions:
             "__proto__": {"x": 1},
         }
         user_id = api.create()["userId"]
-        session = api.post("/sessions", json={"userId": user_id, "sessionData": given}).json()["session"]
-        own = {name: session.pop(name) for name in ("sessionId", "userId", "startTime")}
-        assert session == given
-        assert own["userId"] == user_id
-        assert api.get(f"/sessions/{own['sessionId']}").json()["session"] == {**own, **given}
+        session = api.post("/sessions", json={"userId": user_id, "sessionData": data}).json()["session"]
+        reserved = {name: session.pop(name) for name in ("sessionId", "userId", "startTime")}
+        assert session == data
+        assert reserved["userId"] == user_id
+        assert api.get(f"/sessions/{reserved['sessionId']}").json()["session"] == {**reserved, **data}
 
     @pytest.mark.parametrize("data", [{}, {"sessionData": {}}])
     def test_a_session_needs_no_data(self, api: Api, data: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""What is refused: with a clear problem, every offending argument named, nothing changed and nothing given away."""
+"""What is refused: with a clear problem that names every offending argument, changing nothing and leaking nothing."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ JSON = {"Content-Type": "application/json"}
 
 
 def picture(raw: valkey.Valkey) -> dict[str, tuple[bytes, int]]:
-    """All that the server holds, to the byte."""
+    """Everything that the server holds, byte by byte."""
     return {key: (raw.dump(key), raw.pexpiretime(key)) for key in raw.scan_iter(count=1000)}  # type: ignore[misc]
 
 
 @pytest.fixture(autouse=True)
 def _nothing_changes(api: Api, raw: valkey.Valkey, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """One player and one session before each test; after it they are all there is, and no log line holds a secret."""
+    """One player and one session before each test; after it there is nothing else, and no log line holds a secret."""
     assert api.post("/users", json=ADA).status_code == 201
     session = {"userId": "ada", "sessionData": {"secret": SECRET}}
     assert api.post("/sessions", json=session).status_code == 201
@@ -43,7 +43,7 @@ def _nothing_changes(api: Api, raw: valkey.Valkey, capsys: pytest.CaptureFixture
 
 
 def refused(response: httpx.Response, *names: str, code: str = "invalid_arguments") -> dict[str, Any]:
-    """Asserts that a reply is a 400 that names exactly these arguments and repeats nothing."""
+    """Asserts that a reply is a 400 that names exactly these arguments and repeats no value."""
     assert response.status_code == 400, response.text
     problem: dict[str, Any] = response.json()
     assert problem["code"] == code, problem
@@ -57,7 +57,7 @@ def refused(response: httpx.Response, *names: str, code: str = "invalid_argument
 
 
 def raw_json(text: str | bytes, **headers: str) -> dict[str, Any]:
-    """A request's options for a JSON body exactly as written."""
+    """A request's options for a JSON body that is sent exactly as written."""
     return {"content": text, "headers": {**JSON, **headers}}
 
 

@@ -1,4 +1,4 @@
-"""The contract is kept both ways: each reply that it documents can be had, each limit that it states is the code's."""
+"""The contract is kept both ways: every reply that it documents can happen, and the code has every limit it states."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ FUNCTIONS = ROOT / "functions"
 OPERATIONS = contract.operations()
 
 SCHEDULED = {"reconcile"}
-"""Functions that no route leads to."""
+"""Functions that serve no operation."""
 
 
 def of_replies(operation: Operation) -> Iterator[Mapping[str, Any]]:
-    """Each kind of body that an operation replies with."""
+    """Each kind of body with which an operation replies."""
     for response in operation.responses.values():
         yield from response.get("content", {}).values()
 
 
 def shown(media: Mapping[str, Any]) -> list[Any]:
-    """The contract's own."""
+    """The contract's own examples."""
     return [media["example"]] if "example" in media else [example["value"] for example in media["examples"].values()]
 
 
 def broken(value: Any) -> Iterator[Any]:
-    """A value as it is, and with one part of it changed: most of these break a rule, some none."""
+    """A value as it is, and with one part of it changed: most of these break a rule, some do not."""
     yield value
     if isinstance(value, dict):
         yield {**value, "another": 1}
@@ -59,7 +59,7 @@ def broken(value: Any) -> Iterator[Any]:
 
 
 def valid(api: Api, operation: Operation, ids: Mapping[str, str] | None = None) -> Example:
-    """A request that succeeds, or would if the ids were somebody's: the contract's example, of what exists."""
+    """A request that succeeds, or would if its ids existed: the contract's example, with the ids of what exists."""
     return examples.load(ids or examples.existing(lambda example: api.ask(example).json()))[operation.id]
 
 
@@ -69,52 +69,52 @@ def nobody() -> dict[str, str]:
 
 
 def succeed(api: Api, operation: Operation) -> int:
-    """What a proper request gets."""
+    """The status of a proper request."""
     return api.ask(valid(api, operation)).status_code
 
 
 def break_a_rule(api: Api, operation: Operation) -> int:
-    """What an argument that nobody knows gets."""
+    """The status of a request with an unknown argument."""
     example = valid(api, operation)
     return api.ask(replace(example, query={**example.query, "unknown": 1})).status_code
 
 
 def name_nobody(api: Api, operation: Operation) -> int:
-    """What the id of nobody gets."""
+    """The status of a request with an id that nothing has."""
     return api.ask(valid(api, operation, nobody())).status_code
 
 
 def come_twice(api: Api, operation: Operation) -> int:
-    """What the same request gets the second time, with an id of its own for what it makes."""
+    """The status of a request that is sent again, if it chooses the id of what it makes."""
     example = valid(api, operation)
-    own = {name: new for name, new in nobody().items() if name in (operation.body or {})["properties"]}
-    example = replace(example, body={**own, **(example.body or {})})
+    chosen = {name: new for name, new in nobody().items() if name in (operation.body or {})["properties"]}
+    example = replace(example, body={**chosen, **(example.body or {})})
     assert api.ask(example).status_code == example.status
     return api.ask(example).status_code
 
 
 def send_much(api: Api, operation: Operation) -> int:
-    """What a body of more than 64 KiB gets."""
+    """The status of a body of more than 64 KiB."""
     example, headers = valid(api, operation), {"Content-Type": "application/json"}
     much = b" " * (64 * 1024 + 1)
     return api.request(example.method, example.target, content=much, headers=headers).status_code
 
 
 def send_text(api: Api, operation: Operation) -> int:
-    """What a body that is not declared as JSON gets."""
+    """The status of a body that is not declared as JSON."""
     example, headers = valid(api, operation), {"Content-Type": "text/plain"}
     return api.request(example.method, example.target, content=b"{}", headers=headers).status_code
 
 
 def reuse_a_key(api: Api, operation: Operation) -> int:
-    """What another payload gets with the Idempotency-Key of a request that succeeded."""
+    """The status of another payload with the Idempotency-Key of a request that succeeded."""
     example, headers = valid(api, operation), {"Idempotency-Key": fresh_id()}
     assert api.ask(example, headers=headers).status_code == example.status
     return api.ask(replace(example, body=example.other_body), headers=headers).status_code
 
 
 def come_without_a_key(api: Api, operation: Operation) -> int:
-    """What a request without an API key gets where one is needed."""
+    """The status of a request without an API key if one is needed."""
     example = valid(api, operation)
     with local_gateway.running({"API_KEY": "key-1"}) as base_url:
         stranger = Api(base_url)
@@ -124,25 +124,25 @@ def come_without_a_key(api: Api, operation: Operation) -> int:
 
 
 def come_too_often(api: Api, operation: Operation) -> int:
-    """What a caller gets who does not stop."""
+    """The status for a caller who does not stop."""
     example = valid(api, operation)
     with local_gateway.running({"RATE_LIMIT": "1"}) as base_url:
-        hurried = Api(base_url)
-        statuses = [hurried.ask(example).status_code for _ in range(3)]
-        hurried.close()
+        impatient = Api(base_url)
+        statuses = [impatient.ask(example).status_code for _ in range(3)]
+        impatient.close()
     assert statuses[0] < 300
     return statuses[-1]
 
 
 def find_valkey_away(api: Api, operation: Operation, invoke: Callable[..., Answer]) -> int:
-    """What a container gets that cannot reach Valkey: this process, on a thread without a connection yet."""
+    """The status if a container cannot reach Valkey: this process does the work, in a thread without a connection."""
     example = valid(api, operation)
     statuses: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VALKEY_PORT", "1")
         config.settings.cache_clear()
-        given = event(example.method, example.target, json_body=example.body)
-        thread = threading.Thread(target=lambda: statuses.append(invoke(operation.function, given).status))
+        request = event(example.method, example.target, json_body=example.body)
+        thread = threading.Thread(target=lambda: statuses.append(invoke(operation.function, request).status))
         thread.start()
         thread.join()
     config.settings.cache_clear()
@@ -163,7 +163,7 @@ PROVOCATIONS: dict[int, Callable[..., int]] = {
     429: come_too_often,
     503: find_valkey_away,
 }
-"""How each documented status is had. A new one belongs here, with the way to it."""
+"""How each documented status is provoked. A new one belongs here, with the way to it."""
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def objects(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def with_a_member_more(value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
-    """A value once for each object in it whose members the schema lists, with one there that nobody documented."""
+    """A value, once for each object in it whose members the schema lists, with an undocumented member in the object."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             for other in with_a_member_more(item, schema["items"]):
@@ -235,7 +235,7 @@ class TestTheDocument:
     @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.id)
     def test_every_example_keeps_its_own_rules(self, operation: Operation) -> None:
         media = [*operation.document.get("requestBody", {}).get("content", {}).values(), *of_replies(operation)]
-        checked = [contract.faults(example, one["schema"]) for one in media for example in shown(one)]
+        checked = [contract.faults(example, kind["schema"]) for kind in media for example in shown(kind)]
         assert not any(checked)
         for parameter in operation.parameters:
             assert contract.faults(parameter["example"], parameter["schema"]) == []
@@ -268,8 +268,8 @@ class TestTheDocument:
 
     def test_all_errors_have_one_schema_by_its_name(self) -> None:
         problem = {"$ref": "#/components/schemas/Problem"}
-        components = contract.document()["components"]["responses"].values()
-        schemas = [media["schema"] for one in components for kind, media in one["content"].items() if "problem" in kind]
+        contents = [response["content"] for response in contract.document()["components"]["responses"].values()]
+        schemas = [media["schema"] for content in contents for kind, media in content.items() if "problem" in kind]
         assert schemas == [problem] * len(schemas)
         assert len(schemas) > 10
         for operation in OPERATIONS.values():
@@ -278,9 +278,8 @@ class TestTheDocument:
                 assert int(status) < 400 or operation.method == "HEAD" or set(response) == {"$ref"}, operation.id
 
     def test_the_codes_of_the_contract_are_those_of_the_code(self) -> None:
-        written = {
-            code for one in contract.document()["components"]["responses"].values() for code in one.get("x-codes", ())
-        }
+        responses = contract.document()["components"]["responses"].values()
+        written = {code for response in responses for code in response.get("x-codes", ())}
         classes, kinds = [problems.Problem], set()
         while classes:
             kind = classes.pop()
@@ -334,7 +333,7 @@ class TestTheDocument:
 
 @pytest.fixture(scope="module")
 def locked(server: embedded_valkey.Server) -> Iterator[str]:
-    """A gateway that asks for a key."""
+    """A gateway that requires a key."""
     with local_gateway.running({"API_KEY": "key-1"}) as base_url:
         yield base_url
 
@@ -362,7 +361,7 @@ class TestKeys:
         stranger.close()
 
 
-# Limits: whatever the contract says of an argument is asked of the code with values on both sides of each border.
+# Limits: whatever the contract says about an argument is tried on the code, with values on both sides of each limit.
 
 TEXTS = [
     "",
@@ -417,7 +416,7 @@ VALUES = [None, True, False, 0, -1, 1, 5, 1.0, 1.5, -0.5, 10**30, [], {}, [1], {
 
 
 def stretched(example: str, length: int) -> str:
-    """A text like the example, of exactly that length."""
+    """A text like the example, but of exactly that length."""
     local, at, _ = example.partition("@")
     if not at:
         return "a" * length
@@ -438,7 +437,7 @@ def borders(schema: Mapping[str, Any]) -> list[Any]:
 
 
 def arguments() -> list[Any]:
-    """Every argument of every operation: where it is, its name and its schema."""
+    """Every argument of every operation: where it goes, its name and its schema."""
     found = []
     for operation in OPERATIONS.values():
         stated = [
@@ -454,7 +453,7 @@ def arguments() -> list[Any]:
 
 @pytest.fixture
 def widest_scores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A deployment that allows every score that the contract can."""
+    """A deployment that allows every score that the contract allows."""
     monkeypatch.setenv("SCORE_MIN", str(-config.LARGEST_SCORE))
     monkeypatch.setenv("SCORE_MAX", str(config.LARGEST_SCORE))
     config.settings.cache_clear()
@@ -476,25 +475,25 @@ def test_an_argument_is_taken_if_and_only_if_the_contract_says_so(
     taken = refused = 0
     example = valid(api, operation, nobody() if where == "path" else None)
     for value in [*borders(schema), *schema.get("enum", ()), *VALUES]:
-        given = event(example.method, example.target, json_body=example.body)
+        request = event(example.method, example.target, json_body=example.body)
         is_valid = not contract.faults(value, schema)
         if where == "body":
             is_valid = not contract.faults(value, schema, contract.RequestValidator)
-            given = event(example.method, example.target, json_body={**(example.body or {}), name: value})
+            request = event(example.method, example.target, json_body={**(example.body or {}), name: value})
         elif where == "query":
             text = value if isinstance(value, str) else str(value)
             if isinstance(value, str | bool | list | dict | None):
                 is_valid = text.isascii() and text.isdigit() and not contract.faults(int(text), schema)
-            given |= {"queryStringParameters": {name: text}, "multiValueQueryStringParameters": {name: [text]}}
+            request |= {"queryStringParameters": {name: text}, "multiValueQueryStringParameters": {name: [text]}}
         elif where == "header":
             text = value if isinstance(value, str) else str(value)
             is_valid = not contract.faults(text, schema)
-            given |= {"headers": {name: text}, "multiValueHeaders": {name: [text]}}
+            request |= {"headers": {name: text}, "multiValueHeaders": {name: [text]}}
         else:
             text = value if isinstance(value, str) else str(value)
             is_valid = not contract.faults(text, schema)
-            given["pathParameters"] = {**given["pathParameters"], name: text}
-        answer = invoke(operation.function, given)
+            request["pathParameters"] = {**request["pathParameters"], name: text}
+        answer = invoke(operation.function, request)
         accepted = answer.status != 400
         assert accepted == is_valid, f"{name} = {str(value)[:90]!r}: {answer.status}, {answer.body[:300]!r}"
         if not accepted:
@@ -519,8 +518,8 @@ def test_what_the_contract_requires_is_required(api: Api, invoke: Callable[..., 
     assert operation.body is not None
     for name in operation.body["properties"]:
         example = valid(api, operation)
-        given = {key: value for key, value in (example.body or {}).items() if key != name}
-        answer = invoke(operation.function, event(example.method, example.target, json_body=given))
+        body = {key: value for key, value in (example.body or {}).items() if key != name}
+        answer = invoke(operation.function, event(example.method, example.target, json_body=body))
         if name in operation.body["required"]:
             assert answer.status == 400
             assert [error["name"] for error in answer.json()["errors"]] == [name]

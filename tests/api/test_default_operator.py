@@ -1,4 +1,4 @@
-"""What a submission without an operator means is the deployment's to say, and no part of what the client sent."""
+"""What a submission without an operator means is up to the deployment, and not part of what the client sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import contract
 from tests.support.api import Api
 
 RESULTS = {"set": 40, "best": 100, "increment": 140, "decrement": 60}
-"""What becomes of a score of 100 with 40, by operator."""
+"""What a submission of 40 makes of a score of 100, by operator."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The handlers on their own, with the events that a REST API (v1) sends to Lambda in all their variants."""
+"""The handlers on their own, with all variants of the events that a REST API (v1) sends to Lambda."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADA = {"userId": "ada", "username": "Ada", "email": "ada@example.com"}
 
 @pytest.fixture
 def ada(invoke: Invoke) -> str:
-    """A player's id."""
+    """The id of a new player."""
     assert invoke("create_user", event("POST", "/users", json_body=ADA)).status == 201
     return "ada"
 
@@ -44,39 +44,39 @@ def test_every_handler_answers_an_event(invoke: Invoke) -> None:
 class TestHeaders:
     @pytest.mark.parametrize("absent", [{"headers": None}, {"headers": {}}])
     def test_an_event_may_have_no_headers(self, invoke: Invoke, absent: dict[str, Any]) -> None:
-        given = event("GET", "/stats", **absent, multiValueHeaders=absent["headers"])
-        assert invoke("stats", given).status == 200
-        given = event("POST", "/users", body=json.dumps(ADA), **absent, multiValueHeaders=None)
-        assert invoke("create_user", given).status == 201
+        request = event("GET", "/stats", **absent, multiValueHeaders=absent["headers"])
+        assert invoke("stats", request).status == 200
+        request = event("POST", "/users", body=json.dumps(ADA), **absent, multiValueHeaders=None)
+        assert invoke("create_user", request).status == 201
 
     def test_members_that_an_event_lacks_are_as_null(self, invoke: Invoke) -> None:
-        given = event("GET", "/stats")
-        for name in set(given) - {"httpMethod", "path", "resource", "requestContext"}:
-            del given[name]
-        assert invoke("stats", given).status == 200
+        request = event("GET", "/stats")
+        for name in set(request) - {"httpMethod", "path", "resource", "requestContext"}:
+            del request[name]
+        assert invoke("stats", request).status == 200
 
     @pytest.mark.parametrize("name", ["content-type", "Content-Type", "CONTENT-TYPE", "cOnTeNt-TyPe"])
     @pytest.mark.parametrize("multi_only", [False, True])
     def test_a_headers_name_may_be_in_any_case(self, invoke: Invoke, name: str, multi_only: bool) -> None:
-        def given(value: str) -> dict[str, Any]:
+        def declared(value: str) -> dict[str, Any]:
             several = {name: [value]}
             single = None if multi_only else {name: value}
             return event("POST", "/users", body=json.dumps(ADA), multiValueHeaders=several) | {"headers": single}
 
-        assert invoke("create_user", given("text/plain")).status == 415
-        assert invoke("create_user", given("application/json")).status == 201
+        assert invoke("create_user", declared("text/plain")).status == 415
+        assert invoke("create_user", declared("application/json")).status == 201
 
     def test_of_a_header_that_came_twice_the_last_counts_as_in_headers(self, invoke: Invoke) -> None:
-        given = event("POST", "/users", body=json.dumps(ADA)) | {"headers": None}
-        given["multiValueHeaders"] = {"Content-Type": ["application/json", "text/plain"]}
-        assert invoke("create_user", given).status == 415
+        request = event("POST", "/users", body=json.dumps(ADA)) | {"headers": None}
+        request["multiValueHeaders"] = {"Content-Type": ["application/json", "text/plain"]}
+        assert invoke("create_user", request).status == 415
 
 
 class TestQueries:
     @pytest.mark.usefixtures("ada")
     def test_null_is_no_query(self, invoke: Invoke) -> None:
-        given = event("GET", "/leaderboard", queryStringParameters=None, multiValueQueryStringParameters=None)
-        assert len(invoke("leaderboard", given).json()["leaderboard"]) == 1
+        request = event("GET", "/leaderboard", queryStringParameters=None, multiValueQueryStringParameters=None)
+        assert len(invoke("leaderboard", request).json()["leaderboard"]) == 1
 
     @pytest.mark.parametrize(
         ("single", "several"),
@@ -88,8 +88,8 @@ class TestQueries:
         ],
     )
     def test_either_form_of_the_query_is_read(self, invoke: Invoke, single: Any, several: Any) -> None:
-        given = event("GET", "/leaderboard", queryStringParameters=single, multiValueQueryStringParameters=several)
-        answer = invoke("leaderboard", given)
+        request = event("GET", "/leaderboard", queryStringParameters=single, multiValueQueryStringParameters=several)
+        answer = invoke("leaderboard", request)
         assert (answer.status, names(answer)) == (400, ["limit"])
 
     @pytest.mark.parametrize("path", ["/leaderboard?limit=5&limit=5", "/leaderboard?limit=5&offset=0&limit=6"])
@@ -121,9 +121,9 @@ class TestQueries:
 
 class TestBodies:
     def test_a_body_may_be_base64(self, invoke: Invoke) -> None:
-        given = event("POST", "/users", body=json.dumps({**ADA, "username": "Zoë 👾"}, ensure_ascii=False).encode())
-        assert given["isBase64Encoded"] is True
-        assert invoke("create_user", given).json()["user"]["username"] == "Zoë 👾"
+        request = event("POST", "/users", body=json.dumps({**ADA, "username": "Zoë 👾"}, ensure_ascii=False).encode())
+        assert request["isBase64Encoded"] is True
+        assert invoke("create_user", request).json()["user"]["username"] == "Zoë 👾"
 
     @pytest.mark.parametrize("text", ["{}", "!", "e30", "e30=\n", "é", "=" * 5])
     def test_a_body_that_is_called_base64_and_is_not_is_malformed(self, invoke: Invoke, text: str) -> None:
@@ -172,9 +172,9 @@ class TestPaths:
     @pytest.mark.parametrize("sent", ["ada", "%61da", "%61%64%61", "ad%61"])
     @pytest.mark.usefixtures("ada")
     def test_a_path_parameter_is_percent_decoded(self, invoke: Invoke, sent: str) -> None:
-        given = event("GET", f"/users/{sent}/rank")
-        assert given["pathParameters"] == {"userId": sent}
-        assert invoke("rank", given).json()["rank"]["userId"] == "ada"
+        request = event("GET", f"/users/{sent}/rank")
+        assert request["pathParameters"] == {"userId": sent}
+        assert invoke("rank", request).json()["rank"]["userId"] == "ada"
 
     @pytest.mark.parametrize(
         "sent", ["a%2Fb", "%00", "%2561da", "%", "%zz", "%ff", "%C3%A9", "%20ada", "ada%0A", "%7Bx%7D"]
@@ -197,30 +197,30 @@ class TestContexts:
             assert invoke("stats", event("GET", "/stats"), context).status == 200
 
     def test_the_request_id_is_the_one_of_the_gateway(self, invoke: Invoke) -> None:
-        given = event("GET", "/stats")
-        assert invoke("stats", given).headers["X-Request-Id"] == given["requestContext"]["requestId"]
+        request = event("GET", "/stats")
+        assert invoke("stats", request).headers["X-Request-Id"] == request["requestContext"]["requestId"]
 
     @pytest.mark.parametrize("request_context", [None, {}, {"requestId": None}])
     def test_without_a_gateway_the_request_id_is_lambdas(self, invoke: Invoke, request_context: Any) -> None:
         context = Context()
-        given = event("GET", "/users/nobody", requestContext=request_context)
-        answer = invoke("get_user", given, context)
+        request = event("GET", "/users/nobody", requestContext=request_context)
+        answer = invoke("get_user", request, context)
         assert answer.headers["X-Request-Id"] == context.aws_request_id
         assert answer.json()["requestId"] == context.aws_request_id
 
     def test_without_either_there_is_a_reply_all_the_same(self, invoke: Invoke) -> None:
-        given = event("GET", "/users/nobody")
-        del given["requestContext"]
-        assert invoke("get_user", given, None).status == 404
+        request = event("GET", "/users/nobody")
+        del request["requestContext"]
+        assert invoke("get_user", request, None).status == 404
 
     @pytest.mark.parametrize("seconds", [0, 0.1])
     @pytest.mark.usefixtures("ada")
     def test_without_time_left_the_answer_is_to_come_again(self, invoke: Invoke, seconds: float) -> None:
-        for function, given in (
+        for function, request in (
             ("rank", event("GET", "/users/ada/rank")),
             ("update_score", event("PUT", "/users/ada/score", json_body={"score": 9})),
         ):
-            answer = invoke(function, given, Context(seconds=seconds))
+            answer = invoke(function, request, Context(seconds=seconds))
             assert (answer.status, answer.json()["code"]) == (503, "unavailable")
         assert invoke("get_user", event("GET", "/users/ada")).json()["user"]["gamesPlayed"] == 0
 
@@ -242,13 +242,13 @@ def test_each_request_is_one_line_of_json_in_the_log(
     invoke: Invoke, ada: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    given = event("GET", "/users/ada/rank")
-    invoke("rank", given)
+    request = event("GET", "/users/ada/rank")
+    invoke("rank", request)
     invoke("get_user", event("GET", "/users/nobody"))
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert first["level"] == "INFO"
     assert (first["method"], first["route"], first["status"]) == ("GET", "/users/{userId}/rank", 200)
-    assert first["requestId"] == given["requestContext"]["requestId"]
+    assert first["requestId"] == request["requestContext"]["requestId"]
     assert first["milliseconds"] >= 0
     assert (second["status"], second["code"]) == (404, "user_not_found")
 

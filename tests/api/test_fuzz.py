@@ -1,4 +1,4 @@
-"""Schemathesis over the contract, against the running gateway: whatever is sent, the reply is one that is documented.
+"""Schemathesis tries the contract on the running gateway: whatever is sent, the reply is a documented one.
 
 The cases are the same in every run. FUZZ_EXAMPLES=2000 asks for more of them for each operation. They are made, and the
 library is imported, when the tests run: at collection every worker would do it, which takes three seconds.
@@ -32,7 +32,7 @@ EXAMPLE_IDS = examples.ids()
 
 SESSION = json.dumps({**EXAMPLE_IDS, "startTime": "2025-07-22T15:00:00.000Z"})
 
-# The gateway here needs no key, so a request without one breaks no rule.
+# This gateway needs no key, so a request without one breaks no rule.
 KEYLESS = {name: value for name, value in contract.document().items() if name != "security"}
 
 
@@ -53,7 +53,7 @@ def operation(request: pytest.FixtureRequest) -> BaseSchema:
 
 @pytest.fixture(autouse=True)
 def _examples_exist(api: Api, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The player and the session that the contract's examples name; every score that it allows is within bounds."""
+    """The player and the session that the contract's examples name; every score that it allows is allowed."""
     monkeypatch.setenv("SCORE_MIN", str(-config.LARGEST_SCORE))
     monkeypatch.setenv("SCORE_MAX", str(config.LARGEST_SCORE))
     config.settings.cache_clear()

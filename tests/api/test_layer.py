@@ -1,4 +1,4 @@
-"""What HTTP cannot show of the layer: its settings, its rules for every character at once, and lives that end."""
+"""What HTTP cannot show of the layer: its settings, its rules for every character there is, and lives that end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ HOST = {"VALKEY_HOST": "cache.example"}
 
 
 def accepts(field: fields.Text, text: str) -> bool:
-    """Whether a field takes a text."""
     try:
         field.deserialize(text)
     except ValidationError:
@@ -111,7 +110,7 @@ class TestRules:
         assert allowed == set(string.ascii_letters + string.digits + "_-")
 
     def test_white_space_is_the_same_to_the_contracts_readers(self) -> None:
-        """The contract's patterns are ECMA-262's, whose white space is not Python's: the rest of each rule helps."""
+        """The contract's patterns are ECMA-262's, with other white space than Python's: the rest of a rule makes up."""
         ecmascript = {*"\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff", *map(chr, range(0x2000, 0x200B))}
         differing = [i for i in range(0x110000) if bool(re.match(r"\s", chr(i))) != (chr(i) in ecmascript)]
         for i in differing:
@@ -166,7 +165,7 @@ class TestRules:
 
 class TestDocuments:
     def nested(self, levels: int) -> dict[str, Any]:
-        """An object of so many levels, lists and objects in turn."""
+        """An object of so many levels, in which lists and objects alternate."""
         value: Any = {} if levels % 2 else []
         for level in range(levels - 1, 0, -1):
             value = {"x": value} if level % 2 else [value]
@@ -195,7 +194,7 @@ class TestDocuments:
 
 class TestProblems:
     def every(self, kind: type[problems.Problem] = problems.Problem) -> list[type[problems.Problem]]:
-        """The whole tree."""
+        """The whole tree of problems."""
         return [kind, *(below for child in kind.__subclasses__() for below in self.every(child))]
 
     def test_a_code_means_one_thing(self) -> None:
@@ -245,7 +244,7 @@ class TestTime:
 
 class TestSessionsLives:
     def session(self, api: Api) -> str:
-        """A new session's id."""
+        """The id of a new session."""
         user_id = api.create()["userId"]
         session_id: str = api.post("/sessions", json={"userId": user_id}).json()["session"]["sessionId"]
         return session_id
@@ -302,18 +301,18 @@ class TestWhatIsStored:
 class TestTheConnection:
     @pytest.mark.parametrize("port", [0, 1], ids=["a server's error", "nobody there"])
     def test_an_error_keeps_nothing_alive(self, server: embedded_valkey.Server, port: int) -> None:
-        """What only the collector of cycles frees keeps its socket open until it comes."""
+        """If only the collector of cycles can free a connection, its socket stays open until that runs."""
         deadline.start(5)
         gc.collect()
         gc.disable()
         try:
-            own = Store(config.load({"VALKEY_HOST": server.host, "VALKEY_PORT": str(port or server.port)}))
+            store = Store(config.load({"VALKEY_HOST": server.host, "VALKEY_PORT": str(port or server.port)}))
             with contextlib.suppress(ReplyError, problems.Unavailable):
-                own.ask(("PING",), ("NOSUCH",))
+                store.ask(("PING",), ("NOSUCH",))
             with contextlib.suppress(ReplyError, problems.Unavailable):
-                own.ask_once(("HGET", "one", "two", "three"))
-            left = weakref.ref(own._connection)
-            del own
+                store.ask_once(("HGET", "one", "two", "three"))
+            left = weakref.ref(store._connection)
+            del store
             assert left() is None
         finally:
             gc.enable()

@@ -1,4 +1,4 @@
-"""Whom the local gateway answers, and how long it waits for a request."""
+"""Which hosts the local gateway answers, and how long it waits for a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS = 0.3
 
 
 def status(base_url: str, hosts: list[str], path: str = "/health", method: str = "GET") -> int:
-    """What a request with these Host headers gets. A refusal must be a problem."""
+    """The status of a request with these Host headers. A refusal must be a problem."""
     address = httpx.URL(base_url)
     lines = [f"{method} {path} HTTP/1.1", *(f"Host: {host}" for host in hosts), "Connection: close", "", ""]
     with socket.create_connection((address.host, address.port or 80), timeout=5) as sock:
@@ -28,12 +28,12 @@ def status(base_url: str, hosts: list[str], path: str = "/health", method: str =
     if code == 421:
         headers = httpx.Headers([tuple(line.split(b": ", 1)) for line in head.split(b"\r\n")[1:]])
         contract.check_problem(code, headers, json.loads(body))
-        assert b"evil" not in head + body, "no host comes back"
+        assert b"evil" not in head + body, "a host comes back"
     return code
 
 
 def received(sock: socket.socket) -> bytes:
-    """Everything until the other side closes."""
+    """Everything that arrives until the other side closes."""
     found = bytearray()
     while data := sock.recv(65536):
         found += data
@@ -95,7 +95,7 @@ def hasty(server: embedded_valkey.Server, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def drip(address: tuple[str, int], first: bytes, drop: bytes) -> tuple[bytes, float]:
-    """What comes to a client that sends a drop at a time, and after how many seconds the connection is closed."""
+    """What a client receives that sends a drop at a time, and how many seconds it takes until the connection closes."""
     began = time.monotonic()
     found = b""
     with socket.create_connection(address, timeout=0.05) as sock:

@@ -1,5 +1,5 @@
-"""Numbers at their edges: a double skips whole numbers beyond 2^53, Lua's own text loses digits beyond 10^14, and a
-total knows no largest one. Python's integers, which have no edges, say what is right."""
+"""Numbers at their limits: a double skips whole numbers beyond 2^53, Lua's own text loses digits beyond 10^14, and a
+total has no limit. Python's integers, which have none either, say what is right."""
 
 from __future__ import annotations
 
@@ -44,19 +44,17 @@ def call(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Invoker
 
 
 def create(call: Callable[..., Answer], user_id: str, score: int = 0) -> None:
-    """A player."""
     body = {"userId": user_id, "username": user_id, "email": f"{user_id}@example.com", "score": score}
     answer = call("create_user", "POST", "/users", json_body=body)
     assert answer.status == 201, answer.body
 
 
 def submit(call: Callable[..., Answer], user_id: str, score: int, operator: str = "set") -> Answer:
-    """A submission's answer."""
     return call("update_score", "PUT", f"/users/{user_id}/score", json_body={"score": score, "operator": operator})
 
 
 def test_the_largest_profile_holds_less_than_a_kibibyte(call: Callable[..., Answer], raw: valkey.Valkey) -> None:
-    """As the contract and docs/api.md say. What a client chooses is as long as it may be, and so is the rest."""
+    """As the contract and docs/api.md say. What the client chooses is as long as it may be, and so is the rest."""
     user_id, username, email = "u" * 64, "\U0001f600" * 32, f"a@{'b' * 249}.cc"
     body = {"userId": user_id, "username": username, "email": email, "score": LARGEST}
     for name, more in (("userId", "u"), ("username", "\U0001f600"), ("email", "c")):
@@ -72,7 +70,7 @@ def test_the_largest_profile_holds_less_than_a_kibibyte(call: Callable[..., Answ
 
 
 def exact_level(score: int) -> int:
-    """750 points a level, counted in whole numbers."""
+    """750 points per level, counted in whole numbers."""
     return max(1, score // 750 + 1)
 
 
@@ -93,7 +91,7 @@ def test_a_score_is_the_same_in_every_reply_to_the_last_digit(score: int, call: 
         answer = call(function, "GET", path)
         assert answer.status == 200, answer.body
         entries = answer.json()["leaderboard" if function == "leaderboard" else "players"]
-        assert [(one["score"], one["level"]) for one in entries] == [(score, exact_level(score))] * 2
+        assert [(entry["score"], entry["level"]) for entry in entries] == [(score, exact_level(score))] * 2
     stats = call("stats", "GET", "/stats").json()["stats"]
     assert (stats["totalScore"], stats["highScore"], stats["totalGames"]) == (2 * score, max(score, 0), 1)
     invariants.settle(raw)
@@ -111,20 +109,20 @@ def test_the_next_score_is_exact_at_the_top(call: Invoker, raw: valkey.Valkey) -
 
 
 def everything(raw: valkey.Valkey) -> dict[str, bytes]:
-    """Every key as the server would dump it, without the outbox's time to live."""
+    """Every key as the server dumps it, without how long it lives."""
     with valkey.Valkey(port=raw.connection_pool.connection_kwargs["port"]) as client:
         return {key.decode(): client.dump(key) for key in sorted(client.scan_iter(count=1000))}
 
 
 def after(before: int, operator: str, amount: int) -> int:
-    """What a rule makes of a score."""
-    by_rule = {
+    """What an operator makes of a score."""
+    by_operator = {
         "set": amount,
         "best": max(before, amount),
         "increment": before + amount,
         "decrement": before - amount,
     }
-    return by_rule[operator]
+    return by_operator[operator]
 
 
 @pytest.mark.parametrize(
@@ -184,8 +182,8 @@ def test_bounds_and_steps_are_those_of_whole_numbers(
         call = stack.enter_context(invoker(server.port, **limits))
         start = min(max(0, low), high)
         if step is not None and abs(first - start) > step:
-            given = {"userId": "ada", "username": "Ada", "email": "ada@example.com", "score": first}
-            assert call("create_user", "POST", "/users", json_body=given).status == 400
+            body = {"userId": "ada", "username": "Ada", "email": "ada@example.com", "score": first}
+            assert call("create_user", "POST", "/users", json_body=body).status == 400
             first = start
         create(call, "ada", first)
         score, games, best = first, 0, first
@@ -254,15 +252,15 @@ def test_totals_are_exact_at_any_size(
 
 
 def read_totals(raw: valkey.Valkey) -> tuple[int, int, int]:
-    """Score, games and high score, in the one way that a number is written."""
+    """Score, games and high score, which must be in the one form in which a number is written."""
     texts = raw.hmget(board.TOTALS, "totalScore", "totalGames", "highScore")
     assert [str(int(text)) for text in texts] == texts
     return int(texts[0]), int(texts[1]), int(texts[2])
 
 
 def expected(score: int, games: int, held: dict[str, tuple[int, int]], best: int) -> tuple[int, int, int]:
-    """What was planted, and the players."""
-    return score + sum(one for one, _ in held.values()), games + sum(one for _, one in held.values()), best
+    """Score, games and high score: what was planted, and the players' own."""
+    return score + sum(points for points, _ in held.values()), games + sum(played for _, played in held.values()), best
 
 
 @pytest.mark.parametrize("total", [2**53 - 1, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**20 + 1, -(2**63) - 1])
@@ -385,7 +383,7 @@ def test_the_scripts_level_is_that_of_whole_numbers(levels: list[int], raw: valk
     scores = [score for level in levels for score in (level * 750 - 1, level * 750)]
     arithmetic = "text(math.max(1, math.floor(after / points_per_level) + 1))"
     source = Path(board.__file__).parent / "lua" / "submit.lua"
-    assert arithmetic in source.read_text(encoding="utf-8"), "what is tried here is what the script does"
+    assert arithmetic in source.read_text(encoding="utf-8"), "what is tried here is not what the script does"
     script = f"""
         local points_per_level, levels = 750, {{}}
         local function text(number) return string.format('%.0f', number) end

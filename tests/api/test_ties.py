@@ -1,4 +1,4 @@
-"""Equal scores have one order, userId descending byte by byte, and every route that shows an order shows that one."""
+"""Equal scores have one order, userId descending byte by byte, and every operation that shows an order shows it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ ENDS_OF_ASCII = {"-": 1, "0": 1, "9": 1, "A": 1, "Z": 1, "_": 1, "a": 1, "z": 1,
 
 
 def create(invoke: Callable[..., Answer], user_id: str, score: int) -> None:
-    """A player, made by the handler."""
+    """Makes a player through the handler."""
     body = {"userId": user_id, "username": user_id, "email": "ada@example.com", "score": score}
     assert invoke("create_user", event("POST", "/users", json_body=body)).status == 201
 
 
 def submit(invoke: Callable[..., Answer], user_id: str, score: int) -> None:
-    """A player's new score, set by the handler."""
-    done = invoke("update_score", event("PUT", f"/users/{user_id}/score", json_body={"score": score}))
-    assert done.status == 200
+    """Sets a player's score through the handler."""
+    answer = invoke("update_score", event("PUT", f"/users/{user_id}/score", json_body={"score": score}))
+    assert answer.status == 200
 
 
 def read(invoke: Callable[..., Answer], function: str, path: str) -> Any:
@@ -50,7 +50,7 @@ def assert_one_order(invoke: Callable[..., Answer], board: dict[str, int], limit
     listed = [entry for page in pages for entry in page]
     order = sorted(board, key=lambda user_id: (board[user_id], user_id.encode()), reverse=True)
     assert [entry["userId"] for entry in listed] == order
-    assert [entry["rank"] for entry in listed] == list(range(1, len(board) + 1)), "equal scores share no rank"
+    assert [entry["rank"] for entry in listed] == list(range(1, len(board) + 1)), "equal scores share a rank"
     for index, entry in enumerate(listed):
         standing = read(invoke, "rank", f"/users/{entry['userId']}/rank")["rank"]
         assert (standing["rank"], standing["score"]) == (entry["rank"], entry["score"])

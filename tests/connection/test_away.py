@@ -1,4 +1,4 @@
-"""Valkey away, slow or unable: every route answers 503 in time, nobody gets another's reply, and it heals by itself."""
+"""Valkey away, slow or unable: every operation answers 503 in time, no caller gets another's reply, and it recovers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tests.support.patience import ANSWER_SECONDS, in_time, wait_until
 from tests.support.wires import Proxy, free_port, is_listening, proxy_to, serving, silent, unaccepting
 
 REQUESTS = examples.load({"userId": "ada"})
-"""One good request for every operation."""
+"""A good request for every operation."""
 
 WRITES = {operation for operation, example in REQUESTS.items() if example.changes}
 
 
 def assert_unavailable(operation: str, response: httpx.Response, seconds: float) -> None:
-    """503, in time, with what a client needs to come back."""
+    """Asserts that a reply is a 503, in time, and says when to come back."""
     assert response.status_code == 503, f"{operation}: {response.text}"
     assert int(response.headers["retry-after"]) > 0
     assert seconds < ANSWER_SECONDS, operation
@@ -48,14 +48,14 @@ def assert_unavailable(operation: str, response: httpx.Response, seconds: float)
 
 
 def timed(api: Api, operation: str) -> tuple[str, httpx.Response, float]:
-    """An operation's reply and how long it took."""
+    """An operation's reply, and how long it took."""
     began = time.monotonic()
     response = api.ask(REQUESTS[operation])
     return operation, response, time.monotonic() - began
 
 
 def ask_all(base_url: str) -> list[tuple[str, httpx.Response, float]]:
-    """Every operation's reply, asked at the same time."""
+    """The replies of all operations, asked at the same time."""
     api = Api(base_url)
     try:
         with ThreadPoolExecutor(len(REQUESTS)) as threads:
@@ -66,7 +66,7 @@ def ask_all(base_url: str) -> list[tuple[str, httpx.Response, float]]:
 
 @contextlib.contextmanager
 def closed() -> Iterator[int]:
-    """A port that nobody listens on."""
+    """A port on which nobody listens."""
     yield free_port()
 
 
@@ -90,7 +90,7 @@ def test_a_score_out_of_range_is_400_though_valkey_is_away_and_503_with_a_key_th
 
 @pytest.fixture
 def own_raw(own_server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
-    """A client of the mistreated server, which begins empty."""
+    """A client of the server that is mistreated, which is empty at first."""
     with valkey.Valkey(host=own_server.host, port=own_server.port, decode_responses=True) as client:
         client.flushall()
         yield client
@@ -98,7 +98,7 @@ def own_raw(own_server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
 
 @contextlib.contextmanager
 def stopped(server: embedded_valkey.Server) -> Iterator[None]:
-    """A server that hangs: connections stay open, and new ones are accepted by the system in its name."""
+    """Makes a server hang: connections stay open, and the system accepts new ones for it."""
     os.kill(server.pid, signal.SIGSTOP)
     try:
         yield
@@ -150,14 +150,14 @@ def test_a_valkey_that_was_killed_is_used_again_by_the_next_request_when_it_is_b
 
 @pytest.fixture
 def proxy(own_server: embedded_valkey.Server, own_raw: valkey.Valkey) -> Iterator[Proxy]:
-    """What cuts and delays."""
+    """The proxy that cuts connections and delays replies."""
     with proxy_to(own_server.port) as between:
         yield between
 
 
 @pytest.fixture
 def call(proxy: Proxy) -> Iterator[Invoker]:
-    """Handlers behind the proxy that wait little, with two players."""
+    """Impatient handlers behind the proxy, with two players."""
     with invoker(proxy.port, command_seconds=0.3) as handlers:
         for user_id, score in (("ada", 1), ("bob", 2)):
             body = {"userId": user_id, "username": user_id, "email": f"{user_id}@example.com", "score": score}
@@ -219,7 +219,7 @@ def test_a_write_whose_reply_was_lost_is_sent_again_and_counts_once(call: Invoke
         assert call.ask(example).status == example.status
         return proxy.trips - before
 
-    for example in (one for one in REQUESTS.values() if one.is_keyed):
+    for example in (each for each in REQUESTS.values() if each.is_keyed):
         trips(example)  # now the server knows its scripts
         usual = trips(example)
         proxy.cuts = 1
@@ -274,7 +274,7 @@ def test_a_reply_that_comes_in_drops_does_not_outlast_the_deadline() -> None:
 
 
 def dripping() -> contextlib.AbstractContextManager[int]:
-    """A server whose reply takes its time: a byte every so often, for twice as long as an answer may take."""
+    """A server whose reply trickles in: a byte every so often, for twice as long as an answer may take."""
 
     def drip(client: socket.socket, ended: threading.Event) -> None:
         ends = time.monotonic() + 2 * ANSWER_SECONDS
@@ -287,7 +287,7 @@ def dripping() -> contextlib.AbstractContextManager[int]:
 
 
 def refused_operations(call: Invoker) -> set[str]:
-    """The operations that are 503 now; none may be worse, and each of those says when to come back."""
+    """The operations that answer 503 now. None may answer worse, and a 503 must say when to come back."""
     refused = set()
     for operation, example in REQUESTS.items():
         answer = call.ask(example)
@@ -301,7 +301,7 @@ def refused_operations(call: Invoker) -> set[str]:
 def test_a_full_valkey_refuses_writes_with_503_and_still_serves_reads(call: Invoker, own_raw: valkey.Valkey) -> None:
     own_raw.config_set("maxmemory", 1)
     try:
-        assert refused_operations(call) == {one for one in WRITES if REQUESTS[one].method != "DELETE"}
+        assert refused_operations(call) == {write for write in WRITES if REQUESTS[write].method != "DELETE"}
         assert call("rank", "GET", "/users/ada/rank").json()["rank"]["score"] == 1
     finally:
         own_raw.config_set("maxmemory", 0)
@@ -309,7 +309,7 @@ def test_a_full_valkey_refuses_writes_with_503_and_still_serves_reads(call: Invo
 
 
 def test_a_cluster_that_is_down_is_503_and_is_used_again_when_it_is_up(call: Invoker, own_raw: valkey.Valkey) -> None:
-    own_raw.config_set("cluster-node-timeout", 500)  # from which the server derives how long it hesitates afterwards
+    own_raw.config_set("cluster-node-timeout", 500)  # the server derives from it how long it hesitates afterwards
     own_raw.execute_command("CLUSTER", "DELSLOTSRANGE", 0, 16383)
     try:
         wait_until(lambda: own_raw.execute_command("CLUSTER INFO")["cluster_state"] == "fail")
@@ -337,17 +337,17 @@ def test_a_valkey_busy_with_a_script_is_503(call: Invoker, own_raw: valkey.Valke
 
 
 def run_endless_script(client: valkey.Valkey) -> None:
-    """Until somebody kills it."""
+    """Runs until somebody kills the script."""
     with contextlib.suppress(valkey.ResponseError):
         client.eval("while true do end", 0)
 
 
 @contextlib.contextmanager
 def plain_server(folder: Path, **options: object) -> Iterator[int]:
-    """The same server without a cluster, for what a cluster's node cannot be; its port."""
+    """The port of a server without a cluster, for what a cluster's node cannot be."""
     port = free_port()
-    given = {"port": port, "bind": "127.0.0.1", "dir": folder, "save": "", **options}
-    flags = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    options = {"port": port, "bind": "127.0.0.1", "dir": folder, "save": "", **options}
+    flags = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     binary = embedded_valkey.binary()
     with subprocess.Popen([binary, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -359,7 +359,7 @@ def plain_server(folder: Path, **options: object) -> Iterator[int]:
 
 def test_a_replica_is_503_for_writes(tmp_path: Path) -> None:
     with plain_server(tmp_path, replicaof=f"127.0.0.1 {free_port()}") as port, invoker(port) as call:
-        assert WRITES - {"update_score"} <= refused_operations(call) <= WRITES  # of a player who is not there
+        assert WRITES - {"update_score"} <= refused_operations(call) <= WRITES  # its player is not there
 
 
 def test_a_replica_without_its_primary_is_503(tmp_path: Path) -> None:

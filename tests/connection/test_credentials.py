@@ -1,4 +1,4 @@
-"""Who we are to Valkey: a password or a signed token, fresh on each new connection, and never in a log."""
+"""How we sign in to Valkey: with a password or a signed token, fresh for each new connection, and never in a log."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ cache_names = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,39}", fullmatch=True)
 moments = st.datetimes(datetime.datetime(2000, 1, 1), datetime.datetime(2099, 1, 1), timezones=st.just(datetime.UTC))
 
 
-def signed_by_botocore(cache: str, user: str, region: str, own: AwsCredentials, now: datetime.datetime) -> str:
+def signed_by_botocore(cache: str, user: str, region: str, aws: AwsCredentials, now: datetime.datetime) -> str:
     """The token as the AWS SDK makes it: a presigned GET without its scheme."""
     request = AWSRequest(
         method="GET",
         url=f"https://{cache.lower()}/",
         params={"Action": "connect", "User": user, "ResourceType": "ServerlessCache"},
     )
-    signer = botocore.auth.SigV4QueryAuth(Credentials(*own), "elasticache", region, expires=900)
+    signer = botocore.auth.SigV4QueryAuth(Credentials(*aws), "elasticache", region, expires=900)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.auth, "get_current_datetime", lambda *_, **__: now)
         signer.add_auth(request)
@@ -66,17 +66,17 @@ def signed_by_botocore(cache: str, user: str, region: str, own: AwsCredentials, 
 
 
 def parts(token: str) -> tuple[str, frozenset[str]]:
-    """The host and the query, whose order means nothing: the signature is over the sorted one."""
+    """The host, and the parts of the query, whose order means nothing: the signature is over the sorted query."""
     host, _, query = token.partition("/?")
     return host, frozenset(query.split("&"))
 
 
-@pytest.mark.parametrize("own", [KEY, ROLE])
-def test_a_token_is_signed_as_botocore_signs_it(own: AwsCredentials) -> None:
-    token = credentials.token("leaderboard-dev", "app", REGION, own, MOMENT)
-    assert parts(token) == parts(signed_by_botocore("leaderboard-dev", "app", REGION, own, MOMENT))
+@pytest.mark.parametrize("aws", [KEY, ROLE])
+def test_a_token_is_signed_as_botocore_signs_it(aws: AwsCredentials) -> None:
+    token = credentials.token("leaderboard-dev", "app", REGION, aws, MOMENT)
+    assert parts(token) == parts(signed_by_botocore("leaderboard-dev", "app", REGION, aws, MOMENT))
     assert token.startswith("leaderboard-dev/?Action=connect&")
-    assert ("X-Amz-Security-Token=" in token) == (own is ROLE)
+    assert ("X-Amz-Security-Token=" in token) == (aws is ROLE)
     assert token.count("X-Amz-Expires=900") == 1
 
 
@@ -84,14 +84,14 @@ def test_a_token_is_signed_as_botocore_signs_it(own: AwsCredentials) -> None:
     cache=cache_names,
     user=names,
     region=st.sampled_from(["eu-central-1", "us-gov-west-1", "cn-north-1"]),
-    own=st.builds(AwsCredentials, visible, visible, st.none() | names),
+    aws=st.builds(AwsCredentials, visible, visible, st.none() | names),
     now=moments,
 )
 def test_every_name_key_and_moment_is_signed_as_botocore_signs_it(
-    cache: str, user: str, region: str, own: AwsCredentials, now: datetime.datetime
+    cache: str, user: str, region: str, aws: AwsCredentials, now: datetime.datetime
 ) -> None:
-    token = credentials.token(cache, user, region, own, now)
-    assert parts(token) == parts(signed_by_botocore(cache, user, region, own, now))
+    token = credentials.token(cache, user, region, aws, now)
+    assert parts(token) == parts(signed_by_botocore(cache, user, region, aws, now))
 
 
 def test_a_cache_is_named_in_lower_case_whatever_the_setting_says() -> None:
@@ -101,12 +101,12 @@ def test_a_cache_is_named_in_lower_case_whatever_the_setting_says() -> None:
 
 
 def test_a_token_differs_with_everything_that_it_depends_on() -> None:
-    base = {"cache": "board", "user": "app", "region": REGION, "own": KEY, "now": MOMENT}
+    base = {"cache": "board", "user": "app", "region": REGION, "aws": KEY, "now": MOMENT}
     others = {
         "cache": "other",
         "user": "other",
         "region": "us-east-1",
-        "own": KEY._replace(secret_access_key="x"),
+        "aws": KEY._replace(secret_access_key="x"),
         "now": MOMENT + datetime.timedelta(seconds=1),
     }
     tokens = {credentials.token(**{**base, name: other}) for name, other in others.items()}  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def test_a_token_differs_with_everything_that_it_depends_on() -> None:
 
 @pytest.fixture
 def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An environment that holds nothing of AWS, and a home of its own; nothing is asked of the network."""
+    """An environment with nothing about AWS in it, and an empty home; the network is not asked."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
@@ -133,13 +133,13 @@ def user_of(provider: Any) -> str:
 def test_the_environment_is_read_for_each_token(no_aws: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = credentials.IamToken("board", "app", REGION)
     assert config.aws_credentials() is None
-    for own in (KEY, ROLE):
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", own.access_key_id)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", own.secret_access_key)
-        if own.session_token:
-            monkeypatch.setenv("AWS_SESSION_TOKEN", own.session_token)
-        assert config.aws_credentials() == own
-        assert user_of(provider) == own.access_key_id
+    for aws in (KEY, ROLE):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", aws.access_key_id)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", aws.secret_access_key)
+        if aws.session_token:
+            monkeypatch.setenv("AWS_SESSION_TOKEN", aws.session_token)
+        assert config.aws_credentials() == aws
+        assert user_of(provider) == aws.access_key_id
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     assert config.aws_credentials() is None, "half a key is none"
 
@@ -165,20 +165,20 @@ def test_a_profile_of_the_home_signs_where_the_environment_holds_no_key(no_aws: 
 
 
 @contextlib.contextmanager
-def container_endpoint(*own: AwsCredentials, status: int = 200) -> Iterator[tuple[str, list[str]]]:
-    """A local endpoint as SnapStart functions have one: its address, and the authorizations that came. Each answer is
-    the next of the credentials, the last one for ever."""
+def container_endpoint(*aws: AwsCredentials, status: int = 200) -> Iterator[tuple[str, list[str]]]:
+    """A local endpoint like that of SnapStart functions: its address, and the authorizations that it received. Each
+    answer is the next of the credentials, and then the last one again and again."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            given = own[min(len(asked), len(own) - 1)]
+            current = aws[min(len(asked), len(aws) - 1)]
             asked.append(self.headers.get("Authorization", ""))
             expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
             reply = {
-                "AccessKeyId": given.access_key_id,
-                "SecretAccessKey": given.secret_access_key,
-                "Token": given.session_token,
+                "AccessKeyId": current.access_key_id,
+                "SecretAccessKey": current.secret_access_key,
+                "Token": current.session_token,
                 "Expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
             }
             body = json.dumps(reply).encode() if status == 200 else b"{}"
@@ -188,7 +188,7 @@ def container_endpoint(*own: AwsCredentials, status: int = 200) -> Iterator[tupl
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing."""
+            """Logs nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -216,7 +216,7 @@ def test_a_containers_endpoint_signs_where_the_environment_holds_no_key(
 
 @contextlib.contextmanager
 def frozen(moment: datetime.datetime) -> Iterator[None]:
-    """The provider's clock stands still; nobody else's does."""
+    """Stops the provider's clock, and nobody else's."""
 
     class Clock(datetime.datetime):
         @classmethod
@@ -231,12 +231,12 @@ def frozen(moment: datetime.datetime) -> Iterator[None]:
 ADMIN = "admin-of-the-tests"
 
 RIGHTS = "~* -@all +@read +@write +@connection +@scripting +time -@dangerous"
-"""What an application's user may do, with none of an administrator's rights."""
+"""The rights of an application's user, without any of an administrator's."""
 
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[valkey.Valkey]:
-    """A Valkey that nobody may use without a name, and a client who may do everything."""
+    """A client who may do everything, of a Valkey that nobody may use without signing in."""
     with embedded_valkey.running(tmp_path_factory.mktemp("valkey")) as server:
         address: dict[str, Any] = {"host": server.host, "port": server.port, "decode_responses": True}
         with valkey.Valkey(**address) as first:
@@ -248,33 +248,33 @@ def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[valkey.Valkey]:
 
 @pytest.fixture
 def users(admin: valkey.Valkey) -> valkey.Valkey:
-    """That client; the server is empty and has one user, `app` with PASSWORD."""
+    """That client, of an empty server with one other user: `app`, with PASSWORD."""
     admin.flushall()
     admin.execute_command("ACL", "SETUSER", "app", "reset", "on", f">{PASSWORD}", *RIGHTS.split())
     return admin
 
 
 def port_of(client: valkey.Valkey) -> int:
-    """Where a client's server listens."""
+    """The port on which a client's server listens."""
     port: int = client.connection_pool.connection_kwargs["port"]
     return port
 
 
 def drop_connections(client: valkey.Valkey) -> None:
-    """All but the client's own."""
+    """Ends the connections of `app`."""
     client.execute_command("CLIENT", "KILL", "USER", "app")
     time.sleep(0.05)
 
 
 def ask_everything(call: Invoker) -> dict[str, Answer]:
-    """Every operation's answer, each succeeding where Valkey lets it."""
+    """Every operation's answer; each succeeds if Valkey lets it."""
     creation = {"userId": "ada", "username": "Ada", "email": "ada@example.com"}
     call("create_user", "POST", "/users", json_body=creation)
     return {operation: call.ask(example) for operation, example in REQUESTS.items()}
 
 
 def assert_refused(call: Invoker, operation: str = "rank", *, seconds: float = ANSWER_SECONDS) -> None:
-    """503 in time."""
+    """Asserts that an operation answers 503, in time."""
     answer = in_time(seconds, lambda: call.ask(REQUESTS[operation]))
     assert answer.status == 503
 
@@ -290,7 +290,7 @@ def test_a_user_with_a_password_and_few_rights_can_do_everything_we_do(users: va
 
 
 def run_reconcile(*, anew: bool) -> Any:
-    """On this thread's connection."""
+    """Runs reconcile and a rebuild on this thread's connection."""
     deadline.start(30)
     reconcile.run(store.store())
     return reconcile.rebuild(store.store(), None if anew else "")
@@ -326,7 +326,7 @@ def test_a_user_without_a_right_gets_no_answer_that_shows_it(users: valkey.Valke
 
 @pytest.fixture
 def iam(users: valkey.Valkey, no_aws: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Tunnel]:
-    """A user `app` as IAM has it, TLS in front of the Valkey, and a role's credentials in the environment."""
+    """TLS in front of the Valkey, an IAM user `app`, and a role's credentials in the environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ROLE.access_key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ROLE.secret_access_key)
     monkeypatch.setenv("AWS_SESSION_TOKEN", str(ROLE.session_token))
@@ -347,7 +347,7 @@ IAM = {
 
 
 def accept(users: valkey.Valkey, moment: datetime.datetime) -> str:
-    """From now on Valkey takes the token of that moment and no other, as the AWS SDK would sign it."""
+    """Makes Valkey take the token of this moment and no other, signed as the AWS SDK would; returns the token."""
     token = credentials.token("leaderboard-test", "app", REGION, ROLE, moment)
     assert parts(token) == parts(signed_by_botocore("leaderboard-test", "app", REGION, ROLE, moment))
     users.execute_command("ACL", "SETUSER", "app", "resetpass", f">{token}")
@@ -374,9 +374,9 @@ def test_each_new_connection_has_a_token_of_its_own_time(users: valkey.Valkey, i
                     assert call("health", "GET", "/health").status == 200
             drop_connections(users)
         assert len(set(tokens)) == 3
-        said = iam.received.decode()
-        assert said.count("AUTH") == 3
-        assert [said.count(token) for token in tokens] == [1, 1, 1]
+        received = iam.received.decode()
+        assert received.count("AUTH") == 3
+        assert [received.count(token) for token in tokens] == [1, 1, 1]
 
 
 def test_a_connection_in_place_of_an_idle_one_signs_in_with_a_new_token(
@@ -426,19 +426,19 @@ def test_credentials_that_cannot_be_had_are_503_in_time_and_healed_when_they_can
 def test_a_connection_for_which_there_was_no_credential_is_not_used_without_one(
     users: valkey.Valkey, iam: Tunnel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    iam.context.maximum_version = ssl.TLSVersion.TLSv1_2  # 1.3 says more than it is asked, so ours would start afresh
+    iam.context.maximum_version = ssl.TLSVersion.TLSv1_2  # 1.3 sends more than we ask for, so we would start afresh
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     accept(users, MOMENT)
     with frozen(MOMENT), invoker(iam.port, **IAM) as call:
         for _ in range(2):
             assert call.run(lambda: health.handler(event("GET", "/health"), Context()))["statusCode"] >= 500
-        assert not iam.received, "no command on a connection that has not said who it is"
+        assert not iam.received, "no command on a connection that has not signed in"
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", ROLE.access_key_id)
         assert call("health", "GET", "/health").status == 200
 
 
 def secrets(*tokens: str) -> set[str]:
-    """What must be in no log, and what tells them."""
+    """What must not be in any log, and what would give it away."""
     return {PASSWORD, "a-wrong-password", ROLE.secret_access_key, str(ROLE.session_token), "X-Amz-Signature", *tokens}
 
 
@@ -466,34 +466,35 @@ def test_no_log_line_holds_a_password_or_a_token(
         with invoker(iam.port, **IAM) as call:
             ask_everything(call)
     out, err = capfd.readouterr()
-    said = out + err
-    assert said.count('"status":503') >= 2 * len(REQUESTS), "the refusals were logged"
-    assert "AuthenticationError" in said
+    printed = out + err
+    assert printed.count('"status":503') >= 2 * len(REQUESTS), "the refusals were logged"
+    assert "AuthenticationError" in printed
     ours = [line for line in caplog.text.splitlines() if "botocore" not in line and "hypothesis" not in line]
     for secret in secrets(token):
-        assert secret not in said
+        assert secret not in printed
         assert not any(secret in line for line in ours)
 
 
 def test_settings_show_no_password_when_they_are_printed() -> None:
-    own = config.load({"VALKEY_HOST": "cache", "VALKEY_USER": "app", "VALKEY_PASSWORD": PASSWORD})
-    assert own.valkey_password == PASSWORD
-    for shown in (repr(own), str(own), f"{own}"):
+    settings = config.load({"VALKEY_HOST": "cache", "VALKEY_USER": "app", "VALKEY_PASSWORD": PASSWORD})
+    assert settings.valkey_password == PASSWORD
+    for shown in (repr(settings), str(settings), f"{settings}"):
         assert PASSWORD not in shown
         assert "app" in shown
 
 
 @pytest.mark.parametrize("missing", ["VALKEY_USER", "AWS_REGION", "VALKEY_TLS"])
 def test_iam_needs_a_user_a_region_and_tls(missing: str) -> None:
-    given = {"VALKEY_HOST": "cache", **{name.upper(): value for name, value in IAM.items()}}
-    assert config.load(given).valkey_iam_cache == "Leaderboard-Test"
+    environment = {"VALKEY_HOST": "cache", **{name.upper(): value for name, value in IAM.items()}}
+    assert config.load(environment).valkey_iam_cache == "Leaderboard-Test"
     with pytest.raises(config.MisconfiguredError, match=missing):
-        config.load({**given, missing: ""})
+        config.load({**environment, missing: ""})
 
 
 def test_a_password_beside_iam_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"VALKEY_HOST": "cache", "VALKEY_PASSWORD": PASSWORD, **{name.upper(): text for name, text in IAM.items()}}
-    provider = credentials.provider(config.load(given))
+    iam = {name.upper(): value for name, value in IAM.items()}
+    environ = {"VALKEY_HOST": "cache", "VALKEY_PASSWORD": PASSWORD, **iam}
+    provider = credentials.provider(config.load(environ))
     assert isinstance(provider, credentials.IamToken)
 
 
@@ -503,10 +504,10 @@ def test_nothing_of_botocore_is_imported_where_the_environment_has_a_key() -> No
         "credentials.IamToken('board', 'app', 'eu-central-1').get_credentials();"
         "print('botocore' in sys.modules)"
     )
-    own = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=own,
+        env=environment,
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Servers that die, come back and change places: nothing acknowledged is lost or counted twice, and we go on."""
+"""Servers that die, come back and swap roles: nothing acknowledged is lost or counted twice, and work goes on."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ REQUESTS = examples.load({"userId": "ada"})
 CLUSTER: dict[str, object] = {
     "cluster_enabled": "yes",
     "cluster_node_timeout": 2000,
-    "cluster_replica_no_failover": "yes",  # when it happens is for the test to say
+    "cluster_replica_no_failover": "yes",  # the test says when it happens
     "repl_diskless_sync_delay": 0,
     "repl_ping_replica_period": 1,
 }
 
 
 def assert_each_counted_once(raw: valkey.Valkey, workers: Crew) -> None:
-    """Each acknowledged submission is in its player's profile, once, and everything else agrees."""
+    """Asserts that each acknowledged submission is in its player's profile, once, and that everything else agrees."""
     expected = workers.expected()
     assert standing(raw, list(expected)) == expected
     invariants.settle(raw)
@@ -68,7 +68,7 @@ def test_a_server_killed_under_load_loses_nothing_that_was_acknowledged(
         assert lost >= 0, "nothing is counted twice"
         invariants.settle(server.client)
         for submission in workers.acknowledged[-200:] if fsync == "always" else workers.acknowledged:
-            workers.send(submission)  # which finds its receipt, or has vanished everywhere
+            workers.send(submission)  # it finds its receipt, or has vanished everywhere
         assert_each_counted_once(server.client, workers)
         assert workers.statuses[503] > 0
         assert workers.slowest_seconds < ANSWER_SECONDS
@@ -80,7 +80,7 @@ def test_a_server_killed_under_load_loses_nothing_that_was_acknowledged(
 
 
 def counted(players: dict[str, tuple[str, str]]) -> int:
-    """The games of all of them."""
+    """The games of all players."""
     return sum(int(games) for _, games in players.values())
 
 
@@ -91,16 +91,16 @@ class Pair:
         self.primary, self.replica = primary, replica
 
     def join(self, through: Proxy | None = None) -> None:
-        """Makes them a pair; `through` is what the replica reaches its primary by."""
+        """Makes them a pair; the replica reaches its primary by way of `through`."""
         if through:
             self.primary.client.config_set("cluster-announce-port", through.port)
         self.primary.client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
         address = ("127.0.0.1", through.port if through else self.primary.port, self.primary.bus_port)
         self.replica.client.execute_command("CLUSTER MEET", *address)
-        own = self.primary.client.execute_command("CLUSTER MYID")
+        primary_id = self.primary.client.execute_command("CLUSTER MYID")
         wait_until(lambda: is_writable(self.primary))
         wait_until(lambda: len(self.primary.client.execute_command("CLUSTER NODES")) == 2)
-        wait_until(lambda: self.replica.client.execute_command("CLUSTER REPLICATE", own))
+        wait_until(lambda: self.replica.client.execute_command("CLUSTER REPLICATE", primary_id))
         wait_until(self.in_step)
 
     def in_step(self) -> bool:
@@ -115,14 +115,14 @@ class Pair:
         return bool(state.get("slave0", {}).get("offset") == state["master_repl_offset"])
 
     def change_places(self) -> None:
-        """A failover in which nothing is lost, as for maintenance."""
+        """Fails over without losing anything, as for maintenance."""
         self.replica.client.execute_command("CLUSTER FAILOVER")
         wait_until(lambda: role(self.replica) == "master" and role(self.primary) == "slave")
         self.primary, self.replica = self.replica, self.primary
         wait_until(lambda: is_writable(self.primary))
 
     def lose_the_primary(self) -> None:
-        """A failover in which the replica takes over what it has."""
+        """Fails over abruptly: the replica takes over with what it has."""
         self.primary.kill()
         self.replica.client.execute_command("CLUSTER FAILOVER", "TAKEOVER")
         self.primary, self.replica = self.replica, self.primary
@@ -140,14 +140,14 @@ def _pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.fixture
 def pair(_pair: Pair) -> Pair:
-    """Two nodes, empty, in step."""
+    """Two empty nodes in step."""
     _pair.primary.client.flushall()
     wait_until(_pair.in_step)
     return _pair
 
 
 def create(call: Invoker, *user_ids: str) -> None:
-    """Some players."""
+    """Creates some players."""
     for user_id in user_ids:
         body = {"userId": user_id, "username": user_id, "email": f"{user_id}@example.com", "score": 1}
         assert call("create_user", "POST", "/users", json_body=body).status == 201
@@ -173,10 +173,10 @@ def test_after_a_failover_the_next_request_of_every_open_connection_works_on_the
             for operation, call in calls.items():
                 before = name.connections
                 answer = call.ask(REQUESTS[operation])
-                if operation == "sessions.delete":  # never sent twice, so the client does it
+                if operation == "sessions.delete":  # never sent twice by us, so the client does it
                     assert answer.status == 503
                     answer = call.ask(REQUESTS[operation])
-                if not operation.startswith("health"):  # which the old primary answers as well
+                if not operation.startswith("health"):  # these the old primary answers as well
                     assert name.connections == before + 1
                 assert answer.status < 500, f"{operation}: {answer.body!r}"
         assert calls["get_user"].ask(REQUESTS["get_user"]).json()["user"]["gamesPlayed"] == 3
@@ -208,7 +208,7 @@ def test_a_name_that_leads_to_another_primary_is_resolved_for_each_connection(
     with invoker(6379, valkey_host=NAME) as call:
         create(call, "ada")
         assert increment(call, "first").status == 200
-        assert len(resolved) == 1, "once a connection"
+        assert len(resolved) == 1, "once per connection"
         wait_until(pair.in_step)
         pair.change_places()
         name_leads_to(monkeypatch, resolved, [pair.primary.port])
@@ -224,18 +224,18 @@ REAL_GETADDRINFO, REAL_TIME = socket.getaddrinfo, time.time
 
 
 def moving_name(monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> list[str]:
-    """NAME leads to these ports of this machine, whatever port is asked for. Returns the names that are resolved."""
+    """Makes NAME lead to these ports of this machine, whatever port is asked for; the list grows with each lookup."""
     resolved: list[str] = []
     name_leads_to(monkeypatch, resolved, ports)
     return resolved
 
 
 def name_leads_to(monkeypatch: pytest.MonkeyPatch, resolved: list[str], ports: list[int]) -> None:
-    """From now on."""
+    """Makes NAME lead to these ports from now on."""
 
-    def look_up(host: Any, *of_service: Any, **options: Any) -> Any:
+    def look_up(host: Any, *service: Any, **options: Any) -> Any:
         if host != NAME:
-            return REAL_GETADDRINFO(host, *of_service, **options)
+            return REAL_GETADDRINFO(host, *service, **options)
         resolved.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
 
@@ -321,7 +321,7 @@ def test_what_an_abrupt_failover_loses_has_vanished_everywhere_and_counts_once_w
         wait_until(pair.in_step)
         with workers.at_work():
             workers.wait_for(100)
-            link.close()  # from here on the replica hears nothing
+            link.close()  # from here on the replica receives nothing
             workers.wait_for(150)
             pair.lose_the_primary()
             name.target = pair.primary.port
@@ -331,10 +331,11 @@ def test_what_an_abrupt_failover_loses_has_vanished_everywhere_and_counts_once_w
         lost = counted(acknowledged) - counted(kept)
         assert lost >= 100, "or this test proves nothing"
         assert len(workers.acknowledged) - lost >= 100
-        # A request whose submission went to the old primary and whose projection to the new one has brought the board
-        # to what vanished: that is for the sweep.
+        # A request whose submission went to the old primary, but whose projection went to the new one, has brought the
+        # board to a state that vanished: the sweep puts that right.
         settled = invariants.settle(pair.primary.client, damaged=True)
-        assert {user_id: (one["score"], one["gamesPlayed"]) for user_id, one in settled.profiles.items()} == kept
+        found = {user_id: (profile["score"], profile["gamesPlayed"]) for user_id, profile in settled.profiles.items()}
+        assert found == kept
         replayed = [workers.send(submission).headers.get("Idempotency-Replayed") for submission in workers.acknowledged]
         assert replayed.count("true") == len(replayed) - lost
         assert_each_counted_once(pair.primary.client, workers)
@@ -368,7 +369,7 @@ def test_a_replica_that_answers_readonly_is_left_for_the_new_primary(tmp_path: P
 
 @pytest.fixture
 def forgetful(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Forgetful]:
-    """One in front of this run's server."""
+    """A forgetful proxy in front of this run's server."""
     with contextlib.closing(Forgetful(server.port)) as between:
         yield between
 

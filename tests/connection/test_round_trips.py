@@ -1,4 +1,4 @@
-"""What a request costs on the wire: one round trip a read, two a write, counted by a proxy in between."""
+"""What a request costs on the wire: one round trip for a read, two for a write, counted by a proxy in between."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ REQUESTS = examples.load({"userId": "ada"})
 READS = [operation for operation, example in REQUESTS.items() if example.method == "GET"]
 
 LARGE = {"leaderboard": {"limit": 100}, "nearby": {"range": 50}}
-"""Queries that ask for as much as there is, beside the examples'."""
+"""Queries that ask for as much as there is, where the examples ask for less."""
 
 LISTS = [operation for operation in READS if REQUESTS[operation].tag in ("leaderboard", "statistics")]
-"""What everybody sees."""
+"""The operations whose replies everybody sees."""
 
 SCRIPTED_READS = ("leaderboard", "nearby")
 
 
 def create(call: Invoker, user_id: str, score: int = 0) -> None:
-    """A player, made by the handler."""
+    """Makes a player through the handler."""
     body = {"userId": user_id, "username": "Ada", "email": "ada@example.com", "score": score}
     assert call("create_user", "POST", "/users", json_body=body).status == 201
 
 
 @pytest.fixture
 def proxy(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Proxy]:
-    """What counts."""
+    """The proxy that counts."""
     with proxy_to(server.port) as between:
         yield between
 
 
 @pytest.fixture
 def call(proxy: Proxy) -> Iterator[Invoker]:
-    """Handlers behind the proxy, connected, their scripts known, with a hundred players on the board."""
+    """Handlers behind the proxy, connected, with their scripts known and a hundred players on the board."""
     with invoker(proxy.port) as handlers:
         for number in range(100):
             create(handlers, f"player-{number}", number // 2)
@@ -65,9 +65,9 @@ def call(proxy: Proxy) -> Iterator[Invoker]:
 def trips(proxy: Proxy, call: Invoker) -> Callable[..., int]:
     """How many round trips a call makes; its status is checked."""
 
-    def count(status: int, *given: Any, **more: Any) -> int:
+    def count(status: int, *request: Any, **more: Any) -> int:
         before = proxy.trips
-        answer = call(*given, **more)
+        answer = call(*request, **more)
         assert answer.status == status, answer.body
         return proxy.trips - before
 
@@ -76,7 +76,7 @@ def trips(proxy: Proxy, call: Invoker) -> Callable[..., int]:
 
 @pytest.fixture
 def there(call: Invoker) -> dict[str, Example]:
-    """The requests, of a player and a session that exist."""
+    """The requests, for a player and a session that exist."""
     return examples.load({**examples.existing(lambda example: call.ask(example).json()), "userId": "ada"})
 
 
@@ -230,7 +230,7 @@ def test_the_watch_sees_profiles_where_they_are_read(call: Invoker, server: embe
 
 
 class Watch:
-    """Every command that a server runs meanwhile, those of scripts too."""
+    """Every command that a server runs meanwhile, with those of scripts."""
 
     def __init__(self, server: embedded_valkey.Server):
         self._address = (server.host, server.port)
@@ -243,7 +243,7 @@ class Watch:
         return self
 
     def commands(self) -> list[str]:
-        """The commands up to now, as MONITOR prints them."""
+        """The commands so far, as MONITOR prints them."""
         mark = fresh_id("mark")
         with socket.create_connection(self._address, timeout=5) as other:
             other.sendall(f"ECHO {mark}\r\n".encode())

@@ -1,4 +1,4 @@
-"""TLS between a handler and its Valkey: it is the right host, known to the right authority, or nothing is said."""
+"""TLS between a handler and its Valkey: it is the right host, certified by the right authority, or nothing is sent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REQUESTS = examples.load()
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The one that the handlers trust."""
+    """The authority that the handlers trust."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
@@ -50,7 +50,7 @@ def handlers(port: int, authority: Authority | None, **settings: object) -> Iter
 
 
 def assert_refused(call: Invoker, operation: str = "rank") -> None:
-    """503, in time, in any operation."""
+    """Asserts that an operation answers 503, in time."""
     began = time.monotonic()
     answer = call.ask(REQUESTS[operation])
     assert answer.status == 503, answer.body
@@ -65,7 +65,7 @@ def test_every_route_works_through_tls(tunnel: Tunnel, authority: Authority) -> 
             answer = call.ask(example)
             assert answer.status == example.status, f"{operation}: {answer.body!r}"
     assert len(tunnel.handshakes) == 1, "the connection stays open from request to request"
-    assert set(tunnel.names) == {NAME}, "which certificate is wanted is said by name"
+    assert set(tunnel.names) == {NAME}, "the certificate is asked for by name"
 
 
 @pytest.mark.parametrize("operation", REQUESTS)
@@ -75,7 +75,7 @@ def test_a_certificate_for_another_host_is_refused(
     with tunnel_to(server.port, authority.context("valkey.example.com")) as tunnel:
         with handlers(tunnel.port, authority, valkey_password=PASSWORD) as call:
             assert_refused(call, operation)
-        assert not tunnel.received, "nothing is said to a stranger"
+        assert not tunnel.received, "nothing is sent to a stranger"
 
 
 def test_a_name_that_the_certificate_does_not_have_is_refused_though_the_address_is_right(
@@ -144,8 +144,8 @@ def test_no_secret_goes_over_the_wire_before_tls_is_agreed() -> None:
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
     assert received
-    assert all(said[:2] == b"\x16\x03" for said in received), "a handshake is the first thing that is said"
-    assert not any(b"AUTH" in said or PASSWORD.encode() in said for said in received)
+    assert all(data[:2] == b"\x16\x03" for data in received), "a handshake is the first thing that is sent"
+    assert not any(b"AUTH" in data or PASSWORD.encode() in data for data in received)
 
 
 @pytest.mark.parametrize("old", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
@@ -177,12 +177,12 @@ def test_tls_1_2_and_1_3_are_spoken(
 def test_the_authorities_are_loaded_once_however_many_connections_and_threads_there_are(
     server: embedded_valkey.Server, raw: valkey.Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    authority = Authority(tmp_path)  # which nobody has loaded yet
+    authority = Authority(tmp_path)  # nobody has loaded it yet
     made: list[ssl.SSLContext] = []
     make = ssl.create_default_context
 
     def counting(*arguments: Any, **options: Any) -> ssl.SSLContext:
-        time.sleep(0.02)  # a real store of authorities takes as long
+        time.sleep(0.02)  # a real store of authorities takes this long
         made.append(make(*arguments, **options))
         return made[-1]
 

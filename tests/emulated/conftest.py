@@ -1,4 +1,4 @@
-"""The whole system on an emulated AWS, by `make emulate` itself, once for all tests of this folder."""
+"""The whole system on an emulated AWS, made by `make emulate` itself, once for all tests in this folder."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tests.support.wires import free_port
 
 READY_SECONDS = 900
 TEST_SECONDS = 1800
-"""The first test waits for everything; none is held to a time: a busy machine takes several times as long."""
+"""The first test waits for everything. None is held to a time: a busy machine takes several times as long."""
 
 FOLDER = Path(__file__).resolve().parent.relative_to(ROOT)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """More time than others have."""
+    """Gives these tests more time than others."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Adds up the whole folder."""
+    """Adds up the time of the whole folder."""
     if Path(report.nodeid.partition("::")[0]).parent == FOLDER:
         took["all tests"] = took.get("all tests", 0) + report.duration
 
@@ -48,14 +48,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What took how long."""
+    """Tells what took how long."""
     if took:
         terminalreporter.write_line(summary())
 
 
 @pytest.fixture(scope="session")
 def python(request: pytest.FixtureRequest) -> Path:
-    """The interpreter with LocalStack."""
+    """The interpreter that has LocalStack."""
     terraforms.skip_unless_installed()
     with timed("LocalStack installed"):
         found: Path = request.getfixturevalue("localstack_python")
@@ -64,7 +64,7 @@ def python(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def emulated(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    """Applied, on a LocalStack of the tests' own that stays when it is destroyed; KEEP=1 as its user would have it."""
+    """A `make emulate` that has applied, with KEEP=1, on the tests' own LocalStack, which outlives it."""
     folder = copied(tmp_path_factory.mktemp("emulated") / "copy")
     with contextlib.ExitStack() as stack:
         with timed("LocalStack started"):
@@ -96,7 +96,7 @@ def emulated(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 def at_api(emulated: Emulated) -> Iterator[Api]:
-    """The API with its key."""
+    """The API, with its key."""
     client = emulated.api()
     yield client
     client.close()

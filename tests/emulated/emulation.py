@@ -1,4 +1,4 @@
-"""`make emulate` in a copy of the project, what it has made, and how long each part of that took."""
+"""`make emulate` in a copy of the project, what it has made, and how long each part took."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from tests.support.api import Api
 from tests.support.patience import wait_until
 
 COPIED = ("functions", "scripts", "shared", "terraform", "locks")
-"""What `make emulate` reads. It runs on a copy, one of whose handlers is changed later."""
+"""What `make emulate` reads. It runs on a copy, in which a handler is changed later."""
 
 END_SECONDS = 600
 WAIT_SECONDS = 300
 """What takes a minute to show on AWS takes several on a busy machine."""
 
 took: dict[str, float] = {}
-"""Seconds by what was done, for the end of the run."""
+"""How many seconds each thing took, for the end of the run."""
 
 
 def summary() -> str:
-    """One line of it."""
+    """What took how long, in one line."""
     return "Emulated AWS: " + ", ".join(f"{what} {seconds:.0f} s" for what, seconds in took.items())
 
 
 @contextlib.contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Notes how long something takes, all together if it is done more than once."""
+    """Notes how long something takes, in total if it is done more than once."""
     began = time.monotonic()
     try:
         yield
@@ -56,7 +56,7 @@ class Emulated:
     """A `make emulate` that is ready."""
 
     folder: Path
-    said: str
+    printed: str
     facts: emulate.Facts
     localstack: localstack.LocalStack
     terraform: emulated_terraform.Terraform
@@ -66,11 +66,11 @@ class Emulated:
 
     @property
     def name(self) -> str:
-        """What every resource's name begins with."""
+        """How the name of every resource begins."""
         return "leaderboard-local"
 
     def aws(self, service: str) -> Any:
-        """A client of boto3's, by way of localstack-client."""
+        """A boto3 client, by way of localstack-client."""
         if service not in self._clients:
             session = localstack_client.session.Session(
                 region_name=self.facts.region, localstack_host=f"{self.localstack.host}:{self.localstack.port}"
@@ -79,12 +79,12 @@ class Emulated:
         return self._clients[service]
 
     def api(self, *, key: str | None = None) -> Api:
-        """The API, with its key or another; an empty one is none."""
+        """The API, with its key or another one; an empty key means none."""
         sent = self.facts.api_key if key is None else key
         return Api(self.facts.base_url, {"x-api-key": sent} if sent else None)
 
     def function(self, key: str) -> str:
-        """A function's name."""
+        """The name of a function."""
         return str(self.outputs["function_names"][key])
 
     def log(self, key: str) -> list[str]:
@@ -108,7 +108,7 @@ class Emulated:
 
 @contextlib.contextmanager
 def emulating(folder: Path, **more: object) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """`make emulate` in a copy, just started, and the file of what it says; gone at the end."""
+    """`make emulate` in a copy, just started, and the file with its output; gone at the end."""
     output = folder / "output"
     with processes.started(
         "scripts.emulator.emulate", output, folder=folder, end_seconds=END_SECONDS, **more
@@ -117,7 +117,7 @@ def emulating(folder: Path, **more: object) -> Iterator[tuple[subprocess.Popen[b
 
 
 def copied(folder: Path) -> Path:
-    """A copy of what it needs, with what is installed in place."""
+    """A copy of what `make emulate` needs, linked to what is installed already."""
     left = shutil.ignore_patterns("node_modules", "__pycache__", ".terraform", "*.tfstate*", "backend.hcl")
     for name in COPIED:
         if (ROOT / name).is_dir():
@@ -132,7 +132,7 @@ def copied(folder: Path) -> Path:
 
 
 def end(facts: emulate.Facts) -> None:
-    """Ends what goes on in the background, if nobody has yet, and waits for it."""
+    """Ends what runs in the background, unless somebody has, and waits for its end."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(facts.process, signal.SIGTERM)
     wait_until(lambda: not processes.is_running(facts.process), END_SECONDS)

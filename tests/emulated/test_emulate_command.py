@@ -1,4 +1,4 @@
-"""`make emulate` where something is in its way: a sentence that says what to do, nothing left, the next run works."""
+"""`make emulate` with something in its way: one sentence says what to do, nothing is left, and the next run works."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ APPLYING_SECONDS = 900
 
 @pytest.fixture(scope="module")
 def copy(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project, where each test finds what the one before has left."""
+    """A copy of the project, in which each test finds what the one before has left."""
     return copied(tmp_path_factory.mktemp("command") / "copy")
 
 
 def refused(copy: Path, **more: object) -> str:
-    """What it says instead of running: one line."""
+    """The one line that it prints instead of running."""
     done = processes.finished("scripts.emulator.emulate", folder=copy, seconds=END_SECONDS, **more)
     assert done.returncode == 1, done.stdout + done.stderr
     (line,) = (done.stdout + done.stderr).splitlines()
@@ -41,7 +41,7 @@ def refused(copy: Path, **more: object) -> str:
 
 
 def left(copy: Path) -> list[str]:
-    """The command lines of processes that work in the copy, on it, or in its name."""
+    """The command lines of processes that work in the copy, or name it."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -52,14 +52,14 @@ def left(copy: Path) -> list[str]:
 
 
 def assert_nothing_is_left(copy: Path) -> None:
-    """Neither processes nor folders of functions."""
+    """Asserts that neither processes nor folders of functions are left."""
     wait_until(lambda: not left(copy), END_SECONDS)
     assert list((copy / ".emulated").glob("localstack/tmp/lambda-executor-*")) == []
 
 
 @contextlib.contextmanager
 def applying(copy: Path, **more: object) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """The command, once Terraform has begun to make functions, and its output."""
+    """The command once Terraform has begun to make functions, and its output."""
     log = copy / ".emulated" / "terraform.log"
     log.unlink(missing_ok=True)
     with emulating(copy, **more) as (process, output):
@@ -73,17 +73,17 @@ def applying(copy: Path, **more: object) -> Iterator[tuple[subprocess.Popen[byte
 
 class TestWhatIsMissing:
     def test_terraform(self, copy: Path) -> None:
-        said = refused(copy, PATH="/nowhere")
-        assert said == "terraform is not on PATH: install Terraform 1.11 or newer."
+        printed = refused(copy, PATH="/nowhere")
+        assert printed == "terraform is not on PATH: install Terraform 1.11 or newer."
 
     def test_a_provider_where_it_is_said_to_be(self, copy: Path, tmp_path: Path) -> None:
-        said = refused(copy, TF_PLUGIN_DIR=tmp_path)
-        assert said.startswith(f"TF_PLUGIN_DIR={tmp_path} has no registry.terraform.io/hashicorp/aws: ")
+        printed = refused(copy, TF_PLUGIN_DIR=tmp_path)
+        assert printed.startswith(f"TF_PLUGIN_DIR={tmp_path} has no registry.terraform.io/hashicorp/aws: ")
 
     def test_a_python_that_localstack_runs_on(self, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        said = refused(copy, LOCALSTACK_PYTHON="/bin/sh", PORT=free_port())
-        assert said.startswith("LOCALSTACK_PYTHON=/bin/sh is not a Python, and LocalStack runs on 3.11: ")
-        assert said.endswith("Nothing was installed.")
+        printed = refused(copy, LOCALSTACK_PYTHON="/bin/sh", PORT=free_port())
+        assert printed.startswith("LOCALSTACK_PYTHON=/bin/sh is not a Python, and LocalStack runs on 3.11: ")
+        assert printed.endswith("Nothing was installed.")
         monkeypatch.setattr(localstack, "PYTHON", "3.99")
         with pytest.raises(Refusal, match=r"runs on Python 3\.99, and there is none on PATH"):
             localstack.install()
@@ -91,9 +91,9 @@ class TestWhatIsMissing:
     def test_a_port(self, copy: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            said = refused(copy, PORT=port)
-        assert said.startswith(f"Port {port} is taken: ")
-        assert f"make emulate PORT={port + 1}" in said
+            printed = refused(copy, PORT=port)
+        assert printed.startswith(f"Port {port} is taken: ")
+        assert f"make emulate PORT={port + 1}" in printed
 
     @pytest.mark.parametrize("port", ["http", "0", "65536", "-1", "٤٥"])
     def test_a_port_that_is_none(self, copy: Path, port: str) -> None:
@@ -101,8 +101,8 @@ class TestWhatIsMissing:
 
     def test_a_localstack_that_answers(self, copy: Path) -> None:
         port = free_port()
-        said = refused(copy, LOCALSTACK_HOST=f"localhost:{port}")
-        assert said.startswith(f"No LocalStack answers at http://localhost:{port}: start it")
+        printed = refused(copy, LOCALSTACK_HOST=f"localhost:{port}")
+        assert printed.startswith(f"No LocalStack answers at http://localhost:{port}: start it")
 
     @pytest.mark.parametrize("host", ["localhost:", ":4566", "localhost:http", "localhost:4566/x", "localhost:99999"])
     def test_a_localstack_that_can_be_one(self, copy: Path, host: str) -> None:
@@ -117,7 +117,7 @@ class TestWhatIsMissing:
 
 
 class TestWhatBreaksOff:
-    """On the way: the longest, and one after the other in one folder."""
+    """While it is applying: the longest tests, one after the other in one folder."""
 
     def test_localstack_ends(self, copy: Path) -> None:
         port = free_port()
@@ -125,9 +125,9 @@ class TestWhatBreaksOff:
             (inside,) = [found for found in localstacks() if port_of(found) == port]
             os.kill(inside, signal.SIGKILL)
             assert process.wait(END_SECONDS) == 1
-            said = output.read_text()
-            assert "LocalStack has ended by itself (status -9): run the command again" in said
-            assert "Traceback" not in said
+            printed = output.read_text()
+            assert "LocalStack has ended by itself (status -9): run the command again" in printed
+            assert "Traceback" not in printed
         assert_gone(copy, port)
 
     def test_it_is_killed(self, copy: Path) -> None:
@@ -153,9 +153,9 @@ class TestWhatBreaksOff:
             with applying(copy, **more) as (process, output):
                 os.killpg(process.pid, signal.SIGINT)
                 assert process.wait(END_SECONDS) == 0, output.read_text()
-                said = output.read_text()
-            assert "Terraform destroyed" in said
-            assert "Traceback" not in said
+                printed = output.read_text()
+            assert "Terraform destroyed" in printed
+            assert "Traceback" not in printed
             assert_nothing_is_left(copy)
             session = localstack_client.session.Session(localstack_host=f"{stays.host}:{stays.port}")
             assert session.client("lambda", region_name="eu-central-1").list_functions()["Functions"] == []
@@ -164,7 +164,7 @@ class TestWhatBreaksOff:
 
 
 def localstacks() -> list[int]:
-    """The processes that are LocalStack's."""
+    """The processes of LocalStack."""
     return [
         int(process.name)
         for process in Path("/proc").glob("[0-9]*")
@@ -173,7 +173,7 @@ def localstacks() -> list[int]:
 
 
 def port_of(process: int) -> int:
-    """Where a LocalStack listens."""
+    """The port on which a LocalStack listens."""
     for setting in _read(Path("/proc", str(process), "environ")).split(b"\0"):
         if setting.startswith(b"GATEWAY_LISTEN="):
             return int(setting.rpartition(b":")[2])
@@ -188,7 +188,7 @@ def _read(path: Path) -> bytes:
 
 
 def assert_gone(copy: Path, port: int) -> None:
-    """Nothing is left of it, at the port neither."""
+    """Asserts that nothing is left of it, nor at its port."""
     assert_nothing_is_left(copy)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/", timeout=2, trust_env=False)

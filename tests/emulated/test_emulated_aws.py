@@ -1,4 +1,4 @@
-"""terraform/ on an emulated AWS, from the first request to the last resource: tests in the order of a story.
+"""terraform/ on an emulated AWS, from the first request to the last resource: the tests tell a story, in order.
 
 What takes a minute to show - an alarm, a schedule - is set off early and looked for later.
 """
@@ -21,6 +21,8 @@ import httpx
 import pytest
 import valkey
 
+from scripts.aws import smoke, values, verdicts
+from scripts.aws.live_checks import CHECKS, Deployment
 from scripts.emulator import emulate
 from scripts.places import ROOT
 from tests.emulated.emulation import WAIT_SECONDS, Emulated, end, timed
@@ -47,7 +49,7 @@ KINDS = {
 
 
 def keys() -> set[str]:
-    """The functions that there should be: a folder each."""
+    """The functions that there should be: one for each folder."""
     return {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
 
 
@@ -56,18 +58,18 @@ def invoke(emulated: Emulated, key: str, event: Any) -> dict[str, Any]:
     answer = emulated.aws("lambda").invoke(
         FunctionName=emulated.function(key), Qualifier="live", Payload=json.dumps(event)
     )
-    return {**answer, "said": json.loads(answer["Payload"].read())}
+    return {**answer, "payload": json.loads(answer["Payload"].read())}
 
 
 def live(emulated: Emulated, key: str) -> dict[str, Any]:
-    """The configuration of the version that the alias means."""
+    """The configuration of the version that the alias points to."""
     aws, name = emulated.aws("lambda"), emulated.function(key)
     version = aws.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
     return dict(aws.get_function_configuration(FunctionName=name, Qualifier=version))
 
 
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The body of an error that is in our shape."""
+    """The body of an error, which must be in our shape."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
@@ -78,7 +80,7 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def post(emulated: Emulated) -> str:
-    """The URL of a queue that hears every alarm."""
+    """The URL of a queue that receives every alarm."""
     sqs = emulated.aws("sqs")
     url: str = sqs.create_queue(QueueName="hears-alarms")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -88,15 +90,15 @@ def post(emulated: Emulated) -> str:
 
 @pytest.fixture(scope="module")
 def crashed(emulated: Emulated, post: str) -> None:
-    """A function that has crashed, because what called it is no API."""
+    """A function crashes, because its caller is not an API."""
     answer = invoke(emulated, ALARMED, [])
     assert answer["FunctionError"] == "Unhandled"
-    assert {"errorType", "errorMessage", "stackTrace"} <= answer["said"].keys()
+    assert {"errorType", "errorMessage", "stackTrace"} <= answer["payload"].keys()
 
 
 @pytest.fixture(scope="module")
 def planted(emulated: Emulated, at_api: Api) -> str:
-    """A player whom a crash has left without a place on the board, two minutes ago."""
+    """A player whom a crash left without a place on the board, two minutes ago."""
     player: str = at_api.create(score=321)["userId"]
     emulated.valkey.zrem(invariants.BOARD, player)
     emulated.valkey.hdel(invariants.PLAYERS, player)
@@ -112,7 +114,7 @@ def test_a_plan_right_after_is_empty(emulated: Emulated) -> None:
 
 @processes.needs_curl
 def test_the_lines_that_it_prints_work(emulated: Emulated) -> None:
-    page, written, near = [processes.pasted(line) for line in processes.lines_to_paste(emulated.said)]
+    page, written, near = [processes.pasted(line) for line in processes.lines_to_paste(emulated.printed)]
     assert 0 < len(page["leaderboard"]) <= 5
     assert written["success"] is True
     (current,) = [entry for entry in near["players"] if entry["isCurrentUser"]]
@@ -120,9 +122,9 @@ def test_the_lines_that_it_prints_work(emulated: Emulated) -> None:
 
 
 def test_it_says_what_it_does_and_how_long_that_takes(emulated: Emulated) -> None:
-    said = emulated.said
+    printed = emulated.printed
     for phrase in ("Zips built", "Terraform ready", r"terraform apply: 150 of \d+ resources", "Terraform applied"):
-        assert re.search(rf"{phrase}.* \(\d+(\.\d)? s\)", said), phrase
+        assert re.search(rf"{phrase}.* \(\d+(\.\d)? s\)", printed), phrase
 
 
 def test_no_address_but_loopback_answers(emulated: Emulated) -> None:
@@ -134,7 +136,7 @@ def test_no_address_but_loopback_answers(emulated: Emulated) -> None:
 
 
 def addresses() -> list[str]:
-    """This machine's, without that of the loopback interface."""
+    """This machine's addresses, without those of the loopback interface."""
     found = subprocess.run(["hostname", "-I"], check=False, capture_output=True, text=True).stdout.split()
     return [f"[{address}]" if ":" in address else address for address in found]
 
@@ -178,7 +180,7 @@ class TestWhatIsApplied:
         names = {emulated.function(key) for key in keys()}
         (api,) = emulated.aws("apigateway").get_rest_apis()["items"]
         filters = emulated.aws("logs").describe_metric_filters()["metricFilters"]
-        own = {
+        from_logs = {
             (change["metricNamespace"], change["metricName"])
             for found in filters
             for change in found["metricTransformations"]
@@ -199,7 +201,7 @@ class TestWhatIsApplied:
                             for url in emulated.aws("sqs").list_queues()["QueueUrls"]
                         )
                     case _:
-                        assert (namespace, metric) in own
+                        assert (namespace, metric) in from_logs
         assert charted["AWS/Lambda"] >= len(names)
         assert charted["AWS/ApiGateway"] >= 3
 
@@ -261,12 +263,12 @@ class TestRequests:
     def test_a_browser_may_ask_first(self, at_api: Api) -> None:
         for operation in contract.operations().values():
             path = re.sub(r"{\w+}", "some-id", operation.path)
-            asked = {
+            headers = {
                 "origin": "https://game.example",
                 "access-control-request-method": operation.method,
                 "access-control-request-headers": "content-type,x-api-key,idempotency-key",
             }
-            response = httpx.options(at_api.base_url + path, headers=asked, timeout=10, trust_env=False)
+            response = httpx.options(at_api.base_url + path, headers=headers, timeout=10, trust_env=False)
             assert response.status_code in (200, 204), path
             assert response.headers["access-control-allow-origin"] == "*"
             assert operation.method in response.headers["access-control-allow-methods"]
@@ -354,10 +356,10 @@ class TestWatching:
             )
             return float(sum(point["Sum"] for point in found["Datapoints"]))
 
-        def said() -> float:
+        def logged() -> float:
             return float(sum(json.loads(line).get("found", 0) for line in emulated.log("reconcile")))
 
-        wait_until(lambda: counted("reconcile-found") == said() > 0)
+        wait_until(lambda: counted("reconcile-found") == logged() > 0)
         assert counted("health-failures") == 0
 
     @pytest.mark.usefixtures("crashed")
@@ -373,13 +375,57 @@ class TestWatching:
         def is_heard() -> bool:
             found = emulated.aws("sqs").receive_message(QueueUrl=post, MaxNumberOfMessages=10)
             heard.extend(json.loads(json.loads(message["Body"])["Message"]) for message in found.get("Messages", []))
-            return any((told["AlarmName"], told["NewStateValue"]) == (name, "ALARM") for told in heard)
+            return any((alarm["AlarmName"], alarm["NewStateValue"]) == (name, "ALARM") for alarm in heard)
 
         with timed("waited for the alarm"):
             wait_until(lambda: state() == "ALARM", WAIT_SECONDS)
             wait_until(is_heard, WAIT_SECONDS)
-        raised = {told["AlarmName"] for told in heard if told["NewStateValue"] == "ALARM"}
-        assert not {one for one in raised if one.endswith("-errors")} - {name}, "nobody else has crashed"
+        raised = {alarm["AlarmName"] for alarm in heard if alarm["NewStateValue"] == "ALARM"}
+        assert not {other for other in raised if other.endswith("-errors")} - {name}, "nothing else has crashed"
+
+
+class TestSmoke:
+    """`make smoke` on what LocalStack has; the rest is in tests/aws/."""
+
+    @pytest.fixture
+    def deployment(self, emulated: Emulated) -> Deployment:
+        outputs = {**emulated.outputs, "api_url": emulated.facts.base_url}
+        return Deployment(emulated.name, values.of("local"), outputs, lambda service, *_: emulated.aws(service))
+
+    def test_it_sees_what_is_there(self, deployment: Deployment) -> None:
+        names = ("health", "requests", "tls", "cache", "log-metrics", "firewall", "first-run", "trips", "canary")
+        rows = smoke.walk(deployment, {name: CHECKS[name] for name in names}, WAIT_SECONDS)
+        print(verdicts.table(rows, coloured=False))
+        found = {row.check: row.verdict for row in rows}
+        assert found.pop("first-run") in (verdicts.OK, verdicts.LOOK), "LocalStack may judge before anything has run"
+        assert found == {
+            **dict.fromkeys(("health", "requests", "log-metrics", "trips"), verdicts.OK),
+            **dict.fromkeys(("tls", "cache", "firewall", "canary"), verdicts.NOT_NEEDED),
+        }
+
+    def test_its_alarm_is_heard_and_put_back(self, emulated: Emulated, deployment: Deployment, post: str) -> None:
+        name = f"{emulated.name}-api-5xx"
+
+        def is_heard() -> bool:
+            found = emulated.aws("sqs").receive_message(QueueUrl=post, MaxNumberOfMessages=10)
+            told = [json.loads(json.loads(message["Body"])["Message"]) for message in found.get("Messages", [])]
+            return (name, "ALARM") in [(one["AlarmName"], one["NewStateValue"]) for one in told]
+
+        looking = CHECKS["alarm-mail"](deployment)
+        assert next(looking).endswith("has not told its topic"), "LocalStack's history has no actions"
+        wait_until(is_heard, WAIT_SECONDS)
+        looking.close()
+        (alarm,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        assert alarm["StateValue"] != "ALARM"
+
+    def test_it_says_what_it_still_waits_for(self, deployment: Deployment) -> None:
+        names = ("alarms", "charts", "logs", "traces")
+        rows = smoke.walk(deployment, {name: CHECKS[name] for name in names}, 0)
+        print(verdicts.table(rows, coloured=False))
+        seen = {row.check: (row.verdict, row.seen) for row in rows}
+        assert re.match(r"\d+ of \d+ without data: leaderboard-local-", seen["alarms"][1])
+        assert re.match(r"\d+ of \d+ empty: ", seen["charts"][1])
+        assert seen["traces"][0] == verdicts.NOT_KNOWN, "LocalStack has no X-Ray"
 
 
 class TestAChange:
@@ -427,12 +473,12 @@ class TestTheEnd:
         )
         with timed("destroyed"):
             end(emulated.facts)
-        said = (emulated.folder / ".emulated" / "emulate.log").read_text()
-        assert re.search(r"Terraform destroyed \(\d+", said), said
+        log = (emulated.folder / ".emulated" / "emulate.log").read_text()
+        assert re.search(r"Terraform destroyed \(\d+", log), log
         left = {}
         for service, (action, members, member) in KINDS.items():
             found = getattr(emulated.aws(service), action)().get(members, [])
-            left[service] = [one[member] if member else one for one in found]
+            left[service] = [item[member] if member else item for item in found]
         assert {service: names for service, names in left.items() if any(emulated.name in name for name in names)} == {}
         tagged = emulated.aws("ec2").describe_vpcs(Filters=[{"Name": "tag:Project", "Values": ["leaderboard"]}])
         assert tagged["Vpcs"] == []

@@ -1,6 +1,6 @@
-"""The emulator's execution environments: AWS's own runtime client in a process, and Lambda's shapes for all that fails.
+"""The emulator's execution environments: AWS's own runtime client in a process, and every failure in Lambda's shape.
 
-Nothing here needs LocalStack but the last tests.
+Only the last tests need LocalStack.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="AWS's runtime c
 
 ARN = "arn:aws:lambda:eu-central-1:000000000000:function:trial"
 EARLY_SECONDS, LATE_SECONDS = 1, 60
-"""Time limits that a sleeping function exceeds for certain, and that no other comes near."""
+"""Time limits: one that a sleeping function is sure to exceed, and one that no other function comes near."""
 
 HANDLERS = """
 import ctypes, http.client, json, logging, os, signal, subprocess, sys, threading, time
@@ -197,7 +197,7 @@ Start = Callable[..., Environment]
 
 @pytest.fixture
 def started(workshop: Workshop, code: Path) -> Iterator[Start]:
-    """`started("echo", memory_mb=256)`: an environment of one of the handlers above, past its cold start."""
+    """`started("echo", memory_mb=256)`: an environment for one of the handlers above, past its cold start."""
     environments = []
 
     def start(handler: str, **settings: Any) -> Environment:
@@ -226,7 +226,7 @@ def answer(environment: Environment, payload: Any = None) -> Any:
 
 
 def failure(environment: Environment, payload: Any = None, request_id: str = "r-1") -> dict[str, Any]:
-    """The error that came instead."""
+    """The error that came instead of an answer."""
     result = invoke(environment, payload, request_id)
     assert result.is_error, result
     error: dict[str, Any] = json.loads(result.body)
@@ -234,7 +234,7 @@ def failure(environment: Environment, payload: Any = None, request_id: str = "r-
 
 
 def in_background(work: Callable[[], Any]) -> Callable[[], Any]:
-    """Starts it on a thread; what comes back waits for its result."""
+    """Starts work in a thread; what this returns waits for its result."""
     results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
     thread.start()
@@ -405,14 +405,14 @@ class TestErrors:
             "errorType": "Sandbox.Timedout",
             "errorMessage": "RequestId: r-1 Error: Task timed out after 1.00 seconds",
         }
-        said = re.search(r"^going to sleep, and (\d+) too$", result.log, re.MULTILINE)
-        assert said
+        printed = re.search(r"^going to sleep, and (\d+) too$", result.log, re.MULTILINE)
+        assert printed
         assert re.search(r"^\S+Z r-1 Task timed out after 1.00 seconds$", result.log, re.MULTILINE)
         assert "Status: timeout" in result.log
         assert environment.pid is None
         assert pid is not None
         assert not is_running(pid)
-        wait_until(lambda: not is_running(int(said[1])))
+        wait_until(lambda: not is_running(int(printed[1])))
         assert failure(environment)["errorType"] == "Sandbox.Timedout"
 
     def test_a_cold_start_that_hangs_takes_the_invocations_time(
@@ -461,9 +461,9 @@ class TestCleanliness:
     ) -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the developer's own")
         monkeypatch.setenv("EDITOR", "ed")
-        own = {"VALKEY_HOST": "cache.example", "TZ": "Asia/Tokyo", "LAMBDA_TASK_ROOT": "/elsewhere", "ÜBER": "größe"}
-        seen = answer(started("environ", environment=own))
-        assert seen.pop("LC_CTYPE", "C.UTF-8") == "C.UTF-8"  # Python's own, where there is no en_US.UTF-8
+        chosen = {"VALKEY_HOST": "cache.example", "TZ": "Asia/Tokyo", "LAMBDA_TASK_ROOT": "/elsewhere", "ÜBER": "größe"}
+        seen = answer(started("environ", environment=chosen))
+        assert seen.pop("LC_CTYPE", "C.UTF-8") == "C.UTF-8"  # Python sets it if there is no en_US.UTF-8
         assert seen.pop("AWS_LAMBDA_RUNTIME_API").startswith("127.0.0.1:")
         assert seen.pop("HOME") == seen["TMPDIR"]
         assert seen.pop("TMPDIR").startswith(str(workshop.folder))
@@ -505,8 +505,8 @@ class TestCleanliness:
 
     def test_layers_lie_over_each_other_as_in_opt(self, started: Start, workshop: Workshop, tmp_path: Path) -> None:
         packages = f"python/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-        given = {"one/python": "abcdf", "two/python": "bcd", f"two/{packages}": "cd", "code": "d", "elsewhere": "def"}
-        for folder, modules in given.items():
+        places = {"one/python": "abcdf", "two/python": "bcd", f"two/{packages}": "cd", "code": "d", "elsewhere": "def"}
+        for folder, modules in places.items():
             (tmp_path / folder).mkdir(parents=True, exist_ok=True)
             for module in modules:
                 (tmp_path / folder / f"{module}.py").write_text(f"where = {folder!r}")
@@ -663,8 +663,8 @@ class TestLogs:
 
     def test_an_exit_is_told_before_the_end(self, started: Start) -> None:
         log = invoke(started("exits"), 3, "r-1").log
-        told = "before the end\nRequestId: r-1 Error: Runtime exited with error: exit status 3\nRuntime.ExitError\nEND "
-        assert told in log
+        text = "before the end\nRequestId: r-1 Error: Runtime exited with error: exit status 3\nRuntime.ExitError\nEND "
+        assert text in log
 
     def test_a_function_that_logs_json_gets_json(self, started: Start) -> None:
         as_json = platform_log.Format(is_json=True)
@@ -747,7 +747,7 @@ def handler(event, context):
 
 
 def zipped(**files: str) -> bytes:
-    """A zip with Python modules; two underscores in a name stand for a slash."""
+    """A zip of Python modules; two underscores in a name stand for a slash."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, text in files.items():
@@ -756,7 +756,7 @@ def zipped(**files: str) -> bytes:
 
 
 class Aws:
-    """Lambda and its log, as LocalStack has them."""
+    """Lambda and its logs, as LocalStack has them."""
 
     def __init__(self, started: localstack.LocalStack):
         session = boto3.Session("test", "test", region_name="eu-central-1")
@@ -766,9 +766,9 @@ class Aws:
         self.logs = session.client("logs", endpoint_url=started.endpoint)
 
     def create(self, **settings: Any) -> str:
-        """A function, ready or failed."""
+        """Makes a function, and waits until it is ready or has failed."""
         name = f"trial-{uuid.uuid4().hex[:8]}"
-        given = {
+        settings = {
             "Runtime": f"python{localstack.PYTHON}",
             "Role": "arn:aws:iam::000000000000:role/trial",
             "Handler": "layered.handler",
@@ -776,7 +776,7 @@ class Aws:
             "Architectures": ["x86_64" if platform.machine() == "x86_64" else "arm64"],
             **settings,
         }
-        self.functions.create_function(FunctionName=name, Code={"ZipFile": zipped(layered=LAYERED)}, **given)
+        self.functions.create_function(FunctionName=name, Code={"ZipFile": zipped(layered=LAYERED)}, **settings)
         wait_until(lambda: self.state(name)[0] != "Pending")
         return name
 
@@ -791,7 +791,7 @@ class Aws:
         return "FunctionError" in reply, json.loads(reply["Payload"].read())
 
     def log(self, name: str) -> str:
-        """All that has reached its log group so far."""
+        """Everything that has reached its log group so far."""
         with contextlib.suppress(self.logs.exceptions.ResourceNotFoundException):
             events = self.logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
             return "".join(event["message"] for event in events)
@@ -799,7 +799,7 @@ class Aws:
 
 
 def processes(folder: Path) -> set[int]:
-    """LocalStack's of this folder, and what it has started: all have their temporary files in it."""
+    """The processes of this folder's LocalStack, which all have their temporary files in the folder."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
@@ -810,7 +810,7 @@ def processes(folder: Path) -> set[int]:
 
 @pytest.fixture(scope="module")
 def aws(localstack_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    """A LocalStack of its own; when it ends, it ends by itself and soon, and nothing stays."""
+    """A LocalStack for these tests; at the end it ends by itself, soon, and nothing is left."""
     folder = tmp_path_factory.mktemp("localstack")
     with localstack.running(localstack_python, folder, free_port()) as started:
         yield Aws(started)
@@ -910,8 +910,8 @@ class TestLocalStack:
     def test_what_this_machine_cannot_run_fails_and_says_why(
         self, aws: Aws, settings: dict[str, Any], reason: str
     ) -> None:
-        state, said = aws.state(aws.create(**settings))
-        assert (state, reason in said) == ("Failed", True)
+        state, why = aws.state(aws.create(**settings))
+        assert (state, reason in why) == ("Failed", True)
 
     def test_a_killed_localstack_leaves_nothing_running(self, localstack_python: Path, tmp_path: Path) -> None:
         folder = tmp_path / "killed"

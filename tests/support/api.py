@@ -1,4 +1,4 @@
-"""The API as a client meets it over HTTP, where every reply is held to the contract."""
+"""The API as a client meets it over HTTP; every reply is held to the contract."""
 
 from __future__ import annotations
 
@@ -36,25 +36,21 @@ class Api:
         return self.request(example.method, example.target, json=example.body, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        """GET."""
         return self.request("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
-        """POST."""
         return self.request("POST", path, **options)
 
     def put(self, path: str, **options: Any) -> httpx.Response:
-        """PUT."""
         return self.request("PUT", path, **options)
 
     def delete(self, path: str, **options: Any) -> httpx.Response:
-        """DELETE."""
         return self.request("DELETE", path, **options)
 
     def create(self, **members: Any) -> dict[str, Any]:
-        """A new player with a fresh id, unless the members say otherwise."""
-        given = {"userId": fresh_id(), "username": "Ada Lovelace", "email": "ada@example.com", **members}
-        response = self.post("/users", json={name: value for name, value in given.items() if value is not None})
+        """A new player with a fresh id, unless `members` say otherwise; None leaves a member out."""
+        body = {"userId": fresh_id(), "username": "Ada Lovelace", "email": "ada@example.com", **members}
+        response = self.post("/users", json={name: value for name, value in body.items() if value is not None})
         assert response.status_code == 201, response.text
         user: dict[str, Any] = response.json()["user"]
         return user

@@ -1,4 +1,4 @@
-"""The contract as the tests hold every reply to it: status documented, headers there, body valid and nothing more."""
+"""Holds every reply to the contract: its status is documented, its headers are there, its body is valid and no more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scripts.local import routes
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 RequestValidator = extend(Draft4Validator, type_checker=Draft6Validator.TYPE_CHECKER)
-"""For request bodies, where 1.0 is an integer, as from draft 6 on; in replies it is none."""
+"""For request bodies, where 1.0 is an integer, as from draft 6 on; in replies it is not."""
 
 COMMON_HEADERS = {
     "access-control-allow-origin": r"\*",
@@ -33,7 +33,7 @@ PROBLEM_TYPE = "application/problem+json"
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "instance", "requestId", "code", "error"}
 
 seen: set[tuple[str, int]] = set()
-"""The (operationId, status) pairs that the replies of this run had."""
+"""The pairs of operationId and status that the replies of this run had."""
 
 FORMATS = {
     "date-time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",
@@ -55,7 +55,7 @@ for _name, _check in CHECKS.items():
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path, its parameters with the path's own, every reference resolved."""
+    """One method of one path, with the path's parameters among its own, and every reference resolved."""
 
     id: str
     method: str
@@ -65,7 +65,7 @@ class Operation:
 
     @property
     def responses(self) -> dict[int, Mapping[str, Any]]:
-        """What each status looks like."""
+        """The response to each status."""
         return {int(status): response for status, response in self.document["responses"].items()}
 
     @property
@@ -96,7 +96,7 @@ def schema(name: str) -> Mapping[str, Any]:
 
 @functools.cache
 def operations() -> dict[str, Operation]:
-    """Every operation by its id, in the contract's order. OPTIONS is no operation of ours where it has no id."""
+    """Every operation by its id, in the contract's order. An OPTIONS without an id is not an operation of ours."""
     found = {}
     for path, item in _resolved(document()["paths"]).items():
         for method in METHODS:
@@ -117,13 +117,15 @@ def find(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
     return None, {}
 
 
-def only_reads(function: str) -> bool:
-    """Whether a function answers GET and HEAD alone."""
-    return {one.method for one in operations().values() if one.function == function} <= {"GET", "HEAD"}
+def cache_role(function: str) -> str:
+    """The role that a function has in the cache, reconcile too, which is no operation's."""
+    roles = {one.document.get("x-cache-role", "") for one in operations().values() if one.function == function}
+    (role,) = roles or {"reconcile"}
+    return role
 
 
 def known_path(path: str) -> bool:
-    """Whether the contract has the path, with whatever method."""
+    """Whether the contract has the path, whatever the method."""
     return any(routes.pattern(template).fullmatch(path.partition("?")[0]) for template in document()["paths"])
 
 
@@ -151,7 +153,7 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
     content = response.get("content", {})
     if not content:
         assert body == b"", f"{where}: a body where none is documented"
-        # To HEAD it is the type of what GET gets; API Gateway gives a reply that has none JSON's.
+        # HEAD has the type that GET would have; to a reply without one, API Gateway gives JSON's.
         types = {"application/json", *([PROBLEM_TYPE] if method.upper() == "HEAD" else ())}
         assert headers.get("content-type", "application/json") in types, where
         return
@@ -171,7 +173,7 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
 def problems(response: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The problems that a response may have: an example of each code that it lists, in that order."""
     media = response["content"][PROBLEM_TYPE]
-    examples = [media["example"]] if "example" in media else [one["value"] for one in media["examples"].values()]
+    examples = [media["example"]] if "example" in media else [each["value"] for each in media["examples"].values()]
     found = {example["code"]: example for example in examples}
     assert list(found) == response["x-codes"], f"examples of {list(found)}, codes {response['x-codes']}"
     return found
@@ -225,7 +227,7 @@ def _check_outside(method: str, path: str, status: int, headers: Mapping[str, st
 
 
 def _resolved(node: Any) -> Any:
-    """A part of the contract with what its references point at in their place."""
+    """A part of the contract in which each reference is replaced by what it points at."""
     if isinstance(node, dict):
         if "$ref" in node:
             assert node["$ref"].startswith("#/"), node
@@ -240,24 +242,24 @@ def _resolved(node: Any) -> Any:
 
 
 def faults(value: Any, schema: Mapping[str, Any], validator_type: Any = Draft4Validator) -> list[str]:
-    """What is wrong with a value by a schema of the contract, with a member that it does not list too; nothing if it is
-    valid."""
+    """What is wrong with a value by a schema of the contract, unlisted members included; empty if it is valid."""
     if validator_type is Draft4Validator and compiled(schema).is_valid(value):
         return []
     return explained(value, schema, validator_type)
 
 
 def explained(value: Any, schema: Mapping[str, Any], validator_type: Any = Draft4Validator) -> list[str]:
-    """The same without the short cut."""
+    """The same without the fast path."""
     return _faults(value, _as_draft_4(schema, closed=True), validator_type)
 
 
 _compiled: dict[int, tuple[Mapping[str, Any], jsonschema_rs.Draft4Validator]] = {}
-"""By the identity of a schema, which is kept so that no other gets it."""
+"""By the identity of a schema, which is kept so that no other schema gets its identity."""
 
 
 def compiled(schema: Mapping[str, Any]) -> jsonschema_rs.Draft4Validator:
-    """What says within microseconds that a value is valid, as nearly all are; it cannot say as well what is wrong."""
+    """A validator that takes microseconds to say that a value is valid, as nearly all are; it is less exact about what
+    is wrong."""
     if id(schema) not in _compiled:
         closed = _as_draft_4(schema, closed=True)
         validator = jsonschema_rs.Draft4Validator(closed, formats=CHECKS, validate_formats=True)
@@ -266,7 +268,7 @@ def compiled(schema: Mapping[str, Any]) -> jsonschema_rs.Draft4Validator:
 
 
 def as_written(value: Any, schema: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a value to a client, by the contract as it is published."""
+    """What a client would find wrong with a value, by the contract as it is published."""
     return _faults(value, _as_draft_4(schema, closed=False), Draft4Validator)
 
 
@@ -284,29 +286,29 @@ def _validate(value: Any, schema: Mapping[str, Any], where: str) -> None:
 
 
 def _as_draft_4(schema: Any, *, closed: bool) -> Any:
-    """OpenAPI 3.0 as draft 4 reads it. Closed: every object that does not say that it is open refuses a member that
-    nobody documented."""
+    """OpenAPI 3.0 as draft 4 reads it. Closed: every object that does not say that it is open refuses undocumented
+    members."""
     if isinstance(schema, list):
         return [_as_draft_4(part, closed=closed) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if "format" in schema:
         assert schema["format"] in (*formats.checkers, "int32", "int64", "double", "float"), schema["format"]
-    assert not {"allOf", "anyOf", "oneOf"} & set(schema), "closing a part by itself would refuse the others' members"
-    made: dict[str, Any] = {}
+    assert not {"allOf", "anyOf", "oneOf"} & set(schema), "a part that is closed alone would refuse the others' members"
+    draft: dict[str, Any] = {}
     for name, value in schema.items():
         if name in ("enum", "example", "required"):
-            made[name] = value
+            draft[name] = value
         elif name == "properties":
-            made[name] = {key: _as_draft_4(part, closed=closed) for key, part in value.items()}
+            draft[name] = {key: _as_draft_4(part, closed=closed) for key, part in value.items()}
         elif name == "pattern":
-            made[name] = re.sub(r"\$\Z", r"(?![\\s\\S])", value)  # Python's $ would allow one line end more
+            draft[name] = re.sub(r"\$\Z", r"(?![\\s\\S])", value)  # Python's $ would allow a line end after it
         else:
-            made[name] = _as_draft_4(value, closed=closed)
-    if closed and "properties" in made:
-        made.setdefault("additionalProperties", False)
-    if made.pop("nullable", False) and "type" in made:
-        made["type"] = [made["type"], "null"]
-        if "enum" in made:
-            made["enum"] = [*made["enum"], None]
-    return made
+            draft[name] = _as_draft_4(value, closed=closed)
+    if closed and "properties" in draft:
+        draft.setdefault("additionalProperties", False)
+    if draft.pop("nullable", False) and "type" in draft:
+        draft["type"] = [draft["type"], "null"]
+        if "enum" in draft:
+            draft["enum"] = [*draft["enum"], None]
+    return draft

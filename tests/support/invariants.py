@@ -1,6 +1,6 @@
 """What holds for every history of requests, retries, crashes and reconnections, once reconcile has run.
 
-The keys are spelled out and read with a client of the server itself: nothing here trusts the code that is tested.
+The keys are spelled out, and read with a client of the server itself: nothing here trusts the code under test.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Report = dict[str, Any]
 
 
 class World(NamedTuple):
-    """Everything that lives in the server, but sessions and receipts."""
+    """Everything in the server except sessions and receipts."""
 
     profiles: dict[str, dict[str, str]]
     board: dict[str, int]
@@ -44,7 +44,7 @@ class World(NamedTuple):
 
 
 def look(raw: valkey.Valkey) -> World:
-    """The server's present."""
+    """What the server holds now."""
     with raw.pipeline(transaction=False) as pipeline:
         pipeline.zrange(BOARD, 0, -1, withscores=True).hgetall(PLAYERS).hgetall(TOTALS)
         pipeline.zrange(PENDING, 0, -1).hgetall(STATS)
@@ -53,7 +53,7 @@ def look(raw: valkey.Valkey) -> World:
 
 
 def profiles(raw: valkey.Valkey) -> dict[str, dict[str, str]]:
-    """Every profile by its player's id."""
+    """Every profile, by userId."""
     keys = list(raw.scan_iter("user:*", count=1000))
     with raw.pipeline(transaction=False) as pipeline:
         for key in keys:
@@ -86,7 +86,7 @@ def check(raw: valkey.Valkey) -> World:
 
 
 def check_receipts(raw: valkey.Valkey) -> None:
-    """Asserts that receipts of keys cannot be evicted, and that a sweep has left none whose time is over."""
+    """Asserts that receipts of keys cannot be evicted, and that a sweep has left none that have ended."""
     now, _ = raw.time()
     for key in raw.scan_iter("{user:*}:receipts:*", count=1000):
         generation = raw.hgetall(key)
@@ -104,29 +104,29 @@ def _without_sweep(row: str) -> list[str]:
 
 
 def a_minute_passes(raw: valkey.Valkey) -> None:
-    """For the outbox: reconcile takes intents that are older than 60 s by the server's clock, so each ages by that."""
+    """For the outbox: each intent ages by a minute, since reconcile takes those that are older than 60 s."""
     older = {entry: sent - 61_000 for entry, sent in raw.zrange(PENDING, 0, -1, withscores=True)}
     if older:
         raw.zadd(PENDING, older, xx=True)
 
 
 def receipts_grow_older(raw: valkey.Valkey, user_id: str, seconds: int) -> None:
-    """So much time passes for a player's receipts, for everybody's with '*'."""
+    """A player's receipts age by so many seconds; with '*', everybody's do."""
     for key in raw.scan_iter(f"{{user:{user_id}}}:receipts:*", count=1000):
         for name in ("born", "ends"):
             raw.hincrby(key, name, -seconds)
 
 
 def run_reconcile(raw: valkey.Valkey, event: dict[str, Any] | None = None) -> Report:
-    """What the scheduled function reports, on a connection of its own to the same server."""
+    """What the scheduled function reports; it has its own connection to the same server."""
     port = raw.connection_pool.connection_kwargs["port"]
-    with invoker(port, connect_seconds=10, command_seconds=10) as call:  # whatever the test's own handlers have
+    with invoker(port, connect_seconds=10, command_seconds=10) as call:  # whatever the test's own handlers are given
         report: Report = call.run(lambda: reconcile_handler.handler(event or EVENTBRIDGE, Context()))
     return report
 
 
 def rebuild(raw: valkey.Valkey) -> int:
-    """Rebuilds the board from the profiles, to the end; how many players needed it."""
+    """Rebuilds the board from the profiles, to the end; returns how many players needed it."""
     report = run_reconcile(raw, {"rebuild": {"cursor": None}})
     mended: int = report["mended"]
     while not report["finished"]:
@@ -139,8 +139,8 @@ def rebuild(raw: valkey.Valkey) -> int:
 def settle(raw: valkey.Valkey, *, damaged: bool = False) -> World:
     """A minute passes, reconcile runs, a sweep goes over everybody: then every invariant holds.
 
-    Unless somebody has damaged the data, the outbox alone makes it so, while the sweep is far away among a million
-    other players: neither the sweep that follows nor a rebuild finds anything to mend.
+    Unless somebody has damaged the data, the outbox alone is enough, as if the sweep were far away among a million
+    other players: the sweep that follows finds nothing to mend.
     """
     a_minute_passes(raw)
     with pytest.MonkeyPatch.context() as patch:
@@ -154,6 +154,6 @@ def settle(raw: valkey.Valkey, *, damaged: bool = False) -> World:
     world = check(raw)
     check_receipts(raw)
     if not damaged:
-        assert mended == 0, "the outbox had left nothing to the sweep"
+        assert mended == 0, "the sweep found something that the outbox had left"
         assert world.profiles == settled.profiles
     return world

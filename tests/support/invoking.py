@@ -1,4 +1,4 @@
-"""The handlers as Lambda calls them: an event in, an answer out, which is held to the contract."""
+"""The handlers as Lambda calls them: an event in, and an answer out that is held to the contract."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def event(
     headers: Mapping[str, str] | None = None,
     **members: Any,
 ) -> dict[str, Any]:
-    """A Lambda proxy event as the gateway builds it; `members` replace the event's own, None included.
+    """A Lambda proxy event as the gateway builds it; `members` replace the event's own, even with None.
 
-    Text is the body as it is, bytes are base64. The method may be one that the path does not have.
+    A text body is sent as it is, bytes as base64. The method may be one that the path does not have.
     """
     raw_path, _, query = path.partition("?")
     sent = dict(SENT)
@@ -76,7 +76,7 @@ def _table() -> list[routes.Resource]:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a handler returned, as the caller of the API reads it."""
+    """What a handler returned, as a caller of the API reads it."""
 
     status: int
     headers: Mapping[str, str]
@@ -87,10 +87,10 @@ class Answer:
         return contract.parse(self.body)
 
 
-def invoke(function: str, given: dict[str, Any], context: Any = ...) -> Answer:
-    """What a handler returns for an event, which is as Lambda wants it and as the contract promises."""
+def invoke(function: str, lambda_event: dict[str, Any], context: Any = ...) -> Answer:
+    """What a handler returns for an event; it must be what Lambda accepts and what the contract promises."""
     handler = importlib.import_module(f"functions.{function}.handler").handler
-    response = handler(given, Context() if context is ... else context)
+    response = handler(lambda_event, Context() if context is ... else context)
     json.dumps(response)
     assert set(response) <= {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
     assert type(response["statusCode"]) is int
@@ -98,37 +98,37 @@ def invoke(function: str, given: dict[str, Any], context: Any = ...) -> Answer:
     assert type(response["body"]) is str
     assert response.get("isBase64Encoded", False) is False
     body = response["body"].encode()
-    contract.check(given["httpMethod"], given["path"], response["statusCode"], response["headers"], body)
+    contract.check(lambda_event["httpMethod"], lambda_event["path"], response["statusCode"], response["headers"], body)
     return Answer(response["statusCode"], response["headers"], body)
 
 
 class Invoker:
-    """Calls handlers one after another in a thread of its own, so on a connection of its own to `port`."""
+    """Calls handlers one after another in its own thread, and so on its own connection."""
 
     def __init__(self, executor: ThreadPoolExecutor):
         self._executor = executor
 
-    def __call__(self, function: str, *of_event: Any, context: Any = None, **more: Any) -> Answer:
-        """`invoker("rank", "GET", "/users/a/rank")`: the function, then an event's method and path and members."""
-        given = event(*of_event, **more)
-        return self._executor.submit(invoke, function, given, context or Context()).result()
+    def __call__(self, function: str, *request: Any, context: Any = None, **more: Any) -> Answer:
+        """`invoker("rank", "GET", "/users/a/rank")`: the function, then what `event` takes."""
+        sent = event(*request, **more)
+        return self._executor.submit(invoke, function, sent, context or Context()).result()
 
     def ask(self, example: Example, **more: Any) -> Answer:
         """An operation's answer to its example."""
         return self(example.function, example.method, example.target, json_body=example.body, **more)
 
     def run(self, work: Callable[[], Any]) -> Any:
-        """Whatever else needs that thread."""
+        """Does other work that needs that thread."""
         return self._executor.submit(work).result()
 
 
 @contextlib.contextmanager
 def invoker(port: int, **settings: object) -> Iterator[Invoker]:
-    """Handlers whose Valkey is at a port of this machine; `settings` are names of the environment in lower case."""
+    """Handlers whose Valkey is at a port of this machine; `settings` are the environment's, in lower case."""
     known = {field.name for field in dataclasses.fields(config.Settings)}
     assert set(settings) <= known, settings
     values = {"valkey_host": "127.0.0.1", "valkey_port": port, **settings}
-    assert _environment.acquire(blocking=False), "the environment is the whole process's: one thread at a time"
+    assert _environment.acquire(blocking=False), "the environment belongs to the whole process: one thread at a time"
     try:
         with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as executor:
             for name, value in values.items():
@@ -145,7 +145,7 @@ def invoker(port: int, **settings: object) -> Iterator[Invoker]:
 
 
 def race(calls: list[Callable[[], Answer]]) -> list[Answer]:
-    """What calls return that begin at the same moment, each in a thread of its own."""
+    """What calls return that begin at the same moment, each in its own thread."""
     ready = threading.Barrier(len(calls))
 
     def start(call: Callable[[], Answer]) -> Answer:

@@ -1,4 +1,4 @@
-"""Valkey servers that are killed, started again and fail over, and clients that go on submitting meanwhile."""
+"""Valkey servers that are killed, restarted and failed over, and clients that go on submitting meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.wires import free_port
 
 
 class Node:
-    """A server process that can end and begin again, on the same port and with the same files."""
+    """A server process that can be killed and started again, on the same port and with the same files."""
 
     def __init__(self, folder: Path, **options: object):
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ class Node:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it and returns when it answers. From the main thread: it ends with the thread that has started it."""
+        """Starts it and waits until it answers. To be called in the main thread: it ends with the thread that does."""
         flags = [text for name, value in self._options.items() for text in (f"--{name}", str(value))]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -65,7 +65,6 @@ class Node:
         self.client.close()
 
     def close(self) -> None:
-        """Its end."""
         if self._process and self._process.poll() is None:
             self.kill()
         self.client.close()
@@ -73,23 +72,23 @@ class Node:
 
 @contextlib.contextmanager
 def node(folder: Path, **options: object) -> Iterator[Node]:
-    """A running server of its own settings, gone at the end."""
-    one = Node(folder, **options)
+    """A running server with these settings, gone at the end."""
+    server = Node(folder, **options)
     try:
-        one.start()
-        yield one
+        server.start()
+        yield server
     finally:
-        one.close()
+        server.close()
 
 
-def is_writable(one: Node) -> bool:
+def is_writable(node: Node) -> bool:
     """Whether a cluster's node accepts writes."""
-    return bool(one.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+    return bool(node.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
 
 
-def role(one: Node) -> str:
+def role(node: Node) -> str:
     """master or slave."""
-    return str(one.client.execute_command("ROLE")[0])
+    return str(node.client.execute_command("ROLE")[0])
 
 
 class Submission(NamedTuple):
@@ -101,7 +100,7 @@ class Submission(NamedTuple):
 
 
 class Crew:
-    """Clients, each with a connection of its own, who submit with keys and retry until they know that it is done."""
+    """Clients, each with its own connection, that submit with keys and retry until they know that it is done."""
 
     def __init__(self, invokers: list[Invoker], users: list[str]):
         self._invokers = invokers
@@ -113,22 +112,22 @@ class Crew:
         self.slowest_seconds = 0.0
 
     def create(self, score: int = 0) -> None:
-        """The players."""
+        """Creates the players."""
         for user_id in self._users:
             body = {"userId": user_id, "username": user_id, "email": f"{user_id}@example.com", "score": score}
             assert self._invokers[0]("create_user", "POST", "/users", json_body=body).status == 201
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Everybody submits until the block ends and what each has begun is acknowledged."""
+        """All clients submit until the block ends; then what each has begun is acknowledged."""
         self._stopped.clear()
         work = [self._threads.submit(self._work, number) for number in range(len(self._invokers))]
         try:
             yield
         finally:
             self._stopped.set()
-            for done in work:
-                done.result(PATIENCE_SECONDS * 2)
+            for client in work:
+                client.result(PATIENCE_SECONDS * 2)
 
     def _work(self, number: int) -> None:
         chance = random.Random(number)
@@ -138,7 +137,7 @@ class Crew:
             self.acknowledged.append(submission)
 
     def send(self, submission: Submission, number: int = 0) -> Any:
-        """The answer to a submission that is sent until it is acknowledged."""
+        """The answer to a submission, which is sent again until it is acknowledged."""
         ends = time.monotonic() + PATIENCE_SECONDS
         while True:
             began = time.monotonic()
@@ -154,16 +153,16 @@ class Crew:
             if answer.status == 200:
                 return answer
             assert answer.status == 503, answer.body
-            assert time.monotonic() < ends, "it is never acknowledged"
+            assert time.monotonic() < ends, "it was never acknowledged"
             time.sleep(0.02)
 
     def wait_for(self, more: int) -> None:
-        """Until so many more submissions have been acknowledged."""
+        """Waits until so many more submissions have been acknowledged."""
         goal = len(self.acknowledged) + more
         wait_until(lambda: len(self.acknowledged) >= goal)
 
     def expected(self) -> dict[str, tuple[str, str]]:
-        """Score and games of each player, if each acknowledged submission counts exactly once."""
+        """Each player's score and games, if every acknowledged submission counts exactly once."""
         scores: Counter[str] = Counter()
         games: Counter[str] = Counter()
         for submission in self.acknowledged:
@@ -179,14 +178,14 @@ class Crew:
 
 @contextlib.contextmanager
 def crew(port: int, size: int = 6, players: int = 4, **settings: object) -> Iterator[Crew]:
-    """Clients of the handlers whose Valkey is at a port."""
+    """Clients of handlers whose Valkey is at a port."""
     with contextlib.ExitStack() as stack:
         invokers = [stack.enter_context(invoker(port, **settings)) for _ in range(size)]
-        one = Crew(invokers, [f"player-{number}" for number in range(players)])
-        stack.callback(one.close)
-        yield one
+        clients = Crew(invokers, [f"player-{number}" for number in range(players)])
+        stack.callback(clients.close)
+        yield clients
 
 
 def standing(raw: valkey.Valkey, users: list[str]) -> dict[str, tuple[str, str]]:
-    """Score and games of each player as their profile has them."""
+    """Each player's score and games, from the profiles."""
     return {user_id: tuple(raw.hmget(f"user:{user_id}", "score", "gamesPlayed")) for user_id in users}  # type: ignore[misc]

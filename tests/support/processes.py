@@ -1,4 +1,4 @@
-"""Commands of ours as processes of their own, the way a shell starts them, and gone at the end of a test."""
+"""Our commands as separate processes, started as a shell starts them, and gone at the end of a test."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def environment(**more: object) -> dict[str, str]:
 def started(
     module: str, output: Path, *, folder: Path = ROOT, end_seconds: float = 10, **more: object
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m module` in a process group of its own, as a shell would start it; what it prints goes to a file."""
+    """`python -m module` in its own process group, as a shell would start it; what it prints goes to a file."""
     with output.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
@@ -61,7 +61,7 @@ def started(
 def finished(
     module: str, *arguments: str, folder: Path = ROOT, seconds: float = 60, **more: object
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m module` from its beginning to its end: its exit status, and what it printed."""
+    """`python -m module`, run to its end: its exit status, and what it printed."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,
@@ -74,7 +74,7 @@ def finished(
 
 
 def wait_until_answering(base_url: str, process: subprocess.Popen[bytes], output: Path) -> None:
-    """Until GET /health is answered, well or not."""
+    """Waits until GET /health gets an answer, good or bad."""
 
     def answers() -> bool:
         with contextlib.suppress(httpx.TransportError):
@@ -87,7 +87,7 @@ def wait_until_answering(base_url: str, process: subprocess.Popen[bytes], output
 
 
 def is_running(process: int) -> bool:
-    """Whether there is such a process, and no mere zombie that nobody has reaped."""
+    """Whether there is such a process, other than a zombie that nobody has reaped."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False
@@ -98,20 +98,20 @@ def gateway(folder: Path, valkey_port: int, **more: object) -> Iterator[str]:
     """`python -m scripts.local.gateway` with its Valkey at a port of this machine; yields the base URL."""
     port = free_port()
     output = folder / "gateway.log"
-    given = {"PORT": port, "VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": valkey_port, **more}
-    with started("scripts.local.gateway", output, **given) as process:
+    variables = {"PORT": port, "VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": valkey_port, **more}
+    with started("scripts.local.gateway", output, **variables) as process:
         base_url = f"http://127.0.0.1:{port}"
         wait_until_answering(base_url, process, output)
         yield base_url
 
 
-def lines_to_paste(said: str) -> list[str]:
-    """The lines that a command of ours has printed to be tried."""
-    return [line.strip() for line in said.splitlines() if line.strip().startswith("curl ")]
+def lines_to_paste(output: str) -> list[str]:
+    """The lines in a command's output that are there to be tried out."""
+    return [line.strip() for line in output.splitlines() if line.strip().startswith("curl ")]
 
 
 def pasted(line: str) -> Any:
-    """The value that a line prints in a shell."""
+    """The value that a line prints when it is run in a shell."""
     shell = subprocess.run(
         ["sh", "-c", line],
         env={**environment(), "NO_PROXY": "*", "no_proxy": "*"},

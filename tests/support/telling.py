@@ -1,4 +1,4 @@
-"""Lines of the test run's own report, such as figures that a test has seen; workers of pytest-xdist hand them over."""
+"""Lines for the report of a test run, such as figures that a test has seen; pytest-xdist's workers hand them over."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 KEY = "told"
-"""Under which a worker hands over its lines."""
+"""The name under which a worker hands over its lines."""
 
 
 def tell(request: pytest.FixtureRequest, line: str) -> None:
-    """A line of the report, said now where there are no workers."""
+    """Adds a line to the report; without workers it is printed at once."""
     if hand_over(request.config, line):
         return
     plugins = request.config.pluginmanager
@@ -27,7 +27,7 @@ def tell(request: pytest.FixtureRequest, line: str) -> None:
 
 @contextlib.contextmanager
 def tallied(request: pytest.FixtureRequest, tried: Counter[str], line: str) -> Iterator[None]:
-    """Counts anew, and says at the end how much was tried: `line` has a place for all of it, its parts come behind."""
+    """Counts anew, and tells at the end how much was tried: `line` has a place for the total; its parts follow."""
     tried.clear()
     yield
     parts = ", ".join(f"{count} {name}" for name, count in sorted(tried.items()))
@@ -35,7 +35,7 @@ def tallied(request: pytest.FixtureRequest, tried: Counter[str], line: str) -> I
 
 
 def hand_over(config: pytest.Config, line: str) -> bool:
-    """Keeps a line for the end, if this is a worker; whether it is."""
+    """Keeps a line for the end if this is a worker; returns whether it is."""
     output: dict[str, Any] | None = getattr(config, "workeroutput", None)
     if output is not None:
         output.setdefault(KEY, []).append(line)

@@ -1,4 +1,4 @@
-"""Terraform on a copy of the tree, with the real provider and without AWS: a plan as data."""
+"""Terraform on a copy of the tree, with the real provider and without AWS: plans as data."""
 
 from __future__ import annotations
 
@@ -28,18 +28,21 @@ OFFLINE: dict[str, Any] = {
     "skip_region_validation": True,
     "skip_requesting_account_id": True,
 }
-"""What the provider is told so that it starts without asking anybody."""
+"""The provider's arguments that let it start without asking AWS."""
+
+OFFLINE_FILE = "offline_override.tf.json"
+"""What a copied root has of it, and of a backend that needs nobody."""
 
 LONGEST_SECONDS = 900
-"""A command that takes longer hangs; a busy machine only makes one slow."""
+"""A command that takes longer than this hangs; a busy machine only makes it slow."""
 
 
 class TerraformError(Exception):
-    """A command failed; the message is all that it printed."""
+    """A command failed; the message is everything it printed."""
 
 
 def skip_unless_installed() -> None:
-    """Skips what needs Terraform where there is none, by name; an error if TERRAFORM_REQUIRED is set."""
+    """Skips, by name, what needs Terraform if it is not installed; an error if TERRAFORM_REQUIRED is set."""
     if shutil.which("terraform"):
         return
     missing = "terraform is missing: install Terraform 1.11 or newer to have the infrastructure tested"
@@ -49,7 +52,7 @@ def skip_unless_installed() -> None:
 
 
 def copy(to: Path) -> Path:
-    """A copy of `terraform/` beside one of the contract that it reads; returns its path."""
+    """Copies `terraform/` and, beside it, the contract that it reads; returns the copy's path."""
     left = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
     shutil.copytree(ROOT / "terraform", to / "terraform", ignore=left)
     (to / "functions").mkdir()
@@ -57,16 +60,19 @@ def copy(to: Path) -> Path:
     return to / "terraform"
 
 
-def init(folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
-    """Makes a copied folder ready to be planned: provider found, no backend but a local one, no credentials.
+def init(
+    folder: Path, *, environment: Mapping[str, str] | None = None, provider: Mapping[str, Any] | None = None
+) -> None:
+    """Makes a copied folder ready to be planned: with the provider, only a local backend, and no credentials.
 
-    environment may lead to a provider that is there already: then none is looked for.
+    environment may name a provider that is already running: then none is looked for. provider is added to what the
+    folder says of it, in place of OFFLINE.
     """
     written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
     offline: dict[str, Any] = {"provider": {"aws": OFFLINE}}
     if 'backend "s3"' in written:
         offline["terraform"] = {"backend": {"local": {}}}
-    name = "offline_override.tf.json" if 'provider "aws"' in written else "offline.tf.json"
+    name = OFFLINE_FILE if 'provider "aws"' in written else "offline.tf.json"
     (folder / name).write_text(json.dumps(offline))
     options = [] if terraform_provider.VARIABLE in (environment or {}) else terraform_mirror.init_options()
     run(folder, "init", "-input=false", *options, environment=environment)
@@ -82,28 +88,28 @@ def plan(
 ) -> dict[str, Any]:
     """The plan that `terraform show -json` prints, for a folder after init. variables win over those of var_file.
 
-    environment leads the provider to an emulator, say. Raises TerraformError for a plan that Terraform refuses.
+    environment can lead the provider to an emulator. Raises TerraformError for a plan that Terraform refuses.
     """
-    given = folder / "given.tfvars.json"
-    given.write_text(json.dumps(variables))
-    files = [f"-var-file={file}" for file in (var_file, given) if file]
+    written = folder / "given.tfvars.json"
+    written.write_text(json.dumps(variables))
+    files = [f"-var-file={file}" for file in (var_file, written) if file]
     run(folder, "plan", "-input=false", "-lock=false", "-out=made.tfplan", *files, *options, environment=environment)
     planned: dict[str, Any] = json.loads(run(folder, "show", "-json", "made.tfplan", environment=environment))
     return planned
 
 
 def apply(folder: Path, variables: Mapping[str, Any], *, environment: Mapping[str, str]) -> dict[str, Any]:
-    """The state that `terraform show -json` prints once a folder is applied, after init, where environment leads."""
-    given = folder / "given.tfvars.json"
-    given.write_text(json.dumps(variables))
-    run(folder, "apply", "-input=false", "-lock=false", "-auto-approve", f"-var-file={given}", environment=environment)
+    """Applies a folder, after init, where environment leads; returns the state that `terraform show -json` prints."""
+    values = folder / "given.tfvars.json"
+    values.write_text(json.dumps(variables))
+    run(folder, "apply", "-input=false", "-lock=false", "-auto-approve", f"-var-file={values}", environment=environment)
     state: dict[str, Any] = json.loads(run(folder, "show", "-json", environment=environment))
     return state
 
 
 @contextlib.contextmanager
 def emulator(folder: Path) -> Iterator[dict[str, str]]:
-    """AWS as moto pretends it, until the end: the environment variables that lead to it. Its log is in the folder."""
+    """AWS as moto emulates it, gone at the end: the environment variables that lead to it. Its log is in the folder."""
     port = free_port()
     log = folder / "moto.log"
     with log.open("wb") as file:
@@ -123,12 +129,12 @@ def emulator(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def resources(planned: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What the plan makes, by address, with its values as far as they are known; data sources are left out."""
+    """What the plan makes, by address, with the values that are known; data sources are left out."""
     return {resource["address"]: resource["values"] for resource in managed(planned["planned_values"])}
 
 
 def managed(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The resources among the values of a plan or a state, those of modules too; data sources are left out."""
+    """The resources among the values of a plan or a state, with those of modules; data sources are left out."""
     for module in _modules(values.get("root_module", {})):
         yield from (resource for resource in module.get("resources", ()) if resource["mode"] == "managed")
 

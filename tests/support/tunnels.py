@@ -1,4 +1,4 @@
-"""TLS in front of a Valkey that speaks none: the certificates are made by an authority that lives as long as a test."""
+"""TLS in front of a Valkey that does not speak it, with certificates of an authority that lives as long as a test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import trustme
 
 LONGEST_SECONDS = 10
-"""No end of a tunnel waits longer for the other; a test that takes so long has failed."""
+"""Neither end of a tunnel waits longer for the other; a test that takes so long has failed."""
 
 
 class Tunnel:
@@ -27,11 +27,11 @@ class Tunnel:
         self.handshakes: list[str] = []
         """The TLS versions of the handshakes that have succeeded."""
         self.refused: list[str] = []
-        """Why the others have failed, as the server sees it."""
+        """Why the others have failed, as the server sees them."""
         self.names: list[str | None] = []
         """The host names that clients asked for."""
         self.received = bytearray()
-        """What clients have said inside."""
+        """What clients have sent inside."""
         context.sni_callback = lambda _, name, __: self.names.append(name)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
@@ -82,7 +82,7 @@ class Tunnel:
 
 
 def _pump(inside: ssl.SSLSocket, server: socket.socket, received: bytearray) -> None:
-    """One thread for both directions: what OpenSSL keeps of a connection is not made for two."""
+    """One thread for both directions: OpenSSL's connections are not made for two."""
     while True:
         ready = [inside] if inside.pending() else select.select([inside, server], [], [])[0]
         for source, sink in ((inside, server), (server, inside)):
@@ -101,7 +101,7 @@ def tunnel_to(port: int, context: ssl.SSLContext) -> contextlib.closing[Tunnel]:
 
 
 class Authority:
-    """One that nobody trusts unless told to by `file`."""
+    """A certificate authority that only those trust who are given its `file`."""
 
     def __init__(self, folder: Path):
         self._ca = trustme.CA()
@@ -119,7 +119,7 @@ class Authority:
 
 
 def speaking_only(version: ssl.TLSVersion, context: ssl.SSLContext) -> ssl.SSLContext:
-    """The same with one version of TLS; the old ones with the ciphers that they need, which are off by default."""
+    """The same context with one version of TLS, and the ciphers that the old ones need, which are off by default."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.set_ciphers("DEFAULT@SECLEVEL=0")

@@ -12,14 +12,14 @@ from typing import Any
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """A port on which nobody is listening at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
 
 
 def is_listening(port: int) -> bool:
-    """Whether somebody accepts there."""
+    """Whether somebody accepts connections there."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -36,9 +36,9 @@ class Proxy:
         """How often something was sent after something had been received, over all connections."""
         self.connections = 0
         self.delay_seconds = 0.0
-        """So long each reply that arrives from now on is held back."""
+        """How long each reply that arrives from now on is held back."""
         self.cuts = 0
-        """So many replies from now on do not arrive: the connection is cut instead."""
+        """How many replies from now on do not arrive: the connection is cut instead."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._ends: list[socket.socket] = []
         self._carriers: list[threading.Thread] = []
@@ -172,7 +172,7 @@ def proxy_to(port: int) -> contextlib.closing[Proxy]:
 
 @contextlib.contextmanager
 def serving(serve: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
-    """A port each of whose connections goes to `serve` on a thread of its own, with an event that is set at the end."""
+    """A port whose connections each go to `serve`, in a thread of their own, with an event that is set at the end."""
     ended = threading.Event()
 
     def carry(client: socket.socket) -> None:
@@ -199,14 +199,14 @@ def serving(serve: Callable[[socket.socket, threading.Event], None]) -> Iterator
 
 @contextlib.contextmanager
 def silent() -> Iterator[int]:
-    """A port that accepts connections and never says a word."""
+    """A port that accepts connections and never sends a byte."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         yield listener.getsockname()[1]
 
 
 @contextlib.contextmanager
 def unaccepting() -> Iterator[int]:
-    """A port where connecting takes for ever: its queue is full."""
+    """A port where connecting takes forever: its queue is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

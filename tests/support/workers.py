@@ -1,8 +1,8 @@
-"""Workers: a request each in a process of its own, whose commands reach Valkey one by one, and which dies where we say.
+"""Workers: processes that answer one request each, whose commands reach Valkey one by one, and that die where we say.
 
-Between a worker and Valkey stands this process: it reads the worker's commands, however many of them come in one
+This process stands between a worker and Valkey: it reads the worker's commands, however many of them come in one
 packet, passes them on one at a time, and hands the replies back. So every state that a real SIGKILL can leave behind is
-reached on purpose: each command is one that the server has not had, has had, or has had with the worker knowing it.
+reached on purpose: the server has not had a command, or has had it, or has had it and the worker knows.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import valkey
 
-from functions.create_user import handler as _create_user  # noqa: F401 - the workers are forked from a process that has
-from functions.reconcile import handler as _reconcile  # noqa: F401 - imported it all
+from functions.create_user import handler as _create_user  # noqa: F401 - the workers are forked from a process that
+from functions.reconcile import handler as _reconcile  # noqa: F401 - has imported them all
 from functions.sessions import handler as _sessions  # noqa: F401
 from functions.update_score import handler as _update_score  # noqa: F401
 from scripts.local.proxy import Context
@@ -32,7 +32,7 @@ from tests.support.patience import PATIENCE_SECONDS
 
 
 class Job(NamedTuple):
-    """A function and its event; `constants` are a module's to be set otherwise, by 'module.NAME'."""
+    """A function and its event; `constants` are values to set in modules, by 'module.NAME'."""
 
     function: str
     event: dict[str, Any]
@@ -40,7 +40,7 @@ class Job(NamedTuple):
 
 
 class Death(NamedTuple):
-    """A worker's end: the commands that the server has executed, and the worker's answer if it came to one."""
+    """A worker's death: the commands that the server has executed, and the worker's answer if it got that far."""
 
     point: int
     executed: list[str]
@@ -48,8 +48,8 @@ class Death(NamedTuple):
 
 
 class Stage:
-    """Where workers die. Point 2k is before command k reaches the server, 2k + 1 after that and before its reply is
-    heard; the last is after the worker has answered."""
+    """Where workers die. Point 2k is before command k reaches the server; 2k + 1 is after that, and before the worker
+    gets the reply; the last point is after the worker has answered."""
 
     def __init__(self, valkey_port: int):
         self._server = socket.create_connection(("127.0.0.1", valkey_port), timeout=PATIENCE_SECONDS)
@@ -68,22 +68,22 @@ class Stage:
         self._listener.close()
 
     def kill(self, job: Job, point: int) -> Death:
-        """Lets a worker do a job up to a point, and kills it there; the answer is None unless it got that far."""
-        heard, said = self._processes.Pipe()
-        process = self._processes.Process(target=_work, args=(self._listener.getsockname()[1], job, said))
+        """Lets a worker do a job up to a point and kills it there; the answer is None unless it got that far."""
+        receiver, sender = self._processes.Pipe()
+        process = self._processes.Process(target=_work, args=(self._listener.getsockname()[1], job, sender))
         process.start()
-        said.close()
+        sender.close()
         with contextlib.ExitStack() as stack:
-            stack.enter_context(heard)
+            stack.enter_context(receiver)
             stack.callback(process.close)
             connection, _ = self._listener.accept()
             stack.enter_context(connection)
             stack.callback(process.join)
-            stack.callback(process.kill)  # first of all, so that it never learns that the connection has gone
+            stack.callback(process.kill)  # called first, so that it never learns that the connection is gone
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.deaths += 1
             executed: list[str] = []
-            for step, command in enumerate(_commands(connection, heard)):
+            for step, command in enumerate(_commands(connection, receiver)):
                 if point == 2 * step:
                     return Death(point, executed, None)
                 self._server.sendall(command)
@@ -92,10 +92,10 @@ class Stage:
                 if point == 2 * step + 1:
                     return Death(point, executed, None)
                 connection.sendall(reply)
-            return Death(point, executed, heard.recv())
+            return Death(point, executed, receiver.recv())
 
     def kill_everywhere(self, job: Callable[[], Job], before: Callable[[], object]) -> Iterator[Death]:
-        """A death at every point of a job, the last after the answer; `before` prepares each time."""
+        """A death at every point of a job, the last one after the answer; `before` is called before each."""
         for point in itertools.count():
             before()
             death = self.kill(job(), point)
@@ -105,8 +105,7 @@ class Stage:
                 return
 
 
-def _work(port: int, job: Job, said: Connection) -> None:
-    """The worker's life."""
+def _work(port: int, job: Job, sender: Connection) -> None:
     with open(os.devnull, "w", encoding="utf-8") as sys.stdout:
         for name in [name for name in os.environ if name.lower() in config.Settings.__dataclass_fields__]:
             del os.environ[name]
@@ -116,30 +115,30 @@ def _work(port: int, job: Job, said: Connection) -> None:
             module, _, name = place.rpartition(".")
             setattr(importlib.import_module(module), name, value)
         handler = importlib.import_module(f"functions.{job.function}.handler").handler
-        said.send(handler(job.event, Context()))
-        said.recv()  # until it is killed
+        sender.send(handler(job.event, Context()))
+        sender.recv()  # until it is killed
 
 
-def _commands(connection: socket.socket, heard: Connection) -> Iterator[bytes]:
+def _commands(connection: socket.socket, receiver: Connection) -> Iterator[bytes]:
     """A worker's commands as they were sent, one by one, until it has answered."""
     received = b""
     while True:
         while (end := command_end(received)) is not None:
             yield received[:end]
             received = received[end:]
-        ready, _, _ = select.select([connection, heard], [], [], PATIENCE_SECONDS)
+        ready, _, _ = select.select([connection, receiver], [], [], PATIENCE_SECONDS)
         assert ready, "the worker is stuck"
         if connection not in ready:
             return
         more = connection.recv(1 << 16)
         if not more:
-            assert heard.poll(PATIENCE_SECONDS), "the worker left its connection without an answer"
+            assert receiver.poll(PATIENCE_SECONDS), "the worker closed its connection without an answer"
             return
         received += more
 
 
 def command_end(received: bytes) -> int | None:
-    """Where the first command ends, None if it is not complete."""
+    """Where the first command ends; None if it is not complete."""
     end = received.find(b"\r\n") + 2
     if end < 2:
         return None
@@ -165,7 +164,7 @@ def read_reply(replies: io.BufferedReader) -> bytes:
 
 
 class Snapshot:
-    """All that a server holds at a moment, to come back to as often as one likes."""
+    """Everything that a server holds at one moment, to come back to as often as needed."""
 
     def __init__(self, port: int):
         self._client = valkey.Valkey(host="127.0.0.1", port=port)
@@ -177,7 +176,7 @@ class Snapshot:
         self._values = list(zip(self._keys, found[::2], found[1::2], strict=True))
 
     def restore(self) -> None:
-        """The server as it was then; what had time left has as much again."""
+        """Makes the server what it was then; what had time left has as much again."""
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.flushall()
             for key, value, milliseconds in self._values:

@@ -1,18 +1,70 @@
-"""What the tests of this room take."""
+"""The fixtures of this folder's tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.support import terraforms
-from tests.terraform import plans
+from tests.support import secretive_aws, terraforms
+from tests.terraform import applies as whole_applies
+from tests.terraform import plans, rehearsals
+from tests.terraform.projects import Project
 
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plans.Tree]:
-    """A copy of `terraform/`, and what it takes to plan it without AWS. Skips, by name, where there is no Terraform."""
+    """A copy of `terraform/`, and what it takes to plan it without AWS. Skips, by name, without Terraform."""
     terraforms.skip_unless_installed()
     with plans.tree(tmp_path_factory.mktemp("plans")) as ready:
         yield ready
+
+
+@pytest.fixture(scope="session")
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[None]]:
+    """The life of a cache. Skips, by name, where there is no Terraform."""
+    terraforms.skip_unless_installed()
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(rehearsals.of_a_cache, tmp_path_factory.mktemp("rehearsal"))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zips that dev's values ask for, which are the same in every such tree."""
+    made = Project(tmp_path_factory.mktemp("built"))
+    made.build("arm64", "3.12")
+    return made.root / "build"
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[str]:
+    """The URL of an AWS that only says who we are."""
+    with secretive_aws.running() as url:
+        yield url
+
+
+@pytest.fixture
+def project(tmp_path: Path, built: Path, aws: str) -> Project:
+    """A tree of the test's own, built."""
+    made = Project(tmp_path, aws)
+    shutil.copytree(built, made.root / "build")
+    return made
+
+
+@pytest.fixture(scope="session")
+def applies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[whole_applies.Applied]]]:
+    """Every environment that belongs on AWS, applied and planned again, one of them destroyed. Skips like `tree`."""
+    terraforms.skip_unless_installed()
+    with whole_applies.begun(tmp_path_factory.mktemp("applies")) as begun:
+        yield begun
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _begin_early(request: pytest.FixtureRequest) -> None:
+    """Begins what will be asked for before the first test of the room: these wait more than they work."""
+    for name in ("applies", "rehearsal"):
+        if any(name in getattr(item, "fixturenames", ()) for item in request.session.items):
+            request.getfixturevalue(name)

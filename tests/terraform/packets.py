@@ -1,8 +1,8 @@
-"""A connection through security groups and network ACLs, as AWS judges it: the way there and the way back.
+"""A connection through security groups and network ACLs, as AWS judges it: there and back.
 
-Security groups keep state, so an answer needs no rule of theirs. ACLs keep none: the first rule by number that matches
-decides each direction, in each subnet that the packet leaves or enters, and what no rule matches is dropped. Within a
-subnet nothing passes an ACL.
+Security groups are stateful, so an answer needs no rule of theirs. ACLs are not: the first rule by number that matches
+decides for each direction, in each subnet that the packet leaves or enters, and what matches no rule is dropped. Within
+a subnet no packet meets an ACL.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tests.terraform.plans import Plan, Resource
 
 CLIENT_PORTS = (1024, 6378, 6381, 32768, 49152, 60999, 65535)
-"""Ports that a client may pick for itself, the edges of all ranges in use among them, none of which is a service's."""
+"""Ports that a client may pick for itself, among them the edges of all ranges in use; no service has any of them."""
 
 EVERY_PROTOCOL = "-1"
 TCP = ("tcp", "6", EVERY_PROTOCOL)
@@ -24,7 +24,7 @@ Address = ipaddress.IPv4Address
 
 @dataclass(frozen=True)
 class Entry:
-    """A rule of an ACL or of a security group. peer is a block of addresses, or a group's address in the plan."""
+    """A rule of an ACL or a security group. peer is a block of addresses, or a group's address in the plan."""
 
     egress: bool
     first_port: int
@@ -36,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Subnet:
-    """Addresses behind an ACL, whose rules are in order."""
+    """Addresses behind an ACL; its rules are in order."""
 
     name: str
     block: ipaddress.IPv4Network
@@ -45,7 +45,7 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Host:
-    """A network interface. groups holds each of its security groups with their rules."""
+    """A network interface. groups holds its security groups, each with its rules."""
 
     subnet: Subnet
     address: Address
@@ -56,7 +56,7 @@ class Host:
 
 
 def refusal(source: Host, target: Host, port: int, client_port: int) -> str | None:
-    """Who stops a TCP connection, or its answers; None if it comes to pass."""
+    """What stops a TCP connection or its answers; None if nothing does."""
     across = source.subnet != target.subnet
     steps = (
         (_group_lets(source, target, port, egress=True), f"no security group of {source} lets it out"),
@@ -70,7 +70,7 @@ def refusal(source: Host, target: Host, port: int, client_port: int) -> str | No
 
 
 def hosts(plan: Plan, resource: Resource, *block: str) -> list[Host]:
-    """The interfaces that a resource may have: at both ends of each of its subnets, in its security groups."""
+    """The interfaces that a resource may have: at both ends of each of its subnets, with its security groups."""
     groups = tuple(
         (group.address, tuple(group_entries(plan, group)))
         for group in plan.linked(resource, *block, "security_group_ids")
@@ -84,7 +84,7 @@ def hosts(plan: Plan, resource: Resource, *block: str) -> list[Host]:
 
 
 def subnet_of(plan: Plan, subnet: Resource) -> Subnet:
-    """A subnet with the rules of the ACL that names it; of none where no ACL does, for the default one is empty."""
+    """A subnet with the rules of the ACL that names it, or with none if no ACL does, since the default ACL is empty."""
     acls = [acl for acl in plan.of("aws_network_acl") if subnet in plan.linked(acl, "subnet_ids")]
     entries = [entry for acl in acls for entry in acl_entries(plan, acl)]
     return Subnet(
@@ -93,8 +93,8 @@ def subnet_of(plan: Plan, subnet: Resource) -> Subnet:
 
 
 def acl_of(plan: Plan, rule: Resource) -> list[Resource]:
-    """The ACL that a rule is of. Where the plan cannot tell, for the id comes out of a local, the rule's key does: it
-    begins with the ACL's name. That this is true is seen where the network is applied."""
+    """The ACL that a rule belongs to. If the plan cannot tell, because the id comes from a local, the rule's key does:
+    it begins with the ACL's name. An applied network shows that this is true."""
     if rule.value("network_acl_id") or plan.linked(rule, "network_acl_id"):
         return plan.linked(rule, "network_acl_id")
     module = rule.block.rpartition("aws_network_acl_rule.")[0]

@@ -1,10 +1,11 @@
-"""Rules that every plan keeps. Each is a function from a plan to what offends it, a line for each offence.
+"""Rules that every plan must keep. Each is a function from a plan to the offences against it, one line for each.
 
-What a rule has to let pass stands in a table with its reason; test_plans.py sees that no entry outlives its use.
+What a rule has to let pass is in a table, with the reason; test_plans.py sees to it that no entry outlives its use.
 """
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import itertools
 import json
@@ -13,6 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+import yaml
+
+from scripts.places import ROOT
 from tests.support import contract
 from tests.terraform import packets
 from tests.terraform.plans import Plan, Resource
@@ -20,7 +24,7 @@ from tests.terraform.plans import Plan, Resource
 Rule = Callable[[Plan], list[str]]
 
 OPEN: dict[str, str] = {}
-"""Resources that may name the whole world, by block, each with the reason. There is none."""
+"""Resources that may name the whole world, by block, each with the reason. There are none."""
 
 VALKEY_PORTS = (6379, 6380)
 OTHER_PORTS = (22, 53, 80, 443, 3389, 6378, 6381, 11211, 16379)
@@ -29,7 +33,7 @@ HTTPS = 443
 ANYTHING = (packets.Entry(True, 0, 65535, "0.0.0.0/0"), packets.Entry(False, 0, 65535, "0.0.0.0/0"))
 OPEN_GROUP = (("open", ANYTHING),)
 ANOTHER_GROUP = (("another", ANYTHING[:1]),)
-"""Rules for hosts that are made up: an ACL or a group that lets all through, a group that lets all out."""
+"""Rules for made-up hosts: an ACL or a group that lets everything through, a group that lets everything out."""
 
 STARS = {
     ("TheAccountAdministersTheKey", "Action", "kms:[*]"): "a key whose policy leaves its account out is lost",
@@ -46,20 +50,20 @@ STARS = {
         "ElastiCacheUsesTheKeyForTheAccount",
         "Action",
         "kms:[GR]*[*]",
-    ): "families of one action; only by way of ElastiCache",
+    ): "families of one action; only through ElastiCache",
     ("ElastiCacheUsesTheKeyForTheAccount", "Resource", "*"): "a key's policy has no resource but its key",
     ("CallersOfThisAccount", "Action", "*"): "of the endpoint's one service; callers' roles say what they may do",
     ("CallersOfThisAccount", "Resource", "*"): "of the endpoint's one service",
     ("CallersOfThisAccount", "Principal", "*"): "narrowed to this account by the condition",
     ("WriteOwnLogs", "Resource", "arn:aws:logs:*:log-group:/aws/lambda/*:[*]"): "Lambda names the streams",
-    ("WriteToTheGroup", "Resource", "arn:aws:logs:*:log-group:/aws/vpc/*:log-stream:[*]"): "a stream an interface",
+    ("WriteToTheGroup", "Resource", "arn:aws:logs:*:log-group:/aws/vpc/*:log-stream:[*]"): "one stream per interface",
     ("FindTheGroup", "Resource", "arn:aws:logs:*:log-group:[*]"): "a search by prefix names no single group",
     ("ReadNetworkInterfaces", "Resource", "*"): "EC2's Describe* actions have no resource level",
     ("ChangeNetworkInterfaces", "Resource", "arn:aws:ec2:*:[*]/[*]"): "the interfaces do not exist yet",
     ("WriteTraces", "Resource", "*"): "X-Ray has no resource level for these",
-    ("WatchAlarms", "Resource", "*"): "whoever may read less than all alarms is shown no composite one",
+    ("WatchAlarms", "Resource", "*"): "whoever may not read all alarms is shown no composite ones",
 }
-"""Stars in what policies allow: the statement, its part, a pattern of the value (in brackets: a star itself)."""
+"""Stars in what policies allow: the statement, the part of it, and a pattern of the value ([*] is a star itself)."""
 
 POLICIES = {
     "aws_iam_policy": ("policy",),
@@ -70,7 +74,7 @@ POLICIES = {
     "aws_sqs_queue_policy": ("policy",),
     "aws_vpc_endpoint": ("policy",),
 }
-"""Where policies stand. Any other text that looks like one is read as well."""
+"""The arguments that hold policies. Any other text that looks like a policy is read as well."""
 
 UNKNOWN_POLICIES = {
     "module.functions.aws_iam_role_policy.settings_key": "a new key's ARN, its one resource, is known after apply",
@@ -84,7 +88,7 @@ ENCRYPTED = {
     "aws_sns_topic": "kms_master_key_id",
     "aws_sqs_queue": "kms_master_key_id",
 }
-"""What takes a key of ours, and in which argument. The rule finds others by their arguments' names."""
+"""What takes one of our keys, and in which argument. The rule finds others by the names of their arguments."""
 
 BY_THE_SERVICE = {"aws_sqs_queue": "sqs_managed_sse_enabled"}
 """What its service may encrypt instead, and by which argument: what has to be open to EventBridge."""
@@ -92,7 +96,7 @@ BY_THE_SERVICE = {"aws_sqs_queue": "sqs_managed_sse_enabled"}
 LOGS_CONTEXT = "kms:EncryptionContext:aws:logs:arn"
 
 NO_KEYS = {"kms_data_key_reuse_period_seconds"}
-"""Arguments with kms in their name that take no key."""
+"""Arguments with kms in their names that do not take a key."""
 
 WAYS_OUT = {
     "aws_ec2_transit_gateway_vpc_attachment",
@@ -109,14 +113,14 @@ WAYS_OUT = {
 """Types that would lead a packet out of the VPC."""
 
 UNREAD_NETWORK_RULES = {"aws_security_group_rule"}
-"""Other ways to write a rule, which the packets here would not meet."""
+"""Other ways to write a rule, which packets.py does not read."""
 
 NOT_EMULATED = ("aws_elasticache_", "aws_codedeploy_", "aws_wafv2_", "aws_lambda_provisioned_concurrency_config")
 
 ONLY_SOMEWHERE = {
     "module.functions.aws_lambda_provisioned_concurrency_config.this": "staging keeps none warm: an empty map",
 }
-"""Blocks that production has and staging has not, or the other way round, each with the reason."""
+"""Blocks that production has and staging does not have, or the other way round, each with the reason."""
 
 METRICS = {
     "AWS/Lambda": """ConcurrentExecutions Duration Errors Invocations ProvisionedConcurrencySpilloverInvocations
@@ -131,7 +135,7 @@ METRICS = {
         ApproximateNumberOfMessagesNotVisible ApproximateNumberOfMessagesVisible NumberOfMessagesDeleted
         NumberOfMessagesReceived NumberOfMessagesSent SentMessageSize""",
 }
-"""What AWS measures, by namespace: for the cache what a serverless one has, which is not what a node has."""
+"""What AWS measures, by namespace; for the cache, the metrics of a serverless one, which are not those of a node."""
 
 DIMENSIONS = {
     "AWS/Lambda": ({"FunctionName"}, {"FunctionName", "Resource"}),
@@ -139,7 +143,7 @@ DIMENSIONS = {
     "AWS/ElastiCache": ({"clusterId"},),
     "AWS/SQS": ({"QueueName"},),
 }
-"""By which dimensions: under any other set of them there is no such metric, and no error either."""
+"""The dimensions of those metrics: with any other set of them there is no such metric, and no error either."""
 
 SECRET_NAME = re.compile(r"(^|_)(SECRET|PASSWORD|PASSWD|PASS|TOKEN|CREDENTIAL|API_?KEY|KEY)S?(_|$)", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"AKIA[A-Z0-9]{16}|-----BEGIN|://[^/\s]*:[^/\s]*@|\b[A-Za-z0-9+/]{32,}")
@@ -151,7 +155,7 @@ RECONCILE = "reconcile"
 
 
 def nothing_names_the_whole_world(plan: Plan) -> list[str]:
-    """0.0.0.0/0 or ::/0 anywhere, in whatever argument of whatever resource."""
+    """Neither 0.0.0.0/0 nor ::/0 is in any argument of any resource."""
     return [
         f"{resource.address}: {text} in {'.'.join(path)}"
         for resource in plan.resources
@@ -171,19 +175,19 @@ def network_rules_stay_in_the_vpc(plan: Plan) -> list[str]:
             if rule.value(name):
                 block = ipaddress.ip_network(rule.value(name))
                 if not any(block.version == vpc.version and block.subnet_of(vpc) for vpc in vpcs):
-                    found.append(f"{rule.address}: {block} is not the VPC's")
+                    found.append(f"{rule.address}: {block} is not within the VPC")
     return found
 
 
 def network_rules_are_read(plan: Plan) -> list[str]:
-    """Every rule is of an ACL or group of the plan, and none is written in a way that the packets would not meet."""
+    """Every rule belongs to an ACL or group of the plan, and none is written in a way that packets.py does not read."""
     found = [
-        f"{rule.address}: of which ACL is not to be seen"
+        f"{rule.address}: its ACL cannot be seen"
         for rule in plan.of("aws_network_acl_rule")
         if len(packets.acl_of(plan, rule)) != 1
     ]
     found += [
-        f"{rule.address}: of which security group is not to be seen"
+        f"{rule.address}: its security group cannot be seen"
         for rule in plan.of(*(f"aws_vpc_security_group_{way}_rule" for way in ("ingress", "egress")))
         if len(plan.linked(rule, "security_group_id")) != 1
     ]
@@ -199,7 +203,7 @@ def network_rules_are_read(plan: Plan) -> list[str]:
 
 
 def acl_rules_are_where_their_keys_say(network: Plan) -> list[str]:
-    """Of a network that is applied, where the ids are known: what acl_of takes from a plan is true."""
+    """In an applied network, where the ids are known: what acl_of concludes from a plan is true."""
     return [
         f"{rule.address}: of {[acl.address for acl in acls]}"
         for rule in network.of("aws_network_acl_rule")
@@ -220,7 +224,7 @@ def functions_reach_the_cache(plan: Plan) -> list[str]:
 
 
 def only_valkey_reaches_the_cache(plan: Plan) -> list[str]:
-    """No other port, nothing that the cache begins, and nobody who is not in the group."""
+    """No other port is open, the cache opens no connection, and nothing outside the group gets in."""
     functions, caches = function_hosts(plan), cache_hosts(plan)
     neighbours = [packets.Host(host.subnet, host.address, ANOTHER_GROUP) for host in functions]
     attempts = [
@@ -236,8 +240,8 @@ def only_valkey_reaches_the_cache(plan: Plan) -> list[str]:
 
 
 def acls_alone_keep_strangers_out(plan: Plan) -> list[str]:
-    """A host of any other subnet, though somebody gave it the functions' and the cache's groups, reaches no cache; nor
-    does a function reach it; and the ACLs alone let functions open Valkey's ports of the cache and no others."""
+    """A host in any other subnet reaches no cache, even if somebody gave it the groups of the functions and the cache;
+    nor does a function reach it; and the ACLs alone let functions reach Valkey's ports of the cache and no others."""
     functions, caches = function_hosts(plan), cache_hosts(plan)
     found = []
     for cache in caches:
@@ -263,7 +267,7 @@ def acls_alone_keep_strangers_out(plan: Plan) -> list[str]:
 
 
 def endpoints_are_reached_by_https_only(plan: Plan) -> list[str]:
-    """Each interface endpoint, in each of its subnets, from each function subnet; and it begins nothing."""
+    """Each interface endpoint is reached in each of its subnets, from each function subnet; it opens no connection."""
     endpoints = [
         host
         for endpoint in plan.of("aws_vpc_endpoint")
@@ -280,15 +284,15 @@ def endpoints_are_reached_by_https_only(plan: Plan) -> list[str]:
                 *((target, source, port) for port in (22, 80, HTTPS, *VALKEY_PORTS)),
             ]
             found += [
-                f"{one} -> {other}:{port}: passes"
-                for one, other, port in attempts
-                if packets.refusal(one, other, port, client_port) is None
+                f"{opener} -> {other}:{port}: passes"
+                for opener, other, port in attempts
+                if packets.refusal(opener, other, port, client_port) is None
             ]
     return found
 
 
 def there_is_no_way_out(plan: Plan) -> list[str]:
-    """No gateway to the internet, no NAT, no route but the VPC's own, no public address; each subnet has a table."""
+    """No internet gateway, no NAT, no route but the VPC's own, no public address; each subnet has a route table."""
     found = [f"{resource.address}: leads out of the VPC" for resource in plan.of(*WAYS_OUT)]
     for table in plan.of("aws_route_table", "aws_default_route_table"):
         if table.value("route") or table.expression("route").get("references"):
@@ -300,7 +304,7 @@ def there_is_no_way_out(plan: Plan) -> list[str]:
         if subnet.value("map_public_ip_on_launch"):
             found.append(f"{subnet.address}: gives public addresses")
         if not any(
-            subnet in plan.linked(one, "subnet_id") and plan.linked(one, "route_table_id") for one in associations
+            subnet in plan.linked(each, "subnet_id") and plan.linked(each, "route_table_id") for each in associations
         ):
             found.append(f"{subnet.address}: no route table of ours")
         if not any(subnet in plan.linked(acl, "subnet_ids") for acl in plan.of("aws_network_acl")):
@@ -312,18 +316,18 @@ def there_is_no_way_out(plan: Plan) -> list[str]:
 
 
 def each_function_has_a_role_of_its_own(plan: Plan) -> list[str]:
-    """The role of its own key, which no other function has, which Lambda alone may take, and no managed policy."""
+    """The role with its matching key, which no other function has and only Lambda may take; and no managed policy."""
     found = []
     for function in plan.of("aws_lambda_function"):
         references = function.expression("role").get("references", ())
         roles = plan.origins(function.block, function.expression("role"))
-        own = [role for role in plan.of("aws_iam_role") if role.block in roles and role.key == function.key]
-        if "each.key" not in references or len(own) != 1:
+        matching = [role for role in plan.of("aws_iam_role") if role.block in roles and role.key == function.key]
+        if "each.key" not in references or len(matching) != 1:
             found.append(f"{function.address}: not a role of its own")
             continue
-        trusted = [statement.get("Principal") for statement in _statements(own[0].value("assume_role_policy"))]
+        trusted = [statement.get("Principal") for statement in _statements(matching[0].value("assume_role_policy"))]
         if trusted != [{"Service": "lambda.amazonaws.com"}]:
-            found.append(f"{own[0].address}: trusts {trusted}")
+            found.append(f"{matching[0].address}: trusts {trusted}")
     attachments = plan.of("aws_iam_role_policy_attachment", "aws_iam_policy_attachment")
     found += [f"{attached.address}: attaches a policy that is not read here" for attached in attachments]
     for role in plan.of("aws_iam_role"):
@@ -336,7 +340,7 @@ def each_function_has_a_role_of_its_own(plan: Plan) -> list[str]:
 
 
 def no_star_without_a_reason(plan: Plan) -> list[str]:
-    """What each policy allows, and whom: a star needs an entry in STARS. A policy that is not to be seen is listed."""
+    """A star in what a policy allows, or to whom, needs an entry in STARS; a policy that cannot be seen is listed."""
     found = [
         f"{resource.address}: {star} in {sid}" for resource, sid, star in stars(plan) if allowed_by(sid, *star) is None
     ]
@@ -353,7 +357,7 @@ def no_star_without_a_reason(plan: Plan) -> list[str]:
 
 
 def each_function_connects_as_its_own_user(plan: Plan) -> list[str]:
-    """By the contract: reconcile as reconcile, what only answers GET as read, the others as write; nobody else."""
+    """As the role in the contract, or as reconcile; versions of the release before as former.yaml says; nobody else."""
     found = []
     users = {user.value("user_id") for user in plan.of("aws_elasticache_user")}
     caches = [cache.value("name") for cache in plan.of("aws_elasticache_serverless_cache")]
@@ -370,31 +374,45 @@ def each_function_connects_as_its_own_user(plan: Plan) -> list[str]:
                 arn.split(":", 5)[-1] for arn in _many(statement.get("Resource", "*"))
             )
             if name not in roles:
-                found.append(f"{resource.address}: may connect, and is no function's")
+                found.append(f"{resource.address}: may connect, but belongs to no function")
     for name, function in roles.items():
+        own = contract.cache_role(str(function.key))
+        former = [role for role, grants in _former_roles().items() if function.key in grants.get("functions", ())]
         wanted = {
             *(f"serverlesscache:{cache}" for cache in caches),
-            *(f"user:{cache}-{_cache_role(str(function.key))}" for cache in caches),
+            *(f"user:{cache}-{role}" for cache in caches for role in (own, *former)),
         }
         if granted.get(name, set()) != wanted:
             found.append(f"{function.address}: may connect as {sorted(granted.get(name, set()))}")
         environment = function.value("environment", "variables") or {}
         user = environment.get("VALKEY_USER")
-        if user != (f"{caches[0]}-{_cache_role(str(function.key))}" if caches else None):
+        if user != (f"{caches[0]}-{own}" if caches else None):
             found.append(f"{function.address}: connects as {user}")
         if caches and (user not in users or environment.get("VALKEY_IAM_CACHE") != caches[0]):
             found.append(f"{function.address}: {user} of {environment.get('VALKEY_IAM_CACHE')} does not exist")
     return found
 
 
+def users_change_one_after_the_other(plan: Plan) -> list[str]:
+    """While ElastiCache changes a user it refuses to change another of its group, and for_each has no order: of any two
+    users one waits for the other."""
+    users = plan.of("aws_elasticache_user")
+    waiting = {user.block: set(plan.awaited(user)) for user in users}
+    found = [f"{user.address}: is one of several in its block" for user in users if user.key is not None]
+    for one, other in itertools.combinations(waiting, 2):
+        if other not in _all_before(one, waiting) and one not in _all_before(other, waiting):
+            found.append(f"{one} and {other} change at once")
+    return found
+
+
 def permissions_name_the_alias_and_the_caller(plan: Plan) -> list[str]:
-    """Whoever may call a function may call its alias, and is one API or one rule."""
+    """Whoever may call a function may only call its alias, and is one API or one rule."""
     aliases = _aliases(plan)
     found = []
     for permission in plan.of("aws_lambda_permission"):
         name, qualifier = permission.value("function_name"), permission.value("qualifier")
         if (name, qualifier) not in aliases:
-            found.append(f"{permission.address}: on {name}:{qualifier}, which is no alias")
+            found.append(f"{permission.address}: on {name}:{qualifier}, which is not an alias")
         if permission.value("principal") not in ("apigateway.amazonaws.com", "events.amazonaws.com"):
             found.append(f"{permission.address}: for {permission.value('principal')}")
         if permission.value("action") != "lambda:InvokeFunction":
@@ -409,7 +427,7 @@ def permissions_name_the_alias_and_the_caller(plan: Plan) -> list[str]:
 
 
 def everything_is_encrypted(plan: Plan) -> list[str]:
-    """With a key of the plan, which rotates. Found by the arguments' names, so a new type is not forgotten."""
+    """With a key of the plan that rotates. Arguments are found by their names, so that no new type is forgotten."""
     found = []
     for resource in plan.resources:
         if resource.value(BY_THE_SERVICE.get(resource.type, "")) is True:
@@ -420,7 +438,7 @@ def everything_is_encrypted(plan: Plan) -> list[str]:
             keys = plan.origins(resource.block, resource.expression(name))
             made = any(".aws_kms_key." in f".{block}" for block in keys)
             if not (made and (resource.is_unknown(name) or resource.value(name))):
-                found.append(f"{resource.address}: {name} is no key of ours")
+                found.append(f"{resource.address}: {name} is not one of our keys")
     keys_made = plan.of("aws_kms_key")
     found += [f"{key.address}: does not rotate" for key in keys_made if not key.value("enable_key_rotation")]
     return found
@@ -438,7 +456,7 @@ def eventbridge_needs_no_key(plan: Plan) -> list[str]:
 
 
 def keys_are_for_the_log_groups(plan: Plan) -> list[str]:
-    """CloudWatch Logs shows a key the group's ARN, and the key's policy has to know it; else no group is made."""
+    """CloudWatch Logs shows a key the group's ARN, and the key's policy has to know it, or no group can be made."""
     patterns = [
         pattern.partition(":log-group:")[2]
         for key in plan.of("aws_kms_key")
@@ -458,9 +476,9 @@ def keys_are_for_the_log_groups(plan: Plan) -> list[str]:
 
 
 def logs_end(plan: Plan) -> list[str]:
-    """Every log group keeps its logs for a time, and every function writes to one that the plan makes."""
+    """Every log group keeps its logs for a limited time, and every function writes to one that the plan makes."""
     found = [
-        f"{group.address}: kept for ever"
+        f"{group.address}: kept forever"
         for group in plan.of("aws_cloudwatch_log_group")
         if not group.value("retention_in_days")
     ]
@@ -481,20 +499,20 @@ def logs_end(plan: Plan) -> list[str]:
 
 
 def nothing_is_public(plan: Plan) -> list[str]:
-    """No bucket without its four blocks, no URL of a function, no API that anybody can reach around its stage."""
+    """No bucket without its four blocks, no bucket ACL, and no function with a URL of its own."""
     found = [f"{url.address}: a function's own URL" for url in plan.of("aws_lambda_function_url")]
     blocks = plan.of("aws_s3_bucket_public_access_block")
     for bucket in plan.of("aws_s3_bucket"):
-        own = [block for block in blocks if bucket in plan.linked(block, "bucket")]
+        on_it = [block for block in blocks if bucket in plan.linked(block, "bucket")]
         names = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
-        if not any(all(block.value(name) is True for name in names) for block in own):
+        if not any(all(block.value(name) is True for name in names) for block in on_it):
             found.append(f"{bucket.address}: may be public")
     found += [f"{acl.address}: an ACL of a bucket" for acl in plan.of("aws_s3_bucket_acl")]
     return found
 
 
 def no_secret_is_written_down(plan: Plan) -> list[str]:
-    """Not in an environment variable, not as an API key's value, not as a password of a user of the cache."""
+    """Not in an environment variable, not as the value of an API key, not as the password of a user of the cache."""
     found = []
     for function in plan.of("aws_lambda_function"):
         if function.is_unknown("environment", "variables"):
@@ -510,13 +528,13 @@ def no_secret_is_written_down(plan: Plan) -> list[str]:
             or user.value("passwords")
             or user.expression("passwords")
         ):
-            found.append(f"{user.address}: lets in by something else than IAM")
+            found.append(f"{user.address}: lets in by other means than IAM")
         if "nopass" in user.value("access_string"):
             found.append(f"{user.address}: lets in without a password")
     found += [
-        f"{one.address}: logs bodies and keys"
-        for one in plan.of("aws_api_gateway_method_settings")
-        if one.value("settings", "data_trace_enabled") is not False
+        f"{settings.address}: logs bodies and keys"
+        for settings in plan.of("aws_api_gateway_method_settings")
+        if settings.value("settings", "data_trace_enabled") is not False
     ]
     return found
 
@@ -525,7 +543,7 @@ def no_secret_is_written_down(plan: Plan) -> list[str]:
 
 
 def each_route_calls_the_alias_of_its_function(plan: Plan) -> list[str]:
-    """Every operation of the contract and no other, as a proxy for the alias; reconcile has no route."""
+    """Every operation of the contract, and no other, is a proxy for the alias; reconcile has no route."""
     found = []
     for api in plan.of("aws_api_gateway_rest_api"):
         written = written_operations(api)
@@ -549,17 +567,17 @@ def each_route_calls_the_alias_of_its_function(plan: Plan) -> list[str]:
 
 
 def the_api_may_call_each_route(plan: Plan) -> list[str]:
-    """A permission for each operation, on its own function."""
-    names = {one.key: one.value("function_name") for one in plan.of("aws_lambda_function")}
-    given = {
+    """There is a permission for each operation, on its own function."""
+    names = {function.key: function.value("function_name") for function in plan.of("aws_lambda_function")}
+    permitted = {
         (permission.key, permission.value("function_name"))
         for permission in plan.of("aws_lambda_permission")
         if permission.value("principal") == "apigateway.amazonaws.com"
     }
     return [
-        f"aws_lambda_permission: none for {one.method} {one.path}"
-        for one in contract.operations().values()
-        if plan.of("aws_api_gateway_rest_api") and (f"{one.method} {one.path}", names[one.function]) not in given
+        f"aws_lambda_permission: none for {each.method} {each.path}"
+        for each in contract.operations().values()
+        if plan.of("aws_api_gateway_rest_api") and (f"{each.method} {each.path}", names[each.function]) not in permitted
     ]
 
 
@@ -590,7 +608,7 @@ def each_route_is_throttled(plan: Plan) -> list[str]:
 
 
 def each_route_needs_a_key(plan: Plan) -> list[str]:
-    """But /health, and what a browser asks before."""
+    """Except /health, and what a browser asks first."""
     found = []
     for api in plan.of("aws_api_gateway_rest_api"):
         body = json.loads(api.value("body"))
@@ -620,7 +638,7 @@ def clients_speak_new_tls(plan: Plan) -> list[str]:
 
 
 def each_function_has_its_alarms(plan: Plan) -> list[str]:
-    """Errors, throttles and duration, told to a topic that exists."""
+    """For errors, throttles and duration, sent to a topic that exists."""
     topics = {topic.value("name") for topic in plan.of("aws_sns_topic")}
     found = []
     for function in plan.of("aws_lambda_function"):
@@ -639,7 +657,7 @@ def each_function_has_its_alarms(plan: Plan) -> list[str]:
 
 
 def alarms_watch_what_exists(plan: Plan) -> list[str]:
-    """A metric that is measured, of a resource of the plan."""
+    """Each alarm watches a metric that is measured, of a resource of the plan."""
     found = []
     for alarm in plan.of("aws_cloudwatch_metric_alarm"):
         queries = [query["metric"][0] for query in alarm.value("metric_query") or () if query["metric"]]
@@ -648,7 +666,7 @@ def alarms_watch_what_exists(plan: Plan) -> list[str]:
             found += [f"{alarm.address}: {fault}"] if fault else []
     groups = {group.value("name") for group in plan.of("aws_cloudwatch_log_group")}
     found += [
-        f"{one.address}: reads {one.value('log_group_name')}, which is no log group"
+        f"{one.address}: reads {one.value('log_group_name')}, which is not a log group"
         for one in plan.of("aws_cloudwatch_log_metric_filter")
         if one.value("log_group_name") not in groups
     ]
@@ -669,7 +687,7 @@ def a_standstill_comes_after_a_start(plan: Plan) -> list[str]:
 
 
 def dashboards_show_what_exists(plan: Plan) -> list[str]:
-    """Metrics as with alarms, and alarms of the plan."""
+    """Metrics as in alarms, and alarms of the plan."""
     found = []
     alarms = {alarm.value("alarm_name") for alarm in plan.of("aws_cloudwatch_metric_alarm")}
     for dashboard in plan.of("aws_cloudwatch_dashboard"):
@@ -722,6 +740,7 @@ RULES: tuple[Rule, ...] = (
     each_function_has_a_role_of_its_own,
     no_star_without_a_reason,
     each_function_connects_as_its_own_user,
+    users_change_one_after_the_other,
     permissions_name_the_alias_and_the_caller,
     everything_is_encrypted,
     eventbridge_needs_no_key,
@@ -740,11 +759,11 @@ RULES: tuple[Rule, ...] = (
     dashboards_show_what_exists,
     deployments_stop_on_alarms_that_exist,
 )
-"""What holds for every environment."""
+"""The rules for every environment."""
 
 
 def nothing_that_no_emulator_has(plan: Plan) -> list[str]:
-    """For the emulated environment alone."""
+    """Only for the emulated environment."""
     return [f"{one.address}: not emulated" for one in plan.resources if one.type.startswith(NOT_EMULATED)]
 
 
@@ -769,7 +788,7 @@ def policy_statements(plan: Plan) -> list[tuple[Resource, Mapping[str, Any]]]:
 
 
 def unknown_policies(plan: Plan) -> set[str]:
-    """The blocks whose policy is known after apply."""
+    """The blocks whose policy is only known after apply."""
     return {
         resource.block
         for resource in plan.resources
@@ -779,7 +798,7 @@ def unknown_policies(plan: Plan) -> set[str]:
 
 
 def stars(plan: Plan) -> list[tuple[Resource, str, tuple[str, str]]]:
-    """Every star in what a policy allows: where, in which statement, and in which part which value."""
+    """Every star in what a policy allows: the resource, the statement, and the part of it with the value."""
     return [
         (resource, str(statement.get("Sid")), (part, value))
         for resource, statement in policy_statements(plan)
@@ -796,7 +815,7 @@ def allowed_by(sid: str, part: str, value: str) -> tuple[str, str, str] | None:
 
 
 def _exactly(pattern: str) -> str:
-    """A star alone means itself; else it means anything."""
+    """A star alone means a star; within a text it means anything."""
     return "[*]" if pattern == "*" else pattern
 
 
@@ -829,7 +848,7 @@ def _texts(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def function_hosts(plan: Plan) -> list[packets.Host]:
-    """Where functions run; they are many and their places few."""
+    """The hosts where functions run: many functions share few of them."""
     found = [
         host for function in plan.of("aws_lambda_function") for host in packets.hosts(plan, function, "vpc_config")
     ]
@@ -837,12 +856,12 @@ def function_hosts(plan: Plan) -> list[packets.Host]:
 
 
 def cache_hosts(plan: Plan) -> list[packets.Host]:
-    """Where the cache is."""
+    """The hosts where the cache is."""
     return [host for cache in plan.of("aws_elasticache_serverless_cache") for host in packets.hosts(plan, cache)]
 
 
 def _strangers(plan: Plan) -> Iterator[ipaddress.IPv4Address]:
-    """An address of each sixteenth of the VPC where no subnet is, and one that is not the VPC's."""
+    """One address in each sixteenth of the VPC that has no subnet, and one outside the VPC."""
     taken = [ipaddress.IPv4Network(subnet.value("cidr_block")) for subnet in plan.of("aws_subnet")]
     for vpc in plan.of("aws_vpc"):
         block = ipaddress.IPv4Network(vpc.value("cidr_block"))
@@ -857,7 +876,7 @@ def _aliases(plan: Plan) -> set[tuple[str, ...]]:
 
 
 def _function_role(plan: Plan, function: Resource) -> str:
-    """The name of the role of a function, which a policy's `role` is."""
+    """The name of a function's role, which is what `role` holds in a policy."""
     blocks = plan.origins(function.block, function.expression("role"))
     return next(
         (role.value("name") for role in plan.of("aws_iam_role") if role.block in blocks and role.key == function.key),
@@ -865,10 +884,16 @@ def _function_role(plan: Plan, function: Resource) -> str:
     )
 
 
-def _cache_role(key: str) -> str:
-    if key == RECONCILE:
-        return "reconcile"
-    return "read" if contract.only_reads(key) else "write"
+def _all_before(block: str, waiting: Mapping[str, set[str]]) -> set[str]:
+    """The blocks that come before one, directly or not."""
+    before = waiting.get(block, set())
+    return before.union(*(_all_before(one, waiting) for one in before))
+
+
+@functools.cache
+def _former_roles() -> Mapping[str, Mapping[str, list[str]]]:
+    path = ROOT / "terraform" / "modules" / "cache" / "former.yaml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def _writes_to_a_group(plan: Plan, resource: Resource, *path: str) -> bool:
@@ -891,7 +916,7 @@ def _without_limits(resource: Resource, block: str, *names: str) -> list[str]:
 
 
 def _unmeasured(plan: Plan, namespace: str, metric: str, dimensions: Mapping[str, str]) -> str | None:
-    """What is wrong with a metric; nothing if somebody measures it."""
+    """What is wrong with a metric; None if it is measured."""
     if namespace not in METRICS:
         made = {
             (one.value("metric_transformation", "namespace"), one.value("metric_transformation", "name"))

@@ -1,7 +1,7 @@
-"""Plans of the whole tree as data: every resource with what is known of it, and what it is made from.
+"""Plans of the whole tree as data: every resource, with what is known of it and what it is made from.
 
-Much of a plan is known after apply only. What a value is made from stands in the plan's configuration all the same, so
-links between resources are followed there: through outputs and variables of modules, though not through locals.
+Much of a plan is only known after apply. What a value is made from is in the plan's configuration all the same, so
+links between resources are followed there: through outputs and variables of modules, but not through locals.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WHOLE = "leaderboard"
 """The root's one module, which holds everything; addresses are those within it."""
 
 KNOWN = {"modules/cache": {"host": "cache.invalid", "port": 6379}}
-"""Outputs that AWS makes up, given so that the plan shows the functions' environment; by module."""
+"""Outputs that AWS would make up, by module: set so that the plan shows the functions' environment."""
 
 NETWORK = {
     "name": "leaderboard-test",
@@ -36,10 +36,10 @@ NETWORK = {
     "flow_log_retention_days": 7,
     "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000000",
 }
-"""What the network takes when it is applied by itself."""
+"""The variables of the network when it is applied by itself."""
 
 AT_ONCE = 2
-"""Plans made side by side; each has a provider of half a gigabyte."""
+"""How many plans are made side by side; each has a provider of half a gigabyte."""
 
 ADDRESS = re.compile(r"((?:module\.\w+(?:\[[^]]*\])?\.)*)(\w+)\.(\w+)(?:\[(.*)\])?")
 """Its module, its type, its name and its key."""
@@ -47,7 +47,7 @@ ADDRESS = re.compile(r"((?:module\.\w+(?:\[[^]]*\])?\.)*)(\w+)\.(\w+)(?:\[(.*)\]
 Values = Mapping[str, Any]
 
 Edit = Callable[[Path], None]
-"""What is done to a copy of `terraform/` before it is planned."""
+"""Something that is done to a copy of `terraform/` before it is planned."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Resource:
 
     address: str
     block: str
-    """The address without any index: what the configuration calls it."""
+    """The address without any index, as in the configuration."""
     type: str
     key: str | int | None
     values: Values
@@ -66,11 +66,11 @@ class Resource:
     depends_on: tuple[str, ...]
 
     def value(self, *path: str) -> Any:
-        """What is planned at a path, of a nested block the first; None where nothing is, or it is not known."""
+        """What is planned at a path, in the first of nested blocks; None if there is nothing, or it is not known."""
         return _dig(self.values, path)
 
     def is_unknown(self, *path: str) -> bool:
-        """Whether something is planned at a path that only an apply will tell."""
+        """Whether something is planned at a path that is only known after apply."""
         found: Any = self.unknown
         for name in path:
             found = _first(found)
@@ -80,13 +80,13 @@ class Resource:
         return found is True or (isinstance(found, list) and True in found)
 
     def expression(self, *path: str) -> Values:
-        """How a value is written: `references` or `constant_value`; nothing where it is not."""
+        """How a value is written: `references` or `constant_value`; empty if it is not."""
         return _dig(self.expressions, path) or {}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All resources, and the configuration that they come from; a state has none."""
+    """All resources, and the configuration that they come from, which a state does not have."""
 
     resources: tuple[Resource, ...]
     configuration: Values
@@ -94,13 +94,13 @@ class Plan:
     """Where each instance of the state is in the configuration, by its full address."""
 
     def of(self, *types: str) -> list[Resource]:
-        """The resources of some types."""
+        """The resources of these types."""
         return [resource for resource in self.resources if resource.type in types]
 
     def linked(self, resource: Resource, *path: str) -> list[Resource]:
-        """The resources that a value names: by id where it is known, else by what the value is written with."""
+        """The resources that a value names: by id if that is known, otherwise by what the value is written with."""
         value = resource.value(*path)
-        ids = {one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)}
+        ids = {each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)}
         if ids:
             return [other for other in self.resources if other.values.get("id") in ids]
         expression = resource.expression(*path)
@@ -116,7 +116,7 @@ class Plan:
     def origins(self, block: str, expression: Values) -> frozenset[str]:
         """The blocks that an expression is made from, through the modules' variables and outputs.
 
-        block is where it stands: a resource's, or any name within the module.
+        block is where it is written: in a resource, or under any other name within the module.
         """
         return frozenset(self._origins(_module(block), expression))
 
@@ -150,7 +150,7 @@ class Plan:
 
 
 def read(document: Values) -> Plan:
-    """What `terraform show -json` prints of a plan, or of a state. Of the tree's root, what its one module holds."""
+    """What `terraform show -json` prints of a plan or a state, as a plan; of the root, what its one module holds."""
     configuration = document.get("configuration", {}).get("root_module", {})
     calls = configuration.get("module_calls", {})
     prefix = f"module.{WHOLE}." if set(calls) == {WHOLE} and "resources" not in configuration else ""
@@ -168,17 +168,17 @@ def read(document: Values) -> Plan:
     }
     values = document["planned_values"] if "planned_values" in document else document["values"]
     found = []
-    for one in terraforms.managed(values):
-        address = one["address"].removeprefix(prefix)
+    for resource in terraforms.managed(values):
+        address = resource["address"].removeprefix(prefix)
         block = re.sub(r"\[[^]]*\]", "", address)
         written = blocks.get(block, {})
         found.append(
             Resource(
                 address=address,
                 block=block,
-                type=one["type"],
-                key=one.get("index"),
-                values=one.get("values", {}),  # left out where nothing is known
+                type=resource["type"],
+                key=resource.get("index"),
+                values=resource.get("values", {}),  # left out if nothing is known
                 unknown=unknown.get(address, {}),
                 expressions=written.get("expressions", {}),
                 for_each=written.get("for_each_expression", {}),
@@ -204,7 +204,7 @@ class Tree:
             self._providers.put(provider)
 
     def start(self, name: str, environment: str, edit: Edit | None = None, more: Values | None = None) -> None:
-        """Begins to plan an environment, with more variables, unless that name has begun; edit changes the copy."""
+        """Begins to plan an environment, with more variables, unless that was begun before; edit changes the copy."""
         if name not in self._plans:
             self._plans[name] = self._pool.submit(self._plan, name, environment, edit, more or {}, ())
 
@@ -229,11 +229,11 @@ class Tree:
             self._plans[name] = self._pool.submit(self._plan_example, name)
 
     def plan(self, name: str) -> Plan:
-        """A plan or state that was begun, as soon as it is there. Raises TerraformError."""
+        """A plan or state that was begun, once it is there. Raises TerraformError."""
         return self._plans[name].result()
 
     def start_applying(self, name: str, module: str, variables: Values, edit: Edit | None = None) -> None:
-        """Begins to apply one module, alone, to the emulator: in its state every id is known."""
+        """Begins to apply one module alone to the emulator: in its state every id is known."""
         self._plans[name] = self._pool.submit(self._apply, name, module, variables, edit)
 
     def _apply(self, name: str, module: str, variables: Values, edit: Edit | None) -> Plan:
@@ -269,7 +269,7 @@ class Tree:
 
     @contextlib.contextmanager
     def _provider(self) -> Iterator[Mapping[str, str]]:
-        """One for this work alone: it takes its default tags from whoever has configured it last."""
+        """A provider for this work alone: it takes its default tags from whatever configured it last."""
         provider = self._providers.get()
         try:
             yield provider
@@ -279,12 +279,12 @@ class Tree:
 
 @contextlib.contextmanager
 def tree(folder: Path) -> Iterator[Tree]:
-    """A tree in a folder of its own, and an AWS that knows who we are and which zones there are."""
+    """A tree in its own folder, and an AWS that knows who we are and which zones there are."""
     copied = terraforms.copy(folder / "tree")
     for module, outputs in KNOWN.items():
         override = {"output": {name: {"value": value} for name, value in outputs.items()}}
         (copied / module / "known_override.tf.json").write_text(json.dumps(override))
-    _pretend_to_build(copied.parent)
+    pretend_to_build(copied.parent)
     terraforms.init(copied)
     with contextlib.ExitStack() as stack:
         environment = stack.enter_context(terraforms.emulator(folder))
@@ -300,8 +300,8 @@ def tree(folder: Path) -> Iterator[Tree]:
             pool.shutdown(cancel_futures=True)
 
 
-def _pretend_to_build(folder: Path) -> None:
-    """A plan asks for the zips' hashes alone."""
+def pretend_to_build(folder: Path) -> None:
+    """Writes something in the place of zips: a plan only asks for their hashes."""
     keys = [path.parent.name for path in (ROOT / "functions").glob("*/handler.py")]
     for architecture in ("arm64", "x86_64"):
         built = folder / "build" / f"{architecture}-python3.13"

@@ -1,4 +1,4 @@
-"""What API Gateway gets: the contract as it can read it, and its own answers in the words of ours."""
+"""What API Gateway gets: the contract in a form that it can read, and answers of its own in the words of ours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REQUEST_ID = "7d3f0c2e-8a41-4f0b-9c55-2f1e6b7a9d10"
 HOSTILE = 'a"}\\\n,"status":"200\u2028{$context.identity.apiKey}'
 
 AUTHORIZERS = {"UNAUTHORIZED", "AUTHORIZER_FAILURE", "AUTHORIZER_CONFIGURATION_ERROR"}
-"""There is none, so these are left to the defaults."""
+"""There is no authorizer, so these are left at their defaults."""
 
 RESPONSE_TYPES = AUTHORIZERS | {
     "ACCESS_DENIED",
@@ -44,10 +44,10 @@ RESPONSE_TYPES = AUTHORIZERS | {
     "UNSUPPORTED_MEDIA_TYPE",
     "WAF_FILTERED",
 }
-"""All that API Gateway has."""
+"""All response types that API Gateway has."""
 
 OWN_WORDS = {"WAF_FILTERED", "QUOTA_EXCEEDED"}
-"""Those that say of a problem of ours what only API Gateway can know."""
+"""Those that are one of our problems, but with a detail that only API Gateway can know."""
 
 LOGGED = {
     "requestId": REQUEST_ID,
@@ -68,16 +68,16 @@ LOGGED = {
     "tlsVersion": "TLSv1.3",
     "cipherSuite": "TLS_AES_128_GCM_SHA256",
 }
-"""What API Gateway makes itself, or checked before it: nothing that a client words."""
+"""What API Gateway makes itself, or has checked before: nothing in a client's own words."""
 
 VARIABLE = re.compile(r"\$context\.([A-Za-z.]*[A-Za-z])")
 
 KEYWORDS_OF_DRAFT_4 = {"$ref", "type"}
-"""As many as the body needs of those that draft 4 and OpenAPI 3.0 have in common."""
+"""The keywords that the body needs, of those that draft 4 and OpenAPI 3.0 have in common."""
 
 
 def render(template: str, context: Mapping[str, str]) -> str:
-    """What API Gateway does with these templates: variables are replaced, nothing is escaped, the unknown is a dash."""
+    """Does what API Gateway does with these templates: replaces variables, escapes nothing, has a dash for unknowns."""
     return VARIABLE.sub(lambda match: context.get(match[1], "-"), template)
 
 
@@ -100,7 +100,7 @@ def dictionaries(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def functions() -> dict[str, dict[str, str]]:
-    """The functions of the contract as the module is told of them."""
+    """The functions of the contract, as the module takes them."""
     made = {}
     for key in {operation.function for operation in contract.operations().values()}:
         name = f"leaderboard-test-{key.replace('_', '-')}"
@@ -126,7 +126,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         "api_keys": {"client": "game"},
         "log_retention_days": 30,
         "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555",
-        "waf": None,  # Terraform takes long for its schema, and nobody looks at it here
+        "waf": None,  # Terraform takes long for its schema, and no test here looks at it
         "detailed_metrics": True,
     }
     return terraforms.resources(terraforms.plan(folder, variables))
@@ -141,14 +141,14 @@ def body(planned: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def responses(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The gateway responses by their type."""
+    """The gateway responses, by type."""
     table: dict[str, dict[str, Any]] = body["x-amazon-apigateway-gateway-responses"]
     return table
 
 
 @pytest.fixture(scope="module")
 def access_log(planned: dict[str, dict[str, Any]]) -> str:
-    """The template of a line of the access log."""
+    """The template for a line of the access log."""
     template: str = planned["aws_api_gateway_stage.this"]["access_log_settings"][0]["format"]
     return template
 
@@ -164,22 +164,22 @@ def requests(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def problem(response: Mapping[str, Any]) -> dict[str, Any]:
-    """The problem that a gateway response is."""
+    """The problem that a gateway response sends."""
     (template,) = response["responseTemplates"].values()
     value: dict[str, Any] = contract.parse(render(template, {"requestId": REQUEST_ID}).encode())
     return value
 
 
 def problem_of_ours(code: str) -> problems.Problem:
-    """The problem with that code as the functions raise it."""
+    """The problem with this code, as the functions raise it."""
     if code == problems.MalformedBody.code:
         return problems.MalformedBody("The body must be a JSON object.")
     if code == problems.BodyTooLarge.code:
         return problems.BodyTooLarge(endpoint.LARGEST_BODY_BYTES)
     classes = [problems.Problem]
-    for one in classes:
-        classes += one.__subclasses__()
-    (found,) = (one for one in classes if one.__module__ == problems.__name__ and vars(one).get("code") == code)
+    for kind in classes:
+        classes += kind.__subclasses__()
+    (found,) = (kind for kind in classes if kind.__module__ == problems.__name__ and vars(kind).get("code") == code)
     return found()
 
 
@@ -199,7 +199,7 @@ class TestGatewayResponses:
     @pytest.mark.parametrize("kind", sorted(RESPONSE_TYPES - AUTHORIZERS))
     def test_each_is_what_a_function_would_have_answered(self, responses: dict[str, Any], kind: str) -> None:
         value, sent = problem(responses[kind]), headers(responses[kind]["responseParameters"])
-        if value["code"] == "bad_request":  # the functions never are at such a loss
+        if value["code"] == "bad_request":  # the functions always know better
             assert sent == {**endpoint.COMMON_HEADERS, "X-Request-Id": REQUEST_ID, "Content-Type": sent["Content-Type"]}
             return
         ours = endpoint.reply_to_problem(problem_of_ours(value["code"]), REQUEST_ID)
@@ -265,7 +265,7 @@ class TestAccessLog:
         assert set(contract.parse(render(access_log, {}).encode()).values()) == {"-"}
 
     def test_no_client_can_write_into_a_line(self, access_log: str) -> None:
-        """Anything not in LOGGED may be a client's words; the key itself least of all."""
+        """Anything that is not in LOGGED may be a client's words, and the key must least of all be logged."""
         assert set(VARIABLE.findall(access_log)) <= set(LOGGED)
         others = dict.fromkeys(["path", "identity.userAgent", "identity.apiKey", "error.message"], HOSTILE)
         assert HOSTILE not in contract.parse(render(access_log, {**LOGGED, **others}).encode()).values()
@@ -358,14 +358,14 @@ class TestBody:
 
 class TestPermissions:
     def test_each_operation_has_one_on_the_alias(self, planned: dict[str, dict[str, Any]]) -> None:
-        given = {
+        permitted = {
             address.partition('"')[2].rpartition('"')[0]: (values["function_name"], values["qualifier"])
             for address, values in planned.items()
             if address.startswith("aws_lambda_permission.")
         }
         names = {key: (one["name"], one["alias"]) for key, one in functions().items()}
         expected = {f"{one.method} {one.path}": names[one.function] for one in contract.operations().values()}
-        assert given == expected
+        assert permitted == expected
 
 
 def test_the_renderer_replaces_as_api_gateway_does() -> None:

@@ -1,6 +1,6 @@
-"""`make plan`, `make apply` and `make destroy`: what they hand to terraform, and what they say before they do.
+"""`make plan` and `make apply`: what they hand to terraform, and what they say before they do.
 
-terraform is a script here that writes down how it was called: what is tested is the line, not Terraform.
+terraform is a script here that writes down how it was called: the command line is tested, not Terraform.
 """
 
 from __future__ import annotations
@@ -9,128 +9,20 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.aws import infrastructure
 from scripts.places import ROOT
-from scripts.refusal import Refusal
-
-TERRAFORM = """#!/bin/sh
-if [ "$1" = version ]; then echo '{"terraform_version": "VERSION"}'; exit; fi
-echo "$TF_DATA_DIR|$*" >> "CALLS"
-case "$*" in *FAILS*) exit 1;; esac
-"""
-
-VARIABLES = """
-variable "architecture" {
-  type    = string
-  default = "arm64"
-}
-
-variable "runtime" {
-  type    = string
-  default = "python3.12"
-}
-"""
-
-PROTECTED = """resource "aws_elasticache_serverless_cache" "this" {
-  lifecycle {
-    prevent_destroy = true # the board
-  }
-}
-"""
+from tests.support.patience import wait_until
+from tests.terraform import projects
+from tests.terraform.projects import Project
 
 
-class Project:
-    """A tree with everything in place, and a terraform that does nothing."""
-
-    def __init__(self, folder: Path):
-        self.root, self.bin, self.home, self.calls_file = (folder / name for name in ("tree", "bin", "home", "calls"))
-        self.terraform = self.root / "terraform"
-        shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("node_modules"))
-        self.write("locks/layer.lock", "# nothing\n")
-        self.write("functions/rank/handler.py", "NAME = 'rank'\n")
-        self.write("shared/board.py", "NAME = 'board'\n")
-        self.write("terraform/variables.tf", VARIABLES)
-        self.write("terraform/backend.hcl", 'bucket = "states"\nregion = "eu-central-1"\n')
-        for name in ("dev", "local"):
-            self.write(f"terraform/environments/{name}.tfvars", "log_retention_days = 7\n")
-        self.write("terraform/environments/prod.tfvars", 'architecture = "x86_64"\nruntime      = "python3.13"\n')
-        self.home.mkdir()
-        self.bin.mkdir()
-        self.give_terraform("1.11.4")
-
-    def write(self, name: str, text: str) -> None:
-        """A file of the tree."""
-        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.root / name).write_text(text)
-
-    def give_terraform(self, version: str) -> None:
-        """A terraform on PATH that says that it has this version."""
-        script = self.bin / "terraform"
-        script.write_text(TERRAFORM.replace("VERSION", version).replace("CALLS", str(self.calls_file)))
-        script.chmod(0o755)
-
-    def build(self, architecture: str, python: str) -> None:
-        """`make build`."""
-        done = self._run("build", "--arch", architecture, "--python", python)
-        assert done.returncode == 0, done.stderr
-
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`python -m scripts.aws.infrastructure`, with AWS keys unless they are empty."""
-        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", **environment}
-        return self._run("infrastructure", *arguments, **{name: text for name, text in keys.items() if text})
-
-    def refused(self, *arguments: str, **environment: str) -> str:
-        """The one sentence that a run says which stops before terraform does anything."""
-        done = self.run(*arguments, **environment)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert self.calls() == []
-        assert done.stderr.endswith("\n")
-        assert len(done.stderr.splitlines()) == 1
-        return done.stderr.strip()
-
-    def calls(self) -> list[tuple[str, str]]:
-        """What terraform was called with, after its folder of working files."""
-        lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
-        return [(folder, line) for folder, _, line in (line.partition("|") for line in lines)]
-
-    def _run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        bare = {"PATH": str(self.bin), "HOME": str(self.home), "AWS_EC2_METADATA_DISABLED": "true"}
-        return subprocess.run(
-            [sys.executable, "-B", "-m", f"scripts.aws.{script}", *arguments],
-            cwd=self.root,
-            env={**bare, **environment},
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zips that dev's values ask for, which are the same in every such tree."""
-    one = Project(tmp_path_factory.mktemp("built"))
-    one.build("arm64", "3.12")
-    return one.root / "build"
-
-
-@pytest.fixture
-def project(tmp_path: Path, built: Path) -> Project:
-    """A tree of the test's own, built."""
-    one = Project(tmp_path)
-    shutil.copytree(built, one.root / "build")
-    return one
-
-
-@pytest.mark.parametrize("action", ["plan", "apply", "destroy"])
-def test_it_is_a_thin_line_over_terraform(project: Project, action: str) -> None:
-    done = project.run(action, "dev", "-target=module.api", "-var", "a=b", TF_PLUGIN_DIR="/mirror")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_it_is_a_thin_line_over_terraform(project: Project) -> None:
+    done = project.run("destroy", "dev", "-target=module.api", "-var", "a=b", TF_PLUGIN_DIR="/mirror")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     data = str(project.terraform / ".terraform" / "dev")
     here = f"-chdir={project.terraform}"
     assert project.calls() == [
@@ -138,15 +30,72 @@ def test_it_is_a_thin_line_over_terraform(project: Project, action: str) -> None
             data,
             f"{here} init -input=false -backend-config=backend.hcl -backend-config=key=dev.tfstate -plugin-dir=/mirror",
         ),
-        (data, f"{here} {action} -var-file=environments/dev.tfvars -target=module.api -var a=b"),
+        (data, f"{here} destroy -var-file=environments/dev.tfvars -target=module.api -var a=b"),
     ]
+
+
+WEIGHTED = {
+    "terraform_version": "1.11.4",
+    "resource_changes": [
+        {
+            "type": kind,
+            "mode": "managed",
+            "address": f"{kind}.this",
+            "change": {"actions": [action], "before": before, "after": {"function_name": "rank"}},
+        }
+        for kind, action, before in (
+            ("aws_lambda_provisioned_concurrency_config", "create", None),
+            ("aws_lambda_alias", "no-op", {"routing_config": [{"additional_version_weights": {"2": 0.1}}]}),
+        )
+    ],
+}
+"""A plan for what is being deployed."""
+
+
+class TestApply:
+    """What is applied is the plan that was shown."""
+
+    @pytest.fixture
+    def done(self, project: Project, request: pytest.FixtureRequest) -> subprocess.CompletedProcess[str]:
+        project.typed, *options = request.param
+        return project.run("apply", "dev", "-target=module.api", *options)
+
+    @pytest.mark.parametrize("done", [("yes\n",), ("", "-auto-approve")], indirect=True)
+    def test_the_plan_that_was_shown_is_applied(self, project: Project, done: subprocess.CompletedProcess[str]) -> None:
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        assert "added      aws_vpc.this\n1 to add." in done.stdout
+        init, planned, shown, applied = (line.split()[1:] for _, line in project.calls())
+        (out,) = [option.removeprefix("-out=") for option in planned if option.startswith("-out=")]
+        assert init[0] == "init"
+        assert planned[-2:] == ["-var-file=environments/dev.tfvars", "-target=module.api"]
+        assert shown == ["show", "-json", out]
+        assert applied == ["apply", "-input=false", out]
+        assert not Path(out).exists(), "it holds secrets"
+
+    @pytest.mark.parametrize("done", [("no\n",), ("",)], indirect=True)
+    def test_nothing_is_applied_without_a_yes(self, project: Project, done: subprocess.CompletedProcess[str]) -> None:
+        assert (done.returncode, done.stderr) == (2, "Nothing was applied.\n")
+        assert [line.split()[1] for _, line in project.calls()] == ["init", "plan", "show"]
+
+
+@pytest.mark.parametrize("action", [["plan", "--out", "dev.tfplan", "dev"], ["apply", "dev", "-auto-approve"]])
+def test_a_plan_that_aws_would_stop_half_way_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch, action: list[str]
+) -> None:
+    monkeypatch.setattr(projects, "DOCUMENT", WEIGHTED)
+    project.give_terraform("1.11.4")
+    done = project.run(*action)
+    assert done.returncode == 2
+    assert "in the middle of a deployment, which AWS refuses" in done.stderr
+    assert [line.split()[1] for _, line in project.calls()] == ["init", "plan", "show"]
+    assert not (project.root / "dev.tfplan.json").exists(), "so it cannot be applied"
 
 
 def test_environments_share_neither_state_nor_working_files(project: Project) -> None:
     project.build("x86_64", "3.13")
     for name in ("dev", "prod"):
         assert project.run("plan", name).returncode == 0
-    (dev, dev_init), (_, _), (prod, prod_init), (_, prod_plan) = project.calls()
+    (dev, dev_init), _, _, (prod, prod_init), (_, prod_plan), _ = project.calls()
     assert dev != prod
     assert re.findall(r"key=(\S+)", dev_init + prod_init.rjust(200)) == ["dev.tfstate", "prod.tfstate"]
     assert "environments/prod.tfvars" in prod_plan
@@ -160,6 +109,18 @@ def test_a_providers_mirror_is_passed_on(project: Project, tmp_path: Path) -> No
 def test_terraforms_exit_code_is_ours(project: Project) -> None:
     assert project.run("plan", "dev", "-FAILS").returncode == 1
     assert len(project.calls()) == 2
+
+
+def test_a_pipeline_that_is_broken_off_lets_terraform_stop_in_good_order(project: Project) -> None:
+    ready, stopped = project.root / "ready", project.root / "stopped"
+    script = project.bin / "terraform"
+    wait = f"trap ': > {stopped}; exit 7' TERM; : > {ready}; while :; do /bin/sleep 0.1; done"
+    script.write_text(script.read_text() + f'case "$*" in *-out=*) {wait};; esac\n')
+    with project.started("plan", "--out", "dev.tfplan", "dev") as process:
+        wait_until(lambda: ready.exists() or process.poll() is not None)
+        process.terminate()
+        assert process.wait() == 7
+    assert stopped.exists()
 
 
 def test_nothing_follows_an_init_that_fails(project: Project) -> None:
@@ -196,7 +157,8 @@ def test_an_old_terraform_is_named(project: Project, version: str) -> None:
 @pytest.mark.parametrize("version", ["1.11.0", "1.14.2", "2.0.0-beta1"])
 def test_a_newer_terraform_will_do(project: Project, version: str) -> None:
     project.give_terraform(version)
-    assert project.run("plan", "dev").returncode == 0
+    shutil.rmtree(project.root / "build")
+    assert "make build" in project.refused("plan", "dev"), "that is looked at next"
 
 
 def test_a_missing_backend_file_is_named_with_the_way_to_it(project: Project) -> None:
@@ -251,29 +213,6 @@ def test_a_profile_that_is_not_there_is_named(project: Project) -> None:
     assert "aws sso login" in said
 
 
-class TestProtection:
-    def test_destroy_says_which_line_keeps_the_cache(self, project: Project) -> None:
-        project.write("terraform/modules/cache/main.tf", PROTECTED)
-        (project.bin / "terraform").unlink()  # said before anybody looks for it
-        assert project.refused("destroy", "dev") == (
-            "The cache holds the leaderboard and is protected from being destroyed: if its data may go, remove "
-            "`prevent_destroy = true` (terraform/modules/cache/main.tf, line 3) and run this again."
-        )
-
-    def test_it_hinders_nothing_else(self, project: Project) -> None:
-        project.write("terraform/modules/cache/main.tf", PROTECTED)
-        assert project.run("apply", "dev").returncode == 0
-
-    @pytest.mark.parametrize("line", ["# prevent_destroy = true", "prevent_destroy = false"])
-    def test_a_line_that_is_taken_out_lets_it_go(self, project: Project, line: str) -> None:
-        project.write("terraform/modules/cache/main.tf", PROTECTED.replace("prevent_destroy = true # the board", line))
-        assert project.run("destroy", "dev").returncode == 0
-
-    def test_the_real_cache_is_protected_and_the_line_is_found(self) -> None:
-        with pytest.raises(Refusal, match=r"terraform/modules/cache/\w+\.tf, line \d+"):
-            infrastructure.check_nothing_is_protected()
-
-
 def test_the_oldest_terraform_is_the_one_that_the_root_asks_for() -> None:
     asked = re.search(r'required_version\s*=\s*">= (\d+)\.(\d+)', (ROOT / "terraform" / "versions.tf").read_text())
     assert asked
@@ -283,10 +222,10 @@ def test_the_oldest_terraform_is_the_one_that_the_root_asks_for() -> None:
 def test_make_passes_the_environment_and_the_arguments() -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not on this machine")
-    for action in ("plan", "apply", "destroy"):
+    for action in ("plan", "apply"):
         line = ["make", "--no-print-directory", "-n", action, "ENV=dev", "ARGS=-no-color"]
         shown = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True, env=_outside_make()).stdout
-        assert f'-m scripts.aws.infrastructure {action} "dev" -no-color' in shown
+        assert re.search(rf'-m scripts\.aws\.infrastructure {action} +"dev" -no-color$', shown.rstrip())
 
 
 @pytest.mark.parametrize(
@@ -310,5 +249,5 @@ def test_python_names_a_version_for_make_build_or_else_an_interpreter(
 
 
 def _outside_make() -> dict[str, str]:
-    """The environment less what a make that runs the tests tells the makes below it."""
+    """The environment without what a make that runs the tests tells the makes below it."""
     return {name: text for name, text in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")}

@@ -1,8 +1,8 @@
-"""Each rule of plan_rules.py is worth something: a tree that breaks it, and only then, is caught by that very rule.
+"""Each rule of plan_rules.py is worth something: a tree that breaks it is caught, and by that very rule.
 
-A mutant is a slip in the tree such as somebody makes, one or two edits of its text. Mutants of one batch share a copy
-and so a plan, for a plan takes seconds; each is looked for by words that no other of its batch could cause. With
-MUTANTS_ALONE=1 each is planned by itself (some minutes): then nothing else can have been it.
+A mutant is a slip such as people make, one or two edits of the tree's text. Mutants of one batch share a copy and so a
+plan, since a plan takes seconds; each is looked for by words that no other mutant of its batch could cause. With
+MUTANTS_ALONE=1 each is planned by itself (some minutes): then nothing else can have caused them.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tests.terraform.plans import EMULATED, NETWORK, Plan, Tree
 ALONE = bool(os.environ.get("MUTANTS_ALONE"))
 
 WITHOUT_A_FIREWALL = {"waf": None}
-"""No slip is in it, and Terraform takes longer for the nested schema of a web ACL than for all the rest of a plan."""
+"""No mutant is in it, and Terraform takes longer for the nested schema of a web ACL than for all the rest of a plan."""
 
 Edits = tuple[tuple[str, str, str], ...]
-"""File, seen from terraform/; text; what stands there instead. To an empty text something is added, at the end."""
+"""The file, seen from terraform/; a text; what replaces it. If the text is empty, the rest is added at the end."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One slip: what it is, which rule has to see it, in which words, and where it is made."""
+    """One slip: what it is, which rule has to see it, what the rule says, and where the slip is made."""
 
     slip: str
     rule: Rule
@@ -331,33 +331,59 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "who reads may connect as who writes",
+        "a reader may connect as a writer",
         plan_rules.each_function_connects_as_its_own_user,
-        r'function\.this\["rank"\]: may connect as .*staging-write',
+        r'function\.this\["rank"\]: may connect as .*staging-writes',
         (
             (
                 "modules/functions/roles.tf",
                 "statement.value.users[each.value].arn",
-                'statement.value.users["write"].arn',
+                'statement.value.users["writes"].arn',
             ),
         ),
     ),
     Mutant(
-        "who reads connects as who writes",
+        "a reader connects as a writer",
         plan_rules.each_function_connects_as_its_own_user,
-        r'function\.this\["rank"\]: connects as leaderboard-staging-write',
-        (("modules/functions/main.tf", "var.cache.users[each.value].name", 'var.cache.users["write"].name'),),
+        r'function\.this\["rank"\]: connects as leaderboard-staging-writes',
+        (("modules/functions/main.tf", "var.cache.users[each.value].name", 'var.cache.users["writes"].name'),),
+    ),
+    Mutant(
+        "versions of the release before are locked out",
+        plan_rules.each_function_connects_as_its_own_user,
+        r'function\.this\["get_user"\]: may connect as \[\S+ .user:leaderboard-staging-profiles.\]',
+        (("modules/functions/roles.tf", "lookup(statement.value.former_users, each.key, [])", "[]"),),
+        batch="second",
+    ),
+    Mutant(
+        "two users change at once",
+        plan_rules.users_change_one_after_the_other,
+        r"aws_elasticache_user\.board and \S*aws_elasticache_user\.profiles change at once",
+        (("modules/cache/users.tf", "depends_on = [aws_elasticache_user.board]", ""),),
+    ),
+    Mutant(
+        "the users of a block change in no order",
+        plan_rules.users_change_one_after_the_other,
+        r'aws_elasticache_user\.read\["\S+"\]: is one of several',
+        (
+            (
+                "modules/cache/users.tf",
+                'resource "aws_elasticache_user" "read" {',
+                'resource "aws_elasticache_user" "read" {\n  for_each = toset(["one", "two"])',
+            ),
+            ("modules/cache/users.tf", "= aws_elasticache_user.read\n", '= aws_elasticache_user.read["one"]\n'),
+        ),
     ),
     Mutant(
         "CodeDeploy may connect",
         plan_rules.each_function_connects_as_its_own_user,
-        r"delivery\S+: may connect, and is no function's",
+        r"delivery\S+: may connect, but belongs to no function",
         (("modules/delivery/main.tf", '"lambda:UpdateAlias"]', '"lambda:UpdateAlias", "elasticache:Connect"]'),),
     ),
     Mutant(
         "a permission on no alias",
         plan_rules.permissions_name_the_alias_and_the_caller,
-        r"aws_lambda_permission\.reconcile: on \S+:None, which is no alias",
+        r"aws_lambda_permission\.reconcile: on \S+:None, which is not an alias",
         (("modules/functions/reconcile.tf", "qualifier     = local.alias[local.reconcile].name", ""),),
     ),
     Mutant(
@@ -376,7 +402,7 @@ MUTANTS = (
     Mutant(
         "a cache with AWS's own key",
         plan_rules.everything_is_encrypted,
-        r"aws_elasticache_serverless_cache\.this: kms_key_id",
+        r"aws_elasticache_serverless_cache\.this\S+: kms_key_id",
         (
             (
                 "modules/cache/main.tf",
@@ -435,9 +461,9 @@ MUTANTS = (
         ((OPERATIONS_KEY, "log-group:API-Gateway-Execution-Logs_*/", "log-group:API-Gateway-Logs_*/"),),
     ),
     Mutant(
-        "logs that are kept for ever",
+        "logs that are kept forever",
         plan_rules.logs_end,
-        r"aws_cloudwatch_log_group\.function\S+: kept for ever",
+        r"aws_cloudwatch_log_group\.function\S+: kept forever",
         (("modules/functions/logs.tf", "retention_in_days = var.log_retention_days", ""),),
     ),
     Mutant(
@@ -485,7 +511,7 @@ MUTANTS = (
     Mutant(
         "a user whom nobody vouches for",
         plan_rules.no_secret_is_written_down,
-        r"aws_elasticache_user\.this\S+: lets in by something else than IAM",
+        r"aws_elasticache_user\.board: lets in by other means than IAM",
         (("modules/cache/users.tf", 'type = "iam"', 'type = "no-password-required"'),),
     ),
     Mutant(
@@ -680,7 +706,7 @@ MUTANTS = (
     Mutant(
         "a cache for the emulator",
         plan_rules.nothing_that_no_emulator_has,
-        r"aws_elasticache_serverless_cache\.this: not emulated",
+        r"aws_elasticache_serverless_cache\.this\S+: not emulated",
         ((WHOLE, "count  = local.emulated ? 0 : 1", "count  = 1"),),
         batch="emulated",
         environment=EMULATED,
@@ -708,21 +734,21 @@ SWAPPED = Mutant(
     ),
     batch="applied-swapped",
 )
-"""For an applied network: a plan does not know the ids."""
+"""Only for an applied network, since a plan does not know the ids."""
 
 
 def name(mutant: Mutant) -> str:
-    """As a test's id."""
+    """A mutant's name as a test's id."""
     return mutant.slip.replace(" ", "-")
 
 
 def batch(mutant: Mutant) -> str:
-    """The name of the plan that it is in."""
+    """The name of the plan that a mutant is in."""
     return f"alone-{name(mutant)}" if ALONE else f"batch-{mutant.batch}"
 
 
 def edit(folder: Path, mutants: tuple[Mutant, ...]) -> None:
-    """Makes the slips in a copy of the tree. What is to be replaced has to be there."""
+    """Makes the slips in a copy of the tree. What they replace has to be there."""
     for mutant in mutants:
         for file, old, new in mutant.edits:
             text = (folder / file).read_text(encoding="utf-8")
@@ -732,7 +758,7 @@ def edit(folder: Path, mutants: tuple[Mutant, ...]) -> None:
 
 @pytest.fixture(scope="module")
 def broken(tree: Tree) -> Tree:
-    """The tree with every batch begun, and production as it is."""
+    """The tree, with the plans of every batch and of unbroken production begun."""
     for begun in dict.fromkeys(map(batch, MUTANTS)):
         mutants = tuple(mutant for mutant in MUTANTS if batch(mutant) == begun)
         tree.start(
@@ -752,7 +778,7 @@ def test_it_is_caught_by_the_rule_that_it_breaks(broken: Tree, mutant: Mutant) -
 
 
 def check(rule: Rule, plan: Plan, tree: Tree) -> list[str]:
-    """What a rule says of a plan."""
+    """What a rule says about a plan."""
     return rule(plan, tree.plan("prod")) if rule is plan_rules.differences_are_values else rule(plan)
 
 

@@ -1,11 +1,12 @@
-"""What `terraform plan` would make, in every environment, held to the rules of plan_rules.py.
+"""What `terraform plan` would make in every environment, held to the rules of plan_rules.py.
 
-The provider is the real one; for who and where it is it asks an emulator of AWS, which is told nothing else.
+The provider is the real one; it asks an emulator of AWS who and where it is, and nothing else.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import statistics
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 
 from scripts.places import ROOT
 from shared import reconcile
+from tests.support.terraforms import TerraformError
 from tests.terraform import packets, plan_rules
 from tests.terraform.plan_rules import RULES, Rule
 from tests.terraform.plans import EMULATED, ENVIRONMENTS, NETWORK, WHOLE, Plan, Tree
@@ -28,7 +30,7 @@ FORMER_STATES = sorted((ROOT / "tests" / "terraform" / "states").glob("*.txt"))
 KINDS = ("function", "cache")
 
 NO_EXCEPTIONS = {"WAYS_OUT", "UNREAD_NETWORK_RULES", "METRICS", "DIMENSIONS"}
-"""Tables of plan_rules that let nothing pass: what nobody makes, and what AWS measures."""
+"""Tables of plan_rules that let nothing pass: what must not be made, and what AWS measures."""
 
 ON_AWS = [name for name in ENVIRONMENTS if name != EMULATED]
 
@@ -37,7 +39,7 @@ MakePlan = Callable[[str], Plan]
 
 @pytest.fixture(scope="module")
 def planned(tree: Tree) -> MakePlan:
-    """The plan of an environment; all are begun with the first, and the network is applied."""
+    """The plan of an environment; all are begun with the first one, and the network is applied."""
     for name in ENVIRONMENTS:
         tree.start(name, name)
     tree.start_applying(APPLIED, "network", NETWORK)
@@ -58,6 +60,18 @@ def test_nothing_is_emulated_that_no_emulator_has(planned: MakePlan) -> None:
 
 def test_staging_has_what_production_has(planned: MakePlan) -> None:
     assert plan_rules.differences_are_values(planned("staging"), planned("prod")) == []
+
+
+def test_credentials_of_another_account_plan_nothing(tree: Tree) -> None:
+    def ask_who_it_is(copied: Path) -> None:
+        override = copied / "offline_override.tf.json"
+        offline = json.loads(override.read_text())
+        del offline["provider"]["aws"]["skip_requesting_account_id"]
+        override.write_text(json.dumps(offline))
+
+    tree.start("other-account", "dev", ask_who_it_is, {"account_id": "210987654321"})
+    with pytest.raises(TerraformError, match="AWS account ID not allowed: 123456789012"):
+        tree.plan("other-account")
 
 
 def test_no_configuration_asks_which_environment_it_is() -> None:
@@ -82,7 +96,7 @@ def test_an_upgrade_keeps_all_that_there_is(planned: MakePlan, state: Path) -> N
 
 
 class TestTheWalker:
-    """A rule that finds nothing to look at keeps itself."""
+    """A rule that finds nothing to look at is always kept."""
 
     @pytest.mark.parametrize("environment", ON_AWS)
     def test_it_meets_every_pair_of_subnets(self, planned: MakePlan, environment: str) -> None:
@@ -119,7 +133,7 @@ class TestTheWalker:
             "STARS": {
                 plan_rules.allowed_by(sid, *star) for plan in plans.values() for _, sid, star in plan_rules.stars(plan)
             },
-            "POLICIES": types | {"aws_iam_policy"},  # read wherever one comes
+            "POLICIES": types | {"aws_iam_policy"},  # read if there ever is one
             "UNKNOWN_POLICIES": set().union(*map(plan_rules.unknown_policies, plans.values())),
             "ENCRYPTED": types,
             "BY_THE_SERVICE": {
@@ -129,7 +143,7 @@ class TestTheWalker:
             "ONLY_SOMEWHERE": blocks["staging"] ^ blocks["prod"],
         }
         tables = {name: table for name, table in vars(plan_rules).items() if isinstance(table, dict | set)}
-        assert {name for name in tables if name.isupper()} == set(used) | NO_EXCEPTIONS, "a table that nobody watches"
+        assert {name for name in tables if name.isupper()} == set(used) | NO_EXCEPTIONS, "a table that no test watches"
         for name, uses in used.items():
             assert set(tables[name]) <= uses, name
         for prefix in plan_rules.NOT_EMULATED:
@@ -137,7 +151,7 @@ class TestTheWalker:
 
 
 class TestTheReadme:
-    """terraform/README.md says how many there are of what costs: as many as the plans have."""
+    """The counts in the costs of terraform/README.md are those of the plans."""
 
     def test_it_counts_what_production_has(self, planned: MakePlan) -> None:
         counts = counted(planned("prod"))
@@ -205,7 +219,7 @@ NUMBERS = {"two": 2, "three": 3}
 
 
 def counted(plan: Plan) -> dict[str, float]:
-    """How many there are of what the tables of costs count, by the word for it there."""
+    """How many there are of what the cost tables count, by the word for it there."""
     filters = [one.value("pattern") for one in plan.of("aws_cloudwatch_log_metric_filter")]
     endpoints = [one for one in plan.of("aws_vpc_endpoint") if one.value("vpc_endpoint_type") == "Interface"]
     (rule,), (api,) = plan.of("aws_cloudwatch_event_rule"), plan.of("aws_api_gateway_rest_api")
@@ -235,7 +249,7 @@ def counted(plan: Plan) -> dict[str, float]:
 
 
 class TestPackets:
-    """The simulation itself, on a network of two subnets."""
+    """The simulation itself, in a network of two subnets."""
 
     def test_an_answer_needs_a_rule_of_the_acl_and_none_of_the_group(self) -> None:
         there, back = packets.Entry(True, 6379, 6379, "10.0.1.0/24"), packets.Entry(False, 1024, 65535, "10.0.1.0/24")
@@ -267,7 +281,7 @@ OUT_ONLY = (("others", (packets.Entry(True, 6379, 6379, "members"),)),)
 
 
 def refusal(acl: tuple[packets.Entry, ...], client_port: int = 40000) -> str | None:
-    """Who stops a connection to port 6379 of a subnet that lets in and out whatever comes."""
+    """What stops a connection to port 6379 of a subnet that lets everything in and out."""
     anything = (packets.Entry(True, 0, 65535, "0.0.0.0/0"), packets.Entry(False, 0, 65535, "0.0.0.0/0"))
     here = packets.Subnet("here", ipaddress.IPv4Network("10.0.0.0/24"), acl)
     there = packets.Subnet("there", ipaddress.IPv4Network("10.0.1.0/24"), anything)

@@ -1,4 +1,4 @@
-"""What Terraform has to write down once more, because it cannot read Python, is what the code says."""
+"""What Terraform has to repeat, because it cannot read Python, is what the code says."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TERRAFORM = terraform_docs.TERRAFORM
 
 
 def local(file: str, name: str) -> Any:
-    """A local value that stands there as it is."""
+    """A local value, as it is written."""
     document = hcl2.loads((TERRAFORM / file).read_text(), serialization_options=terraform_docs.AS_WRITTEN)
     (value,) = [block[name] for block in document["locals"] if name in block]
     return value
 
 
 def variable(file: str, name: str) -> dict[str, Any]:
-    """A variable's block."""
+    """The block of a variable."""
     document = hcl2.loads((TERRAFORM / file).read_text(), serialization_options=terraform_docs.AS_WRITTEN)
     (block,) = [named[json.dumps(name)] for named in document["variable"] if json.dumps(name) in named]
     found: dict[str, Any] = block
@@ -100,7 +100,7 @@ def test_a_function_runs_as_long_here_as_there() -> None:
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in TERRAFORM.rglob("variables.tf")}), ids=str)
 def test_every_variable_is_used(folder: Path) -> None:
-    """Also one that only goes on to a module, which has a default of its own."""
+    """Even one that is only passed on to a module, which has a default of its own."""
     code = "".join(path.read_text() for path in folder.glob("*.tf") if path.name != "variables.tf")
     declared = re.findall(r'^variable "(\w+)"', (folder / "variables.tf").read_text(), re.MULTILINE)
     assert declared
@@ -109,7 +109,7 @@ def test_every_variable_is_used(folder: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(TERRAFORM.glob("environments/*.tfvars")), ids=lambda file: file.stem)
 def test_an_environment_sets_what_there_is(file: Path) -> None:
-    """Of a name that it does not know Terraform only warns."""
+    """Terraform only warns of a name that it does not know."""
     root = "".join(path.read_text() for path in TERRAFORM.glob("*.tf"))
     declared = set(re.findall(r'^variable "(\w+)"', root, re.MULTILINE))
     set_here = set(hcl2.loads(file.read_text(), serialization_options=terraform_docs.AS_WRITTEN))
@@ -119,7 +119,7 @@ def test_an_environment_sets_what_there_is(file: Path) -> None:
 def test_the_recipe_for_tflocal_names_what_there_is() -> None:
     """That the file alone plans no ElastiCache is seen by the walk over the plans."""
     recipe = (ROOT / "docs" / "emulator.md").read_text().split("tflocal init ")[0].rsplit("```\n", 1)[1]
-    backend = hcl2.loads((TERRAFORM / "environments" / "local.s3.hcl").read_text())
+    backend = hcl2.loads((TERRAFORM / "environments" / "local.backend.hcl").read_text())
     values = hcl2.loads((TERRAFORM / "environments" / "local.tfvars").read_text())
     assert f"s3://{json.loads(backend['bucket'])}\n" in recipe
     assert f"AWS_REGION={json.loads(values['region'])}\n" in recipe

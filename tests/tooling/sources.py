@@ -9,7 +9,7 @@ from scripts.places import ROOT
 
 
 def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
-    """The Python files of a top-level folder that are ours, by their path, parsed."""
+    """Our Python files in a top-level folder: their paths, and their contents parsed."""
     for path in sorted((ROOT / folder).rglob("*.py")):
         relative = path.relative_to(ROOT)
         if "node_modules" not in relative.parts:

@@ -1,4 +1,4 @@
-"""A made-up route in a copy of the project: what its author is asked for is what CONTRIBUTING.md says, and no more."""
+"""A made-up operation in a copy of the project: its author is asked for what CONTRIBUTING.md says, and no more."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ DEMANDED = {
     "tests/terraform/test_terraform_docs.py": "test_the_costs_count_the_methods_of_the_contract",
     "tests/tooling/test_bench.py": "test_every_handler_is_clocked",
 }
-"""What CONTRIBUTING.md says to be told by, and the test there that tells."""
+"""The files by which CONTRIBUTING.md says one is told of a forgotten step, and the test in each that does."""
 
 WRITTEN_BY_HAND = {"tests/tooling/test_docs.py", "tests/terraform/test_terraform_docs.py"}
-"""What is told even if all that can be written for the machine was written."""
+"""The files that still ask for something when everything a machine reads has been written."""
 
 NEEDS_TERRAFORM = "tests/terraform/test_plans.py"
 
 ANSWERING = ["tests/api/test_events.py", "tests/api/test_contract.py", "tests/connection/test_round_trips.py"]
-"""Suites that ask every route, of those that take little time."""
+"""Some suites that ask every operation and take little time."""
 
 SUITES = [
     "tests/connection",
@@ -36,7 +36,7 @@ SUITES = [
     "tests/tooling/test_imports.py",
     "tests/tooling/test_build.py",
 ]
-"""Suites with a test for each of them."""
+"""Suites with a test for each operation or function."""
 
 LEFT_OUT = shutil.ignore_patterns(".*", "node_modules", "build")
 
@@ -65,7 +65,7 @@ CARELESS = (
 
 
 def copy(folder: Path, method: str, handler: str) -> Path:
-    """The project with one route more, which answers as GET /users/{userId}/rank does."""
+    """The project with one more operation, which answers as GET /users/{userId}/rank does."""
     shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
     contract = folder / "functions" / "openapi.yaml"
     text = contract.read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def copy(folder: Path, method: str, handler: str) -> Path:
 
 
 def run(folder: Path, *tests: str, **environment: str) -> dict[str, str]:
-    """What has come of tests in a copy, by their ids: PASSED, FAILED, ERROR."""
+    """The outcomes of tests in a copy, by their ids: PASSED, FAILED, ERROR."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", *tests],
         cwd=folder,
@@ -93,7 +93,7 @@ def run(folder: Path, *tests: str, **environment: str) -> dict[str, str]:
 
 
 def demanded_by(outcomes: dict[str, str]) -> set[str]:
-    """The files of those that did not pass."""
+    """The files of the tests that did not pass."""
     return {test.partition("::")[0] for test, outcome in outcomes.items() if outcome != "PASSED"}
 
 
@@ -111,19 +111,19 @@ def collected(folder: Path, *tests: str) -> list[str]:
 
 
 def of(tests: list[str], name: str) -> set[str]:
-    """Those for the route or the function of this name, without the name."""
+    """The tests of the operation or function of this name, without the name."""
     named = re.compile(rf"(?<=[\[-]){name}(?=[\]-])")
     return {named.sub("…", test) for test in tests if named.search(test)}
 
 
 @pytest.fixture(scope="module")
 def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With all that the list says, but for what people read."""
+    """A copy in which everything on the list has been done, except for what people read."""
     return copy(tmp_path_factory.mktemp("careful") / "copy", "get", CAREFUL)
 
 
 def test_the_list_names_the_tests_that_demand_something() -> None:
-    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n### A route\n")[1].split("\n### ")[0]
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n### An operation\n")[1].split("\n### ")[0]
     steps = section.partition("\n\n`tests/")[0]
     assert set(re.findall(r"\(`(tests/[^`]+)`", steps)) == {*DEMANDED, NEEDS_TERRAFORM}
 
@@ -134,8 +134,8 @@ def test_who_forgets_a_step_is_told_by_the_test_that_stands_beside_it(tmp_path: 
 
 
 def test_who_has_done_the_steps_is_asked_for_no_more(careful: Path) -> None:
-    told = run(careful, *map("::".join, DEMANDED.items()))
-    assert demanded_by(told) == WRITTEN_BY_HAND
+    outcomes = run(careful, *map("::".join, DEMANDED.items()))
+    assert demanded_by(outcomes) == WRITTEN_BY_HAND
     answered = run(careful, *ANSWERING, "-k", "whereabouts or every_handler")
     assert demanded_by(answered) == set()
     assert len(answered) > 10

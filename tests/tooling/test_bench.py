@@ -1,4 +1,4 @@
-"""The benchmark runs and has a row for every handler. What it measures is no test's business."""
+"""The benchmark runs, and has a row for every handler. No test looks at what it measures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support import contract, processes
 
 
 def bench(*arguments: str, players: int = 300) -> str:
-    """What `make bench` prints, on a small board."""
+    """What `make bench` prints for a small board."""
     size = ["--players", str(players), "--iterations", "50"]
     done = processes.finished("scripts.bench", *size, *arguments, seconds=300)
     assert done.returncode == 0, done.stderr
@@ -20,14 +20,14 @@ def bench(*arguments: str, players: int = 300) -> str:
 
 @pytest.fixture(scope="module")
 def result() -> dict[str, Any]:
-    """The figures."""
+    """The figures, as JSON."""
     parsed: dict[str, Any] = json.loads(bench("--json"))
     return parsed
 
 
 def test_every_handler_is_clocked(result: dict[str, Any]) -> None:
     clocked = {row["name"].partition(" ")[0] for row in result["rows"]}
-    assert clocked == {one.id for one in contract.operations().values() if one.method not in ("DELETE", "HEAD")}
+    assert clocked == {each.id for each in contract.operations().values() if each.method not in ("DELETE", "HEAD")}
 
 
 def test_a_row_compares_the_same_round_trips(result: dict[str, Any]) -> None:

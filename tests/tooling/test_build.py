@@ -1,4 +1,4 @@
-"""The zips that Lambda gets: the same bytes everywhere, nothing unneeded inside, and enough to answer with."""
+"""The zips for Lambda: the same bytes everywhere, nothing unneeded inside, and all that it takes to answer."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ OWN = ("--arch", "local", "--python", "local")
 OTHER_PYTHON = "3.12" if platform.python_version().startswith("3.13.") else "3.13"
 
 UNCHECKED_HASH = 1
-"""The flags of bytecode that is used as it is (PEP 552)."""
+"""The flags of bytecode that is used without a check (PEP 552)."""
 
 MACHINES = {"arm64": 183, "x86_64": 62}
-"""What an ELF file calls the architectures."""
+"""The architectures' numbers in an ELF file."""
 
 
 class Build:
-    """What `make build` printed and made."""
+    """What `make build` has printed and made."""
 
     def __init__(self, printed: str):
         facts = json.loads(printed)
@@ -60,25 +60,25 @@ class Build:
         self.bill_of_materials = Path(facts["bill_of_materials"]).read_text()
 
     def files(self, name: str) -> dict[str, bytes]:
-        """Contents of one of its zips."""
+        """The contents of one of its zips."""
         with zipfile.ZipFile(self.folder / name) as archive:
             return {entry: archive.read(entry) for entry in archive.namelist()}
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each zip."""
+        """The SHA-256 of each zip."""
         return {name: row["sha256"] for name, row in self.zips.items()}
 
 
 def run(
     *arguments: str, root: Path = ROOT, umask: int = -1, **environment: str | None
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m scripts.aws.build` in a tree, with more or less (None) in its environment. Its uv is ours."""
+    """`python -m scripts.aws.build` in a tree, with our uv; a variable that is None is left out of its environment."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    given = {**os.environ, "PATH": path, **environment}
+    variables = {**os.environ, "PATH": path, **environment}
     return subprocess.run(
         [sys.executable, "-B", "-m", "scripts.aws.build", *arguments],
         cwd=root,
-        env={name: value for name, value in given.items() if value is not None},
+        env={name: value for name, value in variables.items() if value is not None},
         umask=umask,
         check=False,
         capture_output=True,
@@ -88,7 +88,7 @@ def run(
 
 
 def made(*arguments: str, **options: Any) -> Build:
-    """A build that should succeed; a machine that has no wheels and can fetch none skips the test."""
+    """A build that must succeed; a machine that neither has wheels nor can fetch any skips the test."""
     done = run("--json", *arguments, **options)
     if "cannot reach the package index" in done.stderr:
         pytest.skip(done.stderr.strip())
@@ -97,7 +97,7 @@ def made(*arguments: str, **options: Any) -> Build:
 
 
 def clone(folder: Path) -> Path:
-    """A copy of what a build is made of."""
+    """A copy of what goes into a build."""
     for name in OURS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     shutil.copytree(ROOT / "locks", folder / "locks")
@@ -141,7 +141,7 @@ def either(request: pytest.FixtureRequest) -> Build:
 
 
 def contents(which: Build) -> Iterator[tuple[str, str, bytes]]:
-    """Zip, name and content of every file of a build."""
+    """The zip, name and content of every file in a build."""
     for name in which.zips:
         for entry, content in which.files(name).items():
             yield name, entry, content
@@ -174,7 +174,7 @@ class TestBytes:
     def test_no_file_tells_where_it_was_made(self, either: Build) -> None:
         places = {os.fsencode(place) for place in (ROOT, either.folder.parent, Path.home() / ".pyenv")}
         for name, entry, content in contents(either):
-            if not entry.endswith(".so"):  # those tell where their makers built them
+            if not entry.endswith(".so"):  # these tell where their makers built them
                 assert not [place for place in places if place in content], f"{entry} in {name}"
 
     def test_the_two_targets_differ_in_compiled_files_and_what_is_said_of_them_only(
@@ -226,9 +226,9 @@ class TestBytecode:
         which = made(*target, root=tree, **nowhere)
         assert which.compiled_by is None
         assert {Path(entry).name for _, entry, _ in contents(which)} == {"board.py", "handler.py"}
-        said = run(*target, root=tree, **nowhere)
-        assert said.returncode == 0
-        assert re.fullmatch(rf"No Python {OTHER_PYTHON} is on this machine .* to ship bytecode\.\n", said.stderr)
+        done = run(*target, root=tree, **nowhere)
+        assert done.returncode == 0
+        assert re.fullmatch(rf"No Python {OTHER_PYTHON} is on this machine .* to ship bytecode\.\n", done.stderr)
 
 
 class TestContents:
@@ -371,10 +371,10 @@ module = importlib.import_module(f"functions.{name}.handler")
 
 context = types.SimpleNamespace(aws_request_id="1", get_remaining_time_in_millis=lambda: 60_000)
 answers = [module.handler(event, context) for event in json.load(sys.stdin)]
-files = [getattr(sys.modules[one], "__file__", None) for one in set(sys.modules) - known]
+files = [getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - known]
 print(json.dumps({"answers": answers, "files": sorted(filter(None, files)), "sources_read": sources}))
 """
-"""Lambda's side: the layer and the function on the path and, as in no test beside this one, nothing else."""
+"""Lambda's side: the layer and the function are on the path and, unlike in all other tests, nothing else is."""
 
 Invoke = Callable[..., list[dict[str, Any]]]
 
@@ -391,7 +391,7 @@ def unzipped(own: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def invoke(unzipped: Path, server: embedded_valkey.Server, empty: None) -> Invoke:
-    """`invoke("rank", event(…), …)`: what a function of the zips answers, in a process that has nothing else."""
+    """`invoke("rank", event(…), …)`: what a function answers from the zips, in a process that has nothing else."""
     return lambda function, *events: _invoke(unzipped, server, function, *events)
 
 
@@ -417,27 +417,28 @@ def _invoke(unzipped: Path, server: embedded_valkey.Server, function: str, *even
         and ("site-packages" in file or not Path(file).resolve().is_relative_to(standard))
     ]
     assert not strangers
-    assert [path for path in seen["sources_read"] if path.startswith(str(unzipped))] == []  # the bytecode does
-    for given, answer in zip(events, seen["answers"], strict=True):
-        if "httpMethod" in given:
+    assert [path for path in seen["sources_read"] if path.startswith(str(unzipped))] == []  # the bytecode is enough
+    for sent, answer in zip(events, seen["answers"], strict=True):
+        if "httpMethod" in sent:
             body = answer["body"].encode()
-            contract.check(given["httpMethod"], given["path"], answer["statusCode"], answer["headers"], body)
+            contract.check(sent["httpMethod"], sent["path"], answer["statusCode"], answer["headers"], body)
     answers: list[dict[str, Any]] = seen["answers"]
     return answers
 
 
 def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
-    def ask(*asked: Example) -> list[dict[str, Any]]:
-        """The answers of one function, each as its operation promises."""
-        answers = invoke(asked[0].function, *(event(one.method, one.target, json_body=one.body) for one in asked))
-        assert [answer["statusCode"] for answer in answers] == [one.status for one in asked]
+    def ask(*requests: Example) -> list[dict[str, Any]]:
+        """The answers of one function, each with the status that its operation promises."""
+        events = (event(example.method, example.target, json_body=example.body) for example in requests)
+        answers = invoke(requests[0].function, *events)
+        assert [answer["statusCode"] for answer in answers] == [example.status for example in requests]
         return answers
 
     ids = examples.existing(lambda example: json.loads(ask(example)[0]["body"]))
-    asked = examples.load(ids).values()
+    requests = examples.load(ids).values()
     answers = {
-        function: ask(*(one for one in asked if one.function == function))
-        for function in dict.fromkeys(one.function for one in asked)
+        function: ask(*(example for example in requests if example.function == function))
+        for function in dict.fromkeys(example.function for example in requests)
     }
     assert json.loads(answers["rank"][0]["body"])["rank"]["rank"] == 1
     assert ids["userId"] in answers["leaderboard"][0]["body"]
@@ -448,7 +449,7 @@ def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A project of next to nothing, built in a moment and without a wheel."""
+    """A project with next to nothing in it, which is built in a moment and without a wheel."""
     tree = tmp_path / "tree"
     shutil.copytree(ROOT / "scripts", tree / "scripts", ignore=shutil.ignore_patterns("node_modules"))
     (tree / "locks").mkdir()
@@ -522,7 +523,7 @@ class TestMaking:
         assert {path.name for path in (tree / "build").iterdir()} == {".lock", "uv.log"}
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
             (("--arch", "arm"), "ARCH=arm is not an architecture of Lambda: use arm64, x86_64 or local"),
             (("--python", "python3.13"), "PYTHON=python3.13 is not supported: use 3.11 or newer"),
@@ -530,7 +531,7 @@ class TestMaking:
         ],
     )
     def test_a_target_that_lambda_has_not_is_refused(
-        self, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+        self, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert build.main(arguments) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err

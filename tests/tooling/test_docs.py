@@ -1,5 +1,5 @@
-"""The documents say what is true: examples are run in their order, tables are compared with the code, and whatever is
-named - a link, a file, a target, a variable - is there."""
+"""The documents are true: their examples are run in order, their tables are compared with the code, and whatever they
+name - a link, a file, a target, a variable - is there."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.support import contract
 from tests.support.api import Api
 
 MADE = re.compile(r"\.|node_modules$|build$|__pycache__$")
-"""Names at the beginning of which nothing of ours stands."""
+"""The beginnings of names in which there is nothing of ours."""
 
 
 def files(folder: Path = ROOT) -> Iterator[Path]:
-    """Every file of ours."""
+    """All our files."""
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not MADE.match(path.name):
             yield from files(path)
@@ -52,7 +52,7 @@ VOLATILE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|\b\d+ms\b")
 
 
 def run(api: Api, command: str) -> Any:
-    """What a curl line asks, asked of the tests' own gateway: the reply's JSON, None where it has no body."""
+    """Asks the tests' own gateway what a curl line asks: the reply's JSON, None if it has no body."""
     curl, *arguments = shlex.split(command.replace("\\\n", " "))
     assert curl == "curl"
     method, headers, body, url = "GET", {}, None, ""
@@ -75,20 +75,20 @@ def run(api: Api, command: str) -> Any:
 
 
 def comparable(text: str) -> str:
-    """A reply's text with times and milliseconds made equal."""
+    """A reply's text, with all times and milliseconds made the same."""
     return VOLATILE.sub("*", text)
 
 
 def check_examples(api: Api, document: str) -> int:
-    """Runs a document's examples in their order, and asserts that each gets the reply below it; how many there are."""
+    """Runs a document's examples in order, and asserts that each gets the reply below it; returns their number."""
     real_ids: dict[str, str] = {}
     examples = EXAMPLE.findall(document)
     for command, reply in examples:
         real = run(api, UUID.sub(lambda found: real_ids.get(found[0], found[0]), command))
         promised = json.loads(reply) if reply else None
         shown = json.dumps(promised, sort_keys=True)
-        given = UUID.findall(json.dumps(real, sort_keys=True))
-        real_ids.update(zip(UUID.findall(shown), given, strict=True))
+        found_ids = UUID.findall(json.dumps(real, sort_keys=True))
+        real_ids.update(zip(UUID.findall(shown), found_ids, strict=True))
         expected = UUID.sub(lambda found: real_ids[found[0]], shown)
         assert comparable(json.dumps(real, sort_keys=True)) == comparable(expected), command
     return len(examples)
@@ -99,7 +99,7 @@ def test_each_example_of_the_api_gets_the_reply_that_stands_below_it(api: Api) -
 
 
 def test_the_quick_start_gets_its_reply_on_the_demo_players(api: Api) -> None:
-    deadline.start(math.inf)  # that of this thread's last request may be over
+    deadline.start(math.inf)  # the time of this thread's last request may be up
     demo.fill(store(), config.settings().rules)
     assert check_examples(api, README) == 1
 
@@ -125,7 +125,7 @@ def test_an_example_stands_in_a_document_that_runs_it(name: str) -> None:
 
 
 def section(document: str, heading: str) -> str:
-    """What stands below a heading of the second level."""
+    """The text below a heading of the second level."""
     parts = document.split(f"\n## {heading}\n")
     assert len(parts) == 2, heading
     return parts[1].split("\n## ")[0]
@@ -143,7 +143,7 @@ def test_the_settings_are_those_of_the_code() -> None:
 
 
 def test_the_variables_of_the_targets_are_read_somewhere() -> None:
-    """By the Makefile, or by a script, which finds them in its environment."""
+    """Either by the Makefile, or by a script, which finds them in its environment."""
     table = section(OPERATIONS, "Variables of the make targets")
     cells = re.findall(r"^\|[^|]*\|([^|]*)\|", table, re.MULTILINE)
     variables = {word for cell in cells for word in re.findall(r"\b[A-Z][A-Z_]+\b", cell)}
@@ -199,7 +199,7 @@ CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def links(document: str) -> list[tuple[str, str]]:
-    """Text and target of each link; what stands in code is none."""
+    """The text and target of each link; those in code do not count."""
     return LINK.findall(re.sub(r"`[^`\n]*`(?!\])", "", CODE_BLOCK.sub("", document)))
 
 
@@ -241,23 +241,30 @@ FIRST = {path.relative_to(ROOT).parts[0] for path in FILES}
 
 
 def missing_files(name: str, document: str) -> list[str]:
-    """The files and folders that a document names, seen from the root or from its own folder, and nobody has."""
-    own = (ROOT / name).parent
-    bases = (ROOT, own, *(ROOT / folder for folder in ("locks", "shared", "functions", "terraform")))
+    """The files and folders that a document names, seen from the root or its own folder, but that are not there."""
+    folder = (ROOT / name).parent
+    bases = (ROOT, folder, *(ROOT / base for base in ("locks", "shared", "functions", "terraform")))
     missing = []
     named = PATH.findall(re.sub(r"https?://\S+|\]\([^)]*\)", "", document))
-    for path in (one.rstrip(".") for one in named):
+    for path in (each.rstrip(".") for each in named):
         first, inner, _ = path.partition("/")
-        if first == ".." or (inner and first not in FIRST and not (own / first).exists()):
-            continue  # seen from a folder that a command has entered; application/json
+        if first == ".." or (inner and first not in FIRST and not (folder / first).exists()):
+            continue  # seen from a folder that a command has entered, or application/json
         pattern = re.sub(r"<\w+>", "*", path).rstrip("/")
         if path not in MADE_BY_COMMANDS and not any(any(base.glob(pattern)) for base in bases):
             missing.append(path)
     return missing
 
 
-MADE_BY_COMMANDS = {"terraform/backend.hcl", "localstack_providers_override.tf"}
-"""Named with the command that makes it."""
+MADE_BY_COMMANDS = {
+    "terraform/backend.hcl",
+    "backend.hcl",
+    "localstack_providers_override.tf",
+    "environments/<environment>.backend.hcl",
+    "environments/prod.backend.hcl",
+    "prod.tfplan.json",
+}
+"""Named with the command that makes it, or that reads what somebody has written."""
 
 
 @every_document
@@ -274,9 +281,9 @@ def test_a_file_that_is_gone_is_found(path: str) -> None:
 
 
 def unknown_targets(document: str) -> set[str]:
-    """The targets of make that a document names, in code, and the Makefile does not have."""
+    """The targets of make that a document names in code, but that the Makefile does not have."""
     code = [*CODE_BLOCK.findall(document), *re.findall(r"`([^`\n]+)`", CODE_BLOCK.sub("", document))]
-    commands = [command for one in code for command in re.findall(r"(?:^|\s|;)make +([^#`\n]*)", one)]
+    commands = [command for text in code for command in re.findall(r"(?:^|\s|;)make +([^#`\n]*)", text)]
     targets = {word for command in commands for word in command.split()[:1] if re.fullmatch(r"[a-z][a-z-]*", word)}
     return targets - TARGETS
 

@@ -1,4 +1,4 @@
-"""The requests that are made of the contract's examples: of what they ask, and what has to exist before."""
+"""The requests made from the contract's examples: what they ask about, and what has to exist before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scripts.local import examples, routes
 
 
 def operation(name: str, **members: Any) -> dict[str, Any]:
-    """An operation of a contract that is made up."""
+    """An operation of a made-up contract."""
     return {"operationId": name, "tags": ["teams"], "responses": {"404": {}, "201": {}}, **members}
 
 
@@ -58,7 +58,7 @@ CONTRACT: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That contract in the place of ours."""
+    """Puts the made-up contract in the place of ours."""
     monkeypatch.setattr(routes, "contract", lambda: CONTRACT)
 
 

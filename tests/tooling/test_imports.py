@@ -1,4 +1,4 @@
-"""Who may import whom, and that an import does nothing but import."""
+"""What may import what, and that an import does nothing but import."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ MAY_IMPORT = {
     "store": {"config", "credentials", "deadline", "logs", "problems"},
     "reconcile": {"audit", "deadline", "outbox", "projections", "statistics", "store", "sweeps"},
 }
-"""What a module of the layer may import from the layer. The ones that are not named here hold data: their rule is
-the next one."""
+"""What a module of the layer may import from the layer. Modules that are not named here hold data: the next rule is
+theirs."""
 
 UNKNOWN_TO_DATA = {"deadline", "endpoint", "fields"}
-"""Data modules know neither HTTP nor events; of config they know constants alone."""
+"""Data modules know neither HTTP nor events; of config they know only constants."""
 
 SETTINGS_READERS = {"load", "settings", "Settings"}
 
@@ -53,7 +53,7 @@ HANDLERS = sorted(path.parent.name for path in ROOT.glob("functions/*/handler.py
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """Full names of everything that is imported, wherever in the file: `shared.config.settings`, `os`."""
+    """The full names of everything that a file imports, anywhere in it: `shared.config.settings`, `os`."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -98,6 +98,7 @@ ARROWS = {
     "scripts.local": {"scripts.local", "functions", *COMMON},
     "scripts.dev.bootstrap": set(),
     "scripts.aws": {"scripts.aws", "scripts.dev.bootstrap", *COMMON},
+    "scripts.aws.live_checks": {"scripts.aws", "scripts.local.examples", *COMMON},
     "scripts.dev": {"scripts.dev", "scripts.aws", *COMMON},
     "scripts.emulator": {"scripts.emulator", "scripts.aws", "scripts.local", *COMMON},
     "scripts.bench": {"scripts.bench", "scripts.local", *COMMON},
@@ -107,24 +108,24 @@ ARROWS = {
     "tests.conftest": {"tests.support", *BELOW_TESTS},
     **{f"tests.{room}": {f"tests.{room}", "tests.support", *BELOW_TESTS} for room in ROOMS},
 }
-"""What a module, or all in a folder, may import of ours; of the names that fit it is the longest. bootstrap runs on its
-own, before anything is installed."""
+"""What a module, or everything in a folder, may import from us; if several names fit, the longest counts. bootstrap
+runs alone, before anything is installed."""
 
 
 def is_within(name: str, parts: Iterable[str]) -> str:
-    """The longest of the modules and folders that a name is of, '' if it is of none."""
+    """The longest of the modules and folders that a name belongs to, '' if it belongs to none."""
     return max((part for part in parts if f"{name}.".startswith(f"{part}.")), key=len, default="")
 
 
 def wrong_arrows(module: str, tree: ast.AST) -> list[str]:
-    """What a module imports of ours and should not."""
+    """What a module imports from us and should not."""
     allowed = ARROWS[is_within(module, ARROWS)]
     ours = {name for name in imported(tree) if name.partition(".")[0] in OURS}
     return sorted(name for name in ours if not is_within(name, allowed) or is_a_test(name))
 
 
 def is_a_test(name: str) -> bool:
-    """Whether a name is of a test's module or a conftest, from which nobody imports."""
+    """Whether a name belongs to a test module or a conftest, from which nobody imports."""
     return any(part.startswith("test_") or part == "conftest" for part in name.split("."))
 
 
@@ -132,12 +133,12 @@ NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
 
 
 def is_private(name: Any) -> bool:
-    """Whether a name is its module's own."""
+    """Whether a name is private to its module."""
     return isinstance(name, str) and name.startswith("_") and not name.startswith("__") and name not in NAMED_TUPLES
 
 
 def private_names(tree: ast.AST) -> list[str]:
-    """The private names of other modules of ours that a module imports, reads, or replaces by `setattr`."""
+    """The private names of our other modules that a module imports, reads, or replaces by `setattr`."""
     found, names = [], set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in OURS:
@@ -156,7 +157,7 @@ def private_names(tree: ast.AST) -> list[str]:
 
 
 def root_of(node: ast.AST) -> str:
-    """The name that a chain of attributes begins with: `a` of `a.b.c`."""
+    """The name with which a chain of attributes begins: `a` of `a.b.c`."""
     while isinstance(node, ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
@@ -164,7 +165,7 @@ def root_of(node: ast.AST) -> str:
 
 @functools.cache
 def parsed() -> dict[str, ast.Module]:
-    """All our modules by name."""
+    """All our modules, by name."""
     return {
         path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): tree
         for folder in OURS
@@ -320,7 +321,7 @@ def python(code: str, *arguments: str, **environment: str) -> str:
 
 
 def settings_names() -> set[str]:
-    """The environment's names that mean something to us."""
+    """The names in the environment that mean something to us."""
     return {field.name.upper() for field in dataclasses.fields(config.Settings)}
 
 
@@ -403,8 +404,8 @@ def test_a_bad_setting_is_an_error_that_names_it(environ: dict[str, str], named:
 
 
 def test_settings_are_read_from_the_environments_names() -> None:
-    given = {"VALKEY_HOST": "h", "VALKEY_PORT": "1", "VALKEY_TLS": "TRUE", "SCORE_MIN": "-5", "COMMAND_SECONDS": "0.5"}
-    settings = config.load(given)
+    values = {"VALKEY_HOST": "h", "VALKEY_PORT": "1", "VALKEY_TLS": "TRUE", "SCORE_MIN": "-5", "COMMAND_SECONDS": "0.5"}
+    settings = config.load(values)
     assert settings == config.Settings("h", 1, True, command_seconds=0.5, score_min=-5)
     assert settings.rules == (-5, 10**12, None, 86_400, 1000)
 

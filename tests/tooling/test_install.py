@@ -1,4 +1,4 @@
-"""Installing: exactly what a lock says, whatever has been released since, and nothing that a lock no longer has."""
+"""Installing: exactly what a lock says, whatever has been released since, and nothing that it no longer says."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NEWER = "999.0"
 
 
 class Pin:
-    """A locked package, and what the index has of it: this release and a newer one."""
+    """A locked package, and its releases in the index: this one and a newer one."""
 
     def __init__(self, name: str, version: str, marker: str | None, requires: str | None):
         self.name, self.version, self.marker = name, version, marker
@@ -40,14 +40,14 @@ class Pin:
         self.wheels = {each: wheel(name, each, f"{metadata}Version: {each}\n{needs}") for each in (version, NEWER)}
 
     def line(self) -> str:
-        """What a lock says of it."""
+        """The line for it in a lock."""
         digest = hashlib.sha256(self.wheels[self.version]).hexdigest()
         marker = f" ; {self.marker}" if self.marker else ""
         return f"{self.name}=={self.version}{marker} --hash=sha256:{digest}\n"
 
 
 def wheel(name: str, version: str, metadata: str) -> bytes:
-    """A package of one empty module."""
+    """A package with one empty module."""
     stem = f"{name.replace('-', '_').replace('.', '_')}-{version}"
     files = {
         f"index_{stem.partition('-')[0]}.py": b"",
@@ -67,7 +67,7 @@ def wheel(name: str, version: str, metadata: str) -> bytes:
 
 
 def pins(name: str) -> list[Pin]:
-    """What a lock of ours pins. Each package asks for the next one's extra, which is where pip begins to resolve."""
+    """What one of our locks pins. Each package asks for the next one's extra, at which point pip begins to resolve."""
     found = PINNED.findall((bootstrap.LOCKS / name).read_text())
     seeds = {"pip", "setuptools", "uv", "wheel"}
     found = [pin for pin in found if pin[0] not in seeds]
@@ -80,7 +80,7 @@ def pins(name: str) -> list[Pin]:
 
 @contextlib.contextmanager
 def index(packages: list[Pin]) -> Iterator[str]:
-    """The address of a package index with two releases of each."""
+    """The address of a package index with two releases of each package."""
     files = {
         f"{pin.wheels and pin.name.replace('-', '_').replace('.', '_')}-{version}-py3-none-any.whl": content
         for pin in packages
@@ -120,18 +120,18 @@ def index(packages: list[Pin]) -> Iterator[str]:
 
 
 def installed(venv: Path) -> dict[str, str]:
-    """What an environment holds, by name and version."""
+    """The packages in an environment: versions by name."""
     return packages_in(next(venv.glob("lib/python*/site-packages")))
 
 
 def packages_in(folder: Path) -> dict[str, str]:
-    """What a folder of packages holds, by name and version."""
-    found = (one.stem.rsplit("-", 1) for one in folder.glob("*.dist-info"))
+    """The packages in a folder: versions by name."""
+    found = (path.stem.rsplit("-", 1) for path in folder.glob("*.dist-info"))
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
 
 
 def fits(pin: Pin, environment: dict[str, str] | None = None) -> bool:
-    """Whether a pin is for this machine, or for one that differs from it so."""
+    """Whether a pin is for this machine, or for one with a different `environment`."""
     if pin.marker is None:
         return True
     return bool(Marker(pin.marker).evaluate(environment))
@@ -139,7 +139,7 @@ def fits(pin: Pin, environment: dict[str, str] | None = None) -> bool:
 
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Nothing of this machine's settings: no cache, no other index."""
+    """Leaves out this machine's settings: no cache, no other index."""
     for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_FIND_LINKS", "UV_DEFAULT_INDEX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
@@ -186,25 +186,25 @@ def test_the_layers_packages_are_exactly_the_locks_for_its_target_whatever_has_b
 
 def test_what_a_lock_has_lost_is_taken_away(only: pytest.MonkeyPatch, tmp_path: Path) -> None:
     packages = [Pin("first", "1.0", None, None), Pin("second", "2.0", None, None)]
-    own = tmp_path / "own.lock"
+    lock_file = tmp_path / "own.lock"
     with index(packages) as address:
         only.setenv("PIP_INDEX_URL", address)
-        own.write_text("".join(pin.line() for pin in packages))
-        bootstrap.install(str(own), tmp_path / "venv")
+        lock_file.write_text("".join(pin.line() for pin in packages))
+        bootstrap.install(str(lock_file), tmp_path / "venv")
         assert installed(tmp_path / "venv") == {"first": "1.0", "second": "2.0"}
-        own.write_text(packages[1].line())
-        bootstrap.install(str(own), tmp_path / "venv")
+        lock_file.write_text(packages[1].line())
+        bootstrap.install(str(lock_file), tmp_path / "venv")
         assert installed(tmp_path / "venv") == {"second": "2.0"}
 
 
 def test_what_was_installed_once_needs_no_network(only: pytest.MonkeyPatch, tmp_path: Path) -> None:
     packages = [Pin("first", "1.0", None, None)]
-    (own := tmp_path / "own.lock").write_text(packages[0].line())
+    (lock_file := tmp_path / "own.lock").write_text(packages[0].line())
     with index(packages) as address:
         only.setenv("PIP_INDEX_URL", address)
-        bootstrap.install(str(own), tmp_path / "venv")
-    bootstrap.install(str(own), tmp_path / "another")
-    build.install(own, build.target("local", "local"), tmp_path / "layer", tmp_path / "uv.log")
+        bootstrap.install(str(lock_file), tmp_path / "venv")
+    bootstrap.install(str(lock_file), tmp_path / "another")
+    build.install(lock_file, build.target("local", "local"), tmp_path / "layer", tmp_path / "uv.log")
     assert installed(tmp_path / "another") == packages_in(tmp_path / "layer") == {"first": "1.0"}
 
 
@@ -241,7 +241,7 @@ def test_this_environment_is_what_a_lock_says_neither_more_nor_less() -> None:
         for each, version, marker in packages
         if fits(Pin(each, version, marker or None, None))
     }
-    brought = {"pip", "setuptools"}  # by `python -m venv`, in a .venv that is older than this line
+    brought = {"pip", "setuptools"}  # by `python -m venv`, in an older .venv
     assert wanted.items() <= installed(venv).items()
     assert installed(venv).keys() - wanted.keys() <= brought
 
@@ -269,10 +269,10 @@ def test_an_interpreter_that_lacks_what_it_takes_is_named_in_one_sentence(
     only.setattr(importlib.util, "find_spec", lambda name: find(name) if name not in ("venv", "ensurepip") else None)
     only.setattr(site, "getsitepackages", lambda _: [])
     only.setattr(sysconfig, "get_config_var", lambda _: None)
-    with pytest.raises(bootstrap.CannotInstallError) as told:
+    with pytest.raises(bootstrap.CannotInstallError) as raised:
         bootstrap.make_venv(tmp_path / "venv") if lacking == "venv" else bootstrap.find_pip()
     assert re.fullmatch(
-        r"\S+ cannot .*: install its venv module .* name another interpreter: make PYTHON=\S+", str(told.value)
+        r"\S+ cannot .*: install its venv module .* name another interpreter: make PYTHON=\S+", str(raised.value)
     )
 
 
@@ -301,13 +301,13 @@ def test_pips_settings_are_read_as_pip_reads_them(
     if named:
         monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / named))
     command = [sys.executable, bootstrap.find_pip(), "config", "list"]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    told = [re.fullmatch(r"(global|install|:env:)\.([\w-]+)='(.*)'", line) for line in said.splitlines()]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    settings = [re.fullmatch(r"(global|install|:env:)\.([\w-]+)='(.*)'", line) for line in printed.splitlines()]
     expected = {}
     for section in ("global", "install", ":env:"):
-        for one in filter(None, told):
-            if one[1] == section and one[2] in bootstrap.UV_NAMES and one[3]:
-                expected[bootstrap.UV_NAMES[one[2]]] = " ".join(one[3].replace("\\n", " ").split())
+        for setting in filter(None, settings):
+            if setting[1] == section and setting[2] in bootstrap.UV_NAMES and setting[3]:
+                expected[bootstrap.UV_NAMES[setting[2]]] = " ".join(setting[3].replace("\\n", " ").split())
     assert bootstrap.settings_of_pip() == expected
     assert len(expected) > 1 or named == os.devnull
 

@@ -1,4 +1,4 @@
-"""What a function is called: one that returns a command says so, and one that acts does not."""
+"""The names of functions: one that returns a command says so, and one that acts does not."""
 
 from __future__ import annotations
 

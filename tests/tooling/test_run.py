@@ -1,4 +1,4 @@
-"""`make run` as a stranger meets it: what it prints, what it keeps, what it says when it cannot, and how it ends."""
+"""`make run` as a stranger meets it: what it prints, what it keeps, what it says if it cannot run, and how it ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.wires import free_port, silent
 
 COPIED = ("functions", "scripts", "shared")
 END_SECONDS = 30
-"""A patience, not a promise."""
+"""Patience, not a promise."""
 DEMO_PLAYERS = 1000
 
 
@@ -40,8 +40,8 @@ class Run:
         self.base_url = f"http://127.0.0.1:{port}"
 
     @property
-    def said(self) -> str:
-        """Everything that it printed up to now."""
+    def printed(self) -> str:
+        """Everything that it has printed so far."""
         return self._output.read_text(encoding="utf-8")
 
     def get(self, path: str, **headers: str) -> Any:
@@ -51,28 +51,27 @@ class Run:
         return response.json()
 
     def wait_until(self, phrase: str) -> None:
-        """Until it has printed that."""
-        wait_until(lambda: phrase in self.said or self.process.poll() is not None)
-        assert phrase in self.said, self.said
+        """Waits until it has printed this."""
+        wait_until(lambda: phrase in self.printed or self.process.poll() is not None)
+        assert phrase in self.printed, self.printed
 
     def end(self, number: int = signal.SIGINT) -> None:
-        """What Ctrl-C does: the signal goes to the whole process group. It must end at once, quietly and well."""
+        """Does what Ctrl-C does: sends a signal to the whole process group. The run must end at once and quietly."""
         os.killpg(self.process.pid, number)
-        assert self.process.wait(END_SECONDS) == 0, self.said
-        assert "Traceback" not in self.said
-        assert "Exception" not in self.said
+        assert self.process.wait(END_SECONDS) == 0, self.printed
+        assert "Traceback" not in self.printed
+        assert "Exception" not in self.printed
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", self.port), timeout=1)
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of what `make run` needs: it keeps its data beside the code, and the data here are not ours to touch."""
+    """A copy of what `make run` needs: it keeps its data beside the code, and the data here must not be touched."""
     return copied(tmp_path / "copy")
 
 
 def copied(folder: Path) -> Path:
-    """Makes one."""
     for name in COPIED:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("node_modules"))
     return folder
@@ -80,7 +79,7 @@ def copied(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def starting(copy: Path, **more: object) -> Iterator[Run]:
-    """The command, just started."""
+    """The command just after its start."""
     port = free_port()
     output = copy / f"output-{port}"
     with processes.started("scripts.run", output, folder=copy, **{"PORT": port, **more}) as process:
@@ -89,7 +88,7 @@ def starting(copy: Path, **more: object) -> Iterator[Run]:
 
 @contextlib.contextmanager
 def running(copy: Path, **more: object) -> Iterator[Run]:
-    """The command, serving."""
+    """The command once it answers requests."""
     with starting(copy, **more) as run:
         run.wait_until("Ctrl-C")
         processes.wait_until_answering(run.base_url, run.process, copy / f"output-{run.port}")
@@ -97,15 +96,15 @@ def running(copy: Path, **more: object) -> Iterator[Run]:
 
 
 def refused(copy: Path, **more: object) -> str:
-    """What it says instead of running: one line, perhaps after the one about what it is doing."""
+    """The one line that it prints instead of running, perhaps after the one that says what it is doing."""
     with starting(copy, **more) as run:
-        assert run.process.wait(processes.START_SECONDS) == 1, run.said
-        (line,) = [said for said in run.said.splitlines() if said != "Starting Valkey …"]
+        assert run.process.wait(processes.START_SECONDS) == 1, run.printed
+        (line,) = [line for line in run.printed.splitlines() if line != "Starting Valkey …"]
         return line
 
 
 def assert_no_valkey_is_left(copy: Path) -> None:
-    """The server holds the lock of its data folder as long as it lives."""
+    """Asserts that the server is gone: it holds the lock of its data folder as long as it lives."""
     with (copy / ".data" / "lock").open("a") as lock:
 
         def is_free() -> bool:
@@ -119,7 +118,7 @@ def assert_no_valkey_is_left(copy: Path) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a first run leaves in `.data`, but for the totals' copy, by which a run of the schedule is known.
+    """What a first run leaves in `.data`, without the copy of the totals, which shows that the schedule has run.
 
     It takes seconds, so the workers of one test run share it.
     """
@@ -138,14 +137,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def used(copy: Path, data: Path) -> Path:
-    """A copy where a run has been: the demo players are there, which takes seconds."""
+    """A copy in which a first run has ended: the demo players are there, whose making takes seconds."""
     shutil.copytree(data, copy / ".data")
     return copy
 
 
 def assert_the_lines_work(run: Run) -> None:
-    """All three, as they are printed."""
-    replies = [processes.pasted(line) for line in processes.lines_to_paste(run.said)]
+    """Asserts that all three lines work as they are printed."""
+    replies = [processes.pasted(line) for line in processes.lines_to_paste(run.printed)]
     assert len(replies) == 3
     page, written, near = replies
     assert 0 < len(page["leaderboard"]) <= 5
@@ -157,7 +156,7 @@ def assert_the_lines_work(run: Run) -> None:
 @processes.needs_curl
 def test_a_first_run_has_demo_players_and_its_three_lines_work_when_pasted(copy: Path) -> None:
     with running(copy) as run:
-        assert run.base_url in run.said
+        assert run.base_url in run.printed
         page = run.get("/leaderboard?limit=100")
         assert page["totalPlayers"] == DEMO_PLAYERS
         scores = [entry["score"] for entry in page["leaderboard"]]
@@ -208,8 +207,8 @@ def test_the_embedded_valkey_is_alone_in_its_cluster_and_has_all_slots_at_every_
     for start in range(2):
         with embedded_valkey.running(tmp_path, durable=True) as server, valkey.Valkey(port=server.port) as client:
             ((ranges, nodes),) = [shard[1:4:2] for shard in client.execute_command("CLUSTER SHARDS")]
-            ((_, own, _, port),) = [node[:4] for node in nodes]
-            assert (ranges, own, port) == ([0, 16383], client.execute_command("CLUSTER MYID"), server.port)
+            ((_, node_id, _, port),) = [node[:4] for node in nodes]
+            assert (ranges, node_id, port) == ([0, 16383], client.execute_command("CLUSTER MYID"), server.port)
             assert client.execute_command("CLUSTER INFO")["cluster_known_nodes"] == "1"
             assert client.execute_command("ROLE")[0] == b"master"
             assert client.incr("starts") == start + 1
@@ -233,9 +232,9 @@ def test_an_interrupted_filling_is_finished_by_the_next_run(copy: Path) -> None:
 
 def test_ctrl_c_does_not_wait_for_clients_or_for_a_valkey_that_is_away(copy: Path) -> None:
     with contextlib.ExitStack() as stack:
-        given = {"VALKEY_HOST": "127.0.0.1", "COMMAND_SECONDS": 10, "DEADLINE_SECONDS": 20, "RECONCILE_SECONDS": 0.1}
+        settings = {"VALKEY_HOST": "127.0.0.1", "COMMAND_SECONDS": 10, "DEADLINE_SECONDS": 20, "RECONCILE_SECONDS": 0.1}
         server = stack.enter_context(embedded_valkey.running(copy / "other"))
-        run = stack.enter_context(running(copy, **given, VALKEY_PORT=server.port))
+        run = stack.enter_context(running(copy, **settings, VALKEY_PORT=server.port))
         idle = stack.enter_context(socket.create_connection(("127.0.0.1", run.port)))
         idle.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert idle.recv(100).startswith(b"HTTP/1.1 200")
@@ -250,11 +249,11 @@ def test_ctrl_c_does_not_wait_for_clients_or_for_a_valkey_that_is_away(copy: Pat
 def test_a_given_valkey_is_used_and_gets_demo_players_only_on_demand(
     copy: Path, server: embedded_valkey.Server, raw: valkey.Valkey
 ) -> None:
-    given = {"VALKEY_HOST": server.host, "VALKEY_PORT": server.port}
-    with running(copy, **given) as run:
+    address = {"VALKEY_HOST": server.host, "VALKEY_PORT": server.port}
+    with running(copy, **address) as run:
         assert run.get("/leaderboard") == {"leaderboard": [], "totalPlayers": 0}
         run.end()
-    with running(copy, **given, DEMO="1") as run:
+    with running(copy, **address, DEMO="1") as run:
         assert run.get("/leaderboard")["totalPlayers"] == DEMO_PLAYERS
         run.end()
     assert raw.ping(), "a Valkey that was given is not ended"
@@ -264,7 +263,7 @@ def test_a_given_valkey_is_used_and_gets_demo_players_only_on_demand(
 @processes.needs_curl
 def test_the_lines_work_on_an_empty_board_too(copy: Path, server: embedded_valkey.Server, raw: valkey.Valkey) -> None:
     with running(copy, VALKEY_HOST=server.host, VALKEY_PORT=server.port) as run:
-        _, create, near = processes.lines_to_paste(run.said)
+        _, create, near = processes.lines_to_paste(run.printed)
         user_id = processes.pasted(create)["user"]["userId"]
         assert [entry["userId"] for entry in processes.pasted(near)["players"]] == [user_id]
 
@@ -279,7 +278,7 @@ def inside(copy: Path) -> Iterator[valkey.Valkey]:
 
 
 def leave_half_done(client: valkey.Valkey, user_id: str, score: int) -> None:
-    """What a crash between the two trips of a submission leaves, two minutes later; no run of reconcile sees half."""
+    """Leaves what a crash between the two trips of a submission leaves, two minutes later, all of it at once."""
     revision = int(client.hget(f"user:{user_id}", "revision") or 0) + 1  # type: ignore[arg-type]
     with client.pipeline(transaction=False) as pipeline:
         pipeline.hset(f"user:{user_id}", mapping={"score": score, "bestScore": score, "revision": revision})
@@ -288,12 +287,12 @@ def leave_half_done(client: valkey.Valkey, user_id: str, score: int) -> None:
 
 
 def reconciled(run: Run) -> list[dict[str, Any]]:
-    """The lines of the reconcile function."""
-    return [json.loads(line) for line in run.said.splitlines() if '"reconcile' in line]
+    """The log lines of the reconcile function."""
+    return [json.loads(line) for line in run.printed.splitlines() if '"reconcile' in line]
 
 
 def wait_for_a_whole_run(client: valkey.Valkey) -> None:
-    """Until the schedule has begun reconcile and ended it: each run writes the totals' copy, and once."""
+    """Waits until the schedule has begun and ended a run of reconcile: each writes the copy of the totals, once."""
     for _ in range(2):
         client.delete("stats:game")
         wait_until(lambda: client.exists("stats:game"))
@@ -302,13 +301,13 @@ def wait_for_a_whole_run(client: valkey.Valkey) -> None:
 def test_the_schedule_mends_what_a_crash_has_left_and_says_so_once(used: Path) -> None:
     with running(used, RECONCILE_SECONDS=0.1) as run, inside(used) as client:
         wait_for_a_whole_run(client)
-        assert reconciled(run) == [], "as long as there is nothing to do, nothing is said"
+        assert reconciled(run) == [], "as long as there is nothing to do, nothing is printed"
         leave_half_done(client, "demo-0007", 10**9)
         wait_until(lambda: any(line["found"] for line in reconciled(run)))
         assert run.get("/leaderboard?limit=1")["leaderboard"][0]["userId"] == "demo-0007"
         wait_for_a_whole_run(client)
         *swept, line = reconciled(run)  # a run that came between profile and intent has mended the row with its sweep
-        assert [(one["found"], one["mended"]) for one in swept] in ([], [(0, 1)])
+        assert [(report["found"], report["mended"]) for report in swept] in ([], [(0, 1)])
         assert (line["level"], line["found"], line["projected"], line["cleared"]) == ("INFO", 1, 1, 1)
         assert line["oldestSeconds"] > 100
         run.end()
@@ -326,8 +325,8 @@ def test_the_schedule_runs_every_half_minute_and_first_at_once(used: Path) -> No
 
 def test_the_schedule_says_that_it_failed_and_goes_on(copy: Path) -> None:
     with embedded_valkey.running(copy / "other") as server:
-        given = {"VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": server.port, "RECONCILE_SECONDS": 0.1}
-        with running(copy, **given, COMMAND_SECONDS=0.2) as run:
+        settings = {"VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": server.port, "RECONCILE_SECONDS": 0.1}
+        with running(copy, **settings, COMMAND_SECONDS=0.2) as run:
             os.kill(server.pid, signal.SIGSTOP)
             wait_until(lambda: [line for line in reconciled(run) if line["level"] == "ERROR"])
             os.kill(server.pid, signal.SIGCONT)
@@ -339,7 +338,7 @@ def test_the_schedule_says_that_it_failed_and_goes_on(copy: Path) -> None:
 
 
 def rebuild(copy: Path, **more: object) -> subprocess.CompletedProcess[str]:
-    """What `make rebuild` does in that folder."""
+    """Runs `make rebuild` in a folder."""
     done = processes.finished("scripts.rebuild", folder=copy, **more)
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -366,7 +365,7 @@ def test_a_rebuild_uses_the_valkey_of_the_run_and_starts_it_if_there_is_none(cop
         run.end()
     assert_no_valkey_is_left(copy)
     assert not (copy / ".data" / "port").exists()
-    (copy / ".data" / "port").write_text(f"{free_port()}\n")  # as a run leaves it that was killed
+    (copy / ".data" / "port").write_text(f"{free_port()}\n")  # as a killed run leaves it
     done = rebuild(copy)
     assert ": 1 mended." in done.stdout
     assert done.returncode == 0

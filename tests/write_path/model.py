@@ -1,21 +1,21 @@
-"""The model: every interleaving of the write path in a few small worlds, and the loss that each guard prevents.
+"""The model: every interleaving of the write path in some small worlds, and the loss that each guard prevents.
 
     python -m tests.write_path.model                    every world, in the size that the tests explore
     python -m tests.write_path.model --size large       with more attempts and runners: some minutes
     python -m tests.write_path.model --without fence    take a guard away, and read how a score is lost
 
 One player is enough: players share nothing but the totals. A state is what the player's slot and the board's slot
-hold, and where each process stands: an attempt to submit, a runner of reconcile or of a sweep. A step is a script or a
-command of one process; between two steps of one anything may happen elsewhere. Steps have the names that the scripts
+hold, and how far each process is: an attempt to submit, a runner of reconcile or of a sweep. A step is one script or
+command of one process; between two of its steps anything may happen elsewhere. Steps have the names that the scripts
 and docstrings in `shared/` carry as marks; a test compares them with `STEPS`. What network, clock and failover do are
 steps as well: `MISHAPS`. `GUARDS` are what the proof rests on, each with the world that breaks without it.
 
-A crash needs no step: it is a process that takes none any more, and what must hold must hold in every state. (A
-runner that crashes is started again by its schedule; that is a step.) Time goes in moments of 30 s: an attempt may be
+A crash needs no step: it is a process that takes no more steps, and what must hold must hold in every state. (A
+runner that crashes is started again by its schedule; that is a step.) Time passes in moments of 30 s: an attempt may be
 one moment old (FENCE_SECONDS), an intent is due after two (DUE_SECONDS); the revisions of moment 3 begin at 30.
 
-Receipts of keys end only in the worlds that say so, where a life is two moments long. A key that comes again when its
-receipt has lived may count again; before that it may not.
+Receipts of keys end only in the worlds that say so, where a life is two moments long. A key that comes again after its
+receipt's life may count again; before that it may not.
 
 Left out: the sorted set beside the rows (one script moves both, so the sweep's last phase finds nothing), how much a
 run does at most, how many receipts there may be, user names. Sessions have a model of their own (`session_model`).
@@ -39,7 +39,7 @@ STEPS = {
     "submit": "the script in the player's slot applies the submission and keeps a receipt",
     "replay": "the script finds a receipt of the key: the same payload gets its facts again",
     "stale": "the script refuses an attempt that comes too late",
-    "refuse": "the script refuses: no such player, taken, the key was used otherwise, out of bounds",
+    "refuse": "the script refuses: no such player, taken, the key was used with another payload, out of bounds",
     "clear": "a refused attempt takes its intent out again",
     "expire": "the receipt of an attempt without a key ends",
     "forget": "a runner drops a generation of receipts that has ended",
@@ -47,25 +47,25 @@ STEPS = {
     "remove": "the same script takes away the row of a player without a profile",
     "pick": "reconcile finds an intent that is due",
     "read": "a player's profile is read",
-    "row": "there was none, so the row that stands for them is read",
+    "row": "there was no profile, so the player's row is read",
     "renew": "a profile that is older than its row gets a newer revision",
     "begin": "a runner joins the sweep that is running, or begins one",
-    "scan": "a runner sees whom the slice of the sweep holds",
+    "scan": "a runner sees which players are in its slice of the sweep",
     "move": "a runner moves the sweep on to its next position",
     "finish": "a runner ends the sweep: its totals become the totals",
 }
 
 MISHAPS = {
     "tick": "30 s pass",
-    "lose": "a reply does not come: the attempt tries again, once, with the same id and time",
+    "lose": "a reply is lost: the attempt tries again, once, with the same id and time",
     "restart": "a runner crashes or runs out of time, and is free for something else",
     "snapshot": "a replica has got this far",
-    "failover": "the replica takes over: the slot falls back to what it had",
+    "failover": "the replica takes over: the slot falls back to what the replica had",
     "full": "the board's slot refuses the intent, though the player's takes the submission",
-    "unreadable": "a sweep cannot read the player, and goes on without",
-    "evict": "memory pressure takes what has a TTL",
+    "unreadable": "a sweep cannot read the player, and goes on without them",
+    "evict": "memory pressure evicts what has a TTL",
     "astray": "the server's clock is ahead of everybody else's",
-    "righted": "and is put right",
+    "righted": "the server's clock is put right",
 }
 
 RETRIES, FROZEN, LATE = "retries and refusals", "a frozen container", "a first try that arrives late"
@@ -82,7 +82,7 @@ ASTRAY = "a server's clock that is ahead for a while"
 
 
 class Guard(NamedTuple):
-    """What a guard is, and the world that breaks without it."""
+    """The world that breaks without a guard, and what the guard is."""
 
     world: str
     meaning: str
@@ -97,39 +97,39 @@ GUARDS = {
     "fence": Guard(FROZEN, "a late attempt is refused"),
     "due": Guard(FROZEN, "reconcile leaves young intents alone"),
     "stale keeps": Guard(FROZEN, "an attempt refused as stale at its second try leaves its intent to reconcile"),
-    "doubt": Guard(LATE, "an attempt refused at its second try answers 503, for the first may be still to come"),
-    "doubt keeps": Guard(LATE, "and leaves its intent to reconcile"),
+    "doubt": Guard(LATE, "an attempt refused at its second try answers 503, because the first may still arrive"),
+    "doubt keeps": Guard(LATE, "an attempt refused at its second try leaves its intent to reconcile"),
     "revision": Guard(RECONCILE, "an older state does not overwrite a newer one"),
     "row's revision": Guard(CREATION, "a row without a profile is removed only at the revision that was read"),
-    "read again": Guard(CREATION, "a missing profile is read again after its row: it may have been made between"),
-    "once a sweep": Guard(SWEEPS, "a sweep counts a player once: the row tells the sweep that did"),
+    "read again": Guard(CREATION, "a missing profile is read again after its row: it may have been made in between"),
+    "once a sweep": Guard(SWEEPS, "a sweep counts a player once: the row names the sweep that has counted it"),
     "position": Guard(SWEEPS, "a sweep is moved on only from where the runner's slice was"),
     "last sweep": Guard(UNREADABLE, "the totals hold a row only if the last sweep, or a later one, has counted it"),
-    "sweep number": Guard(BOARD, "no sweep has the number of another, not even after a failover"),
+    "sweep number": Guard(BOARD, "no two sweeps have the same number, not even after a failover"),
     "time": Guard(PROFILE, "a revision is not behind the time"),
     "renew": Guard(PROFILE, "a profile older than its row gets a newer revision"),
     "check": Guard(CLOCK, "an attempt whose projection met a newer row settles the player before it answers"),
-    "renewed": Guard(CLOCK, "who comes second to renew a profile projects what it is now, not what it was"),
+    "renewed": Guard(CLOCK, "whoever is second to renew a profile projects what it is now, not what it was"),
     "no TTL": Guard(PRESSURE, "what has no TTL is not evicted: receipts of keys have none"),
     "two generations": Guard(EXPIRY, "a generation is kept for a life after the last receipt it took"),
     "both read": Guard(EXPIRY, "a key is looked for in both generations"),
     "forget late": Guard(FORGETTING, "a runner drops a generation only when it has ended"),
     "due by both": Guard(ASTRAY, "an intent is due when it is old by the server's clock and by the runner's"),
     "forget in time": Guard(
-        ASTRAY, "a runner drops none where its time and the server's are more than the fence apart"
+        ASTRAY, "a runner drops none if its time and the server's are further apart than the fence"
     ),
     "derived id": Guard(NEWBORN, "the id of what a key makes follows from the key"),
 }
 
 MISSING_FROM_THE_CODE: tuple[str, ...] = ()
-"""Guards that the model needs and `shared/` has not: each is a hole, and its way is printed with `--without`."""
+"""Guards that the model needs and `shared/` does not have: each is a hole; `--without` prints the way to it."""
 
 FENCE, DUE, LIFETIME = 1, 2, 2
 """In moments: how late an attempt may come, when an intent is due, how long a receipt lives at least."""
 
 
 class Submission(NamedTuple):
-    """What a client asks for. The same key and name: a retry. The same key with another name: another payload."""
+    """What a client asks for. The same key and name make a retry, the same key with another name another payload."""
 
     name: str
     key: str = ""
@@ -148,11 +148,11 @@ class World(NamedTuple):
     """What there is in a world, and what may happen in it."""
 
     attempts: tuple[Submission, ...]
-    retries: tuple[bool, ...]  # which of them try a second time when a reply is lost
+    retries: tuple[bool, ...]  # which of them try a second time if a reply is lost
     runners: tuple[str, ...] = ()  # reconcile; sweep: joins one or begins one; rebuild: always begins one
     exists: bool = True  # the player, at the start
-    late: bool = False  # a first try that got no reply may yet arrive, after the second
-    moments: int = 2  # the clock stops at this one
+    late: bool = False  # a first try that got no reply may still arrive, after the second
+    moments: int = 2  # the clock stops at this moment
     sweeps: int = 0  # how many may begin
     wrong_totals: bool = False  # at the start
     full: bool = False  # the board's slot may refuse an intent
@@ -160,14 +160,13 @@ class World(NamedTuple):
     loses: str = ""  # whose slot loses its last writes, once: player or board
     clock_stands: bool = False  # the server that takes over has a clock that is behind
     ends: bool = False  # receipts of keys end
-    ahead: int = 0  # by so many moments the first attempt's clock is
-    astray: int = 0  # by so many moments the server's clock may be for a while
+    ahead: int = 0  # how many moments the first attempt's clock is ahead
+    astray: int = 0  # how many moments the server's clock may be ahead for a while
     crash: bool = False  # every attempt ends with its submission
     pressure: bool = False  # there are evictions
     without: frozenset[str] = frozenset()
 
     def has(self, guard: str) -> bool:
-        """Whether the guard is there."""
         return guard not in self.without
 
 
@@ -175,17 +174,17 @@ ENDS = ("acknowledged", "unseen", "refused", "over")
 """The steps of an attempt that has ended."""
 
 Applied = tuple[str, ...]
-"""The names of the submissions that a player's score is made of, in order."""
+"""The names of the submissions that make up a player's score, in order."""
 
 Intent = str | int
-"""An attempt's number; a key, where attempts with one key share it; '' for none."""
+"""An attempt's number, or a key if attempts with one key share it; '' for none."""
 
 Outbox = frozenset[tuple[Intent, int]]
 """Intents, each with its attempt's time."""
 
 
 class Player(NamedTuple):
-    """A player's state at a revision. `absent`: there is no profile, and the revision is that of the row."""
+    """A player's state at a revision. If `absent`, there is no profile, and the revision is that of the row."""
 
     revision: int
     applied: Applied
@@ -193,7 +192,7 @@ class Player(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """Kept under a key, or under an attempt's number where it has none."""
+    """A receipt, kept under a key, or under the attempt's number if it has none."""
 
     key: str | int
     name: str
@@ -201,7 +200,7 @@ class Receipt(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """Receipts of keys that end together: it takes them for a life from its birth, and ends a life after its last."""
+    """Receipts of keys that end together: it takes them for one life, and ends one life after it took the last."""
 
     born: int = -99
     ends: int = -99
@@ -210,7 +209,7 @@ class Generation(NamedTuple):
 
 class PlayerSlot(NamedTuple):
     """What is in the player's slot: the profile, receipts of attempts without a key, two generations of those of keys,
-    the younger first. To judge it by: when each key counted, and whether one has made a second player."""
+    the younger first. For the verdict: when each key counted, and whether one has made a second player."""
 
     profile: Player | None
     receipts: tuple[Receipt, ...]
@@ -255,7 +254,7 @@ class BoardSlot(NamedTuple):
 
 
 class Task(NamedTuple):
-    """How far a process is in settling a player: the next step, what it has read, the newer revision that it met."""
+    """How far a process has got with settling a player: the next step, what it has read, the newer revision it met."""
 
     step: str
     held: Player | None = None
@@ -263,8 +262,8 @@ class Task(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """Where an attempt stands: ready, intended, clearing, submitted, settling; or at its end: acknowledged, unseen (no
-    longer there when that was said), refused, over (503, or what it did is lost)."""
+    """How far an attempt is: ready, intended, clearing, submitted, settling; or at its end: acknowledged, unseen (gone
+    by the time it was acknowledged), refused, over (503, or what it did is lost)."""
 
     step: str
     sent: int = -1
@@ -275,7 +274,7 @@ class Attempt(NamedTuple):
 
 
 class Runner(NamedTuple):
-    """Where a runner stands: its kind, what it is at (an intent, or a sweep's number and position), and the task."""
+    """How far a runner is: its kind, what it works on (an intent, or a sweep's number and position), and its task."""
 
     kind: str
     intent: Intent = ""
@@ -285,16 +284,16 @@ class Runner(NamedTuple):
 
 
 class State(NamedTuple):
-    """Everything. `damage`: 0 none, 2 some, 1 a sweep is running that began after it and will have healed it."""
+    """Everything. `damage`: 0 none, 2 some, 1 if the sweep that is running began after it and will heal it."""
 
     moment: int
-    astray: int  # by so many moments the server's clock is ahead
+    astray: int  # how many moments the server's clock is ahead
     player: PlayerSlot
     board: BoardSlot
     sweeps: int  # how many have begun
     damage: int
     tail: PlayerSlot | BoardSlot | None  # what the replica has
-    lost: bool  # the failover has been
+    lost: bool  # the failover has happened
     attempts: tuple[Attempt, ...]
     runners: tuple[Runner, ...]
 
@@ -310,7 +309,7 @@ Step = tuple[str, State]
 """What happens, and the state after it."""
 
 To = Callable[..., State]
-"""`with_attempt` for the attempt whose step it is."""
+"""`with_attempt`, for the attempt whose step it is."""
 
 
 @functools.cache
@@ -329,30 +328,35 @@ def counted(applied: Applied) -> Totals:
 
 def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     """submit.lua: the outcome of an attempt, and the player's slot after it."""
-    asked, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.server
+    submission, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.server
     profile = slot.profile
-    kept = next((receipt.name for receipt in found(world, slot, asked.key or number, moment)), None)
-    if kept and kept != asked.name and world.has("digest"):
+    kept = next((receipt.name for receipt in found(world, slot, submission.key or number, moment)), None)
+    if kept and kept != submission.name and world.has("digest"):
         return "refuse", slot
     if kept and profile:
         return "replay", slot
     if abs(moment - attempt.sent) > FENCE and world.has("fence"):
         return "stale", slot
-    if asked.creates and profile and not world.has("derived id") and SUBMISSIONS[profile.applied[0]].key == asked.key:
+    if (
+        submission.creates
+        and profile
+        and not world.has("derived id")
+        and SUBMISSIONS[profile.applied[0]].key == submission.key
+    ):
         return "refuse", slot._replace(second=True)
-    if asked.creates == bool(profile):
+    if submission.creates == bool(profile):
         return "refuse", slot  # taken, or missing
-    applied = (profile.applied if profile else ()) + (asked.name,)
+    applied = (profile.applied if profile else ()) + (submission.name,)
     if counted(applied).score < 0:
         return "refuse", slot
     slot = slot._replace(profile=Player(revision(world, profile.revision if profile else 0, moment), applied))
     if not world.has("receipt"):
         return "submit", slot
-    receipt = Receipt(asked.key or number, asked.name, moment)
-    if not asked.key:
+    receipt = Receipt(submission.key or number, submission.name, moment)
+    if not submission.key:
         return "submit", slot._replace(receipts=tuple(sorted((*slot.receipts, receipt), key=repr)))
     if world.ends:
-        slot = slot._replace(counted=(*slot.counted, (asked.key, state.moment)))
+        slot = slot._replace(counted=(*slot.counted, (submission.key, state.moment)))
     return "submit", slot._replace(generations=with_receipt(world, slot.generations, receipt))
 
 
@@ -367,7 +371,7 @@ def found(world: World, slot: PlayerSlot, key: str | int, moment: int) -> Iterat
 def with_receipt(
     world: World, generations: tuple[Generation, Generation], receipt: Receipt
 ) -> tuple[Generation, Generation]:
-    """The generations with one receipt more."""
+    """The generations with one more receipt."""
     young, old = generations
     moment = receipt.moment if world.ends else 0
     if not world.ends:
@@ -407,7 +411,7 @@ def project(world: World, board: BoardSlot, held: Player, intent: Intent) -> tup
 
 
 def moved(totals: Totals, before: Applied, after: Applied) -> Totals:
-    """Totals that held a player's state before, and hold another after."""
+    """Totals that held a player's state before, and hold another one now."""
     old, new = counted(before), counted(after)
     return Totals(
         totals.games - old.games + new.games, totals.score - old.score + new.score, max(totals.high, new.high)
@@ -420,13 +424,13 @@ def cleared(outbox: Outbox, intent: Intent) -> Outbox:
 
 
 def another(world: World, board: BoardSlot, moment: int) -> BoardSlot:
-    """sweep.lua, a new one."""
+    """sweep.lua beginning a new one."""
     number = max(board.begun + 1, moment * 10) if world.has("sweep number") else board.begun + 1
     return board._replace(begun=number, sweep=Sweep(number, "profiles", NOTHING))
 
 
 def moved_on(world: World, board: BoardSlot, number: int, position: str) -> tuple[str, BoardSlot]:
-    """sweep.lua, moved on from a position or ended."""
+    """sweep.lua moving a sweep on from a position, or ending it."""
     sweep = board.sweep
     if not sweep or (world.has("position") and (sweep.number, sweep.position) != (number, position)):
         return "move", board
@@ -438,7 +442,7 @@ def moved_on(world: World, board: BoardSlot, number: int, position: str) -> tupl
 def settle(
     world: World, moment: int, player: PlayerSlot, board: BoardSlot, task: Task, intent: Intent
 ) -> tuple[str, PlayerSlot, BoardSlot, Task | None]:
-    """One step of projections.settle: read the profile, project it, and if it is older than its row, renew it."""
+    """One step of projections.settle: read the profile, project it, and renew it if it is older than its row."""
     step, held, met = task
     profile = player.profile
     if step == "row":
@@ -490,17 +494,17 @@ def intent_of(world: World, number: int) -> Intent:
 
 def attempt_steps(world: World, state: State, number: int) -> Iterator[Step]:
     """What an attempt may do next: players._submit, with the second try of store.exchange."""
-    attempt, asked = state.attempts[number], world.attempts[number]
+    attempt, submission = state.attempts[number], world.attempts[number]
     to = functools.partial(with_attempt, state, number)
     for name, following in late_steps(world, state, number, to):
-        yield f"{asked.name} ({number}): {name}, late", following
+        yield f"{submission.name} ({number}): {name}, late", following
     if attempt.step in NEXT:
         for name, following in NEXT[attempt.step](world, state, number, to):
-            yield f"{asked.name} ({number}): {name}", following
+            yield f"{submission.name} ({number}): {name}", following
 
 
 def late_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
-    """What is left of the first try arrives, though nobody waits for a reply any more."""
+    """The rest of the first try arrives, although nobody waits for a reply any more."""
     attempt = state.attempts[number]
     if attempt.late == 2:
         yield "intent", to(attempt._replace(late=1), board=intended(world, state, number, attempt.sent))
@@ -547,7 +551,7 @@ def intended_steps(world: World, state: State, number: int, to: To) -> Iterator[
 
 
 def clearing_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
-    """The second trip of an attempt that was refused; where it fails, the refusal stands."""
+    """The second trip of an attempt that was refused; if it fails, the refusal stands."""
     new, board = state.attempts[number]._replace(step="refused"), state.board
     outbox = cleared(board.outbox, intent_of(world, number)) if world.has("own clear") else frozenset()
     yield "clear", to(new, board=board._replace(outbox=outbox))
@@ -569,7 +573,7 @@ def submitted_steps(world: World, state: State, number: int, to: To) -> Iterator
 
 
 def settling_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
-    """The trips that follow where the projection met a newer row."""
+    """The trips that follow if the projection met a newer row."""
     attempt = state.attempts[number]
     assert attempt.task
     name, player, board, task = settle(world, state.server, state.player, state.board, attempt.task, "")
@@ -597,7 +601,7 @@ def intended(world: World, state: State, number: int, sent: int) -> BoardSlot:
 
 
 def answer(world: World, attempt: Attempt, number: int, board: BoardSlot) -> str:
-    """How an attempt ends that has projected its submission."""
+    """How an attempt ends once it has projected its submission."""
     if attempt.lost:
         return "over"
     return "acknowledged" if board.row and world.attempts[number].name in board.row.applied else "unseen"
@@ -669,7 +673,7 @@ def slice_steps(world: World, state: State, index: int) -> Iterator[Step]:
 
 
 def forgotten_receipts(world: World, state: State) -> Iterator[tuple[Generation, Generation]]:
-    """forget.lua: the generations without those that have ended, if there are such."""
+    """forget.lua: the generations without those that have ended, if any have."""
     if world.ends and (state.astray <= FENCE or not world.has("forget in time")):
         kept = tuple(
             generation if generation.ends > state.server and world.has("forget late") else Generation()
@@ -694,8 +698,8 @@ def settle_steps(world: World, state: State, index: int) -> Iterator[Step]:
 
 
 def aftermath(state: State) -> bool:
-    """Whether a process is still on its way that a failover has made dangerous: it holds a state of the profile that is
-    no more, or its intent is lost. What such a process does after a sweep began is for the next sweep."""
+    """Whether a process that a failover has made dangerous is still at work: it holds a state of the profile that is
+    gone, or its intent is lost. What such a process does after a sweep has begun is left to the next sweep."""
     profile = state.player.profile
     applied = profile.applied if profile else ()
     for process in state.attempts + state.runners:
@@ -710,7 +714,7 @@ def aftermath(state: State) -> bool:
 
 
 def mishaps(world: World, state: State) -> Iterator[Step]:
-    """What may happen to all of them."""
+    """What may happen to all processes."""
     if state.moment < world.moments:
         yield "tick", state._replace(moment=state.moment + 1)
     for receipt in state.player.receipts:
@@ -727,7 +731,7 @@ def mishaps(world: World, state: State) -> Iterator[Step]:
 
 
 def failovers(world: World, state: State) -> Iterator[Step]:
-    """The slot falls back. It takes a while, so the time has moved on, if the new clock is right."""
+    """The slot falls back. That takes a while, so time has moved on, if the new clock is right."""
     player, board, attempts, tail = state.player, state.board, state.attempts, state.tail
     if not tail:
         return
@@ -735,8 +739,8 @@ def failovers(world: World, state: State) -> Iterator[Step]:
         player = tail
         kept = tail.profile.applied if tail.profile else ()
         attempts = tuple(
-            attempt if asked.name in kept else forgotten(attempt, ("submitted", "settling"))
-            for asked, attempt in zip(world.attempts, attempts, strict=True)
+            attempt if submission.name in kept else forgotten(attempt, ("submitted", "settling"))
+            for submission, attempt in zip(world.attempts, attempts, strict=True)
         )
     else:
         board = tail
@@ -749,7 +753,7 @@ def failovers(world: World, state: State) -> Iterator[Step]:
 
 
 def forgotten(attempt: Attempt, steps: tuple[str, ...]) -> Attempt:
-    """An attempt whose work a failover has taken, if it was in one of these steps or had been acknowledged."""
+    """An attempt after a failover has lost its work, if it was at one of these steps or had been acknowledged."""
     if attempt.step == "acknowledged":
         return attempt._replace(step="over")
     return attempt._replace(lost=True) if attempt.step in steps else attempt
@@ -759,7 +763,7 @@ def forgotten(attempt: Attempt, steps: tuple[str, ...]) -> Attempt:
 
 
 def attempt_complaint(world: World, state: State, number: int) -> str:
-    """What is wrong with what an attempt was told, '' if nothing is."""
+    """What is wrong with the answer that an attempt got, '' if nothing is."""
     name, attempt, profile, row = (
         world.attempts[number].name,
         state.attempts[number],
@@ -770,10 +774,10 @@ def attempt_complaint(world: World, state: State, number: int) -> str:
     if attempt.step == "acknowledged" and name not in applied:
         return f"{name} was acknowledged and is not in the profile"
     if attempt.step == "unseen":
-        return f"{name} was acknowledged and not on the board"
+        return f"{name} was acknowledged and is not on the board"
     if attempt.step == "acknowledged" and not (row and name in row.applied) and not world.clock_stands:
         return f"{name} was acknowledged and is no longer on the board"
-    alone = [asked.name for asked in world.attempts].count(name) == 1
+    alone = [submission.name for submission in world.attempts].count(name) == 1
     if attempt.step == "refused" and name in applied and alone:
         return f"{name} was refused and counted"
     return ""
@@ -796,9 +800,9 @@ def complaint(world: World, state: State) -> str:
     if not state.board.outbox and not state.damage and not agree(state.player, state.board):
         return "the outbox is empty, and the board is not what the profile says"
     if not world.wrong_totals and state.board.totals[:2] not in (counted(row.applied if row else ())[:2], (0, 0)):
-        return "the totals hold something else than a player, wholly or not at all"
+        return "the totals hold neither the whole player nor nothing"
     if not heals(world, state.player, state.board):
-        return "reconcile and a whole sweep leave the board other than the profile says"
+        return "after reconcile and a whole sweep the board is not what the profile says"
     return ""
 
 
@@ -812,7 +816,7 @@ def agree(player: PlayerSlot, board: BoardSlot) -> bool:
 
 
 def heals(world: World, player: PlayerSlot, board: BoardSlot) -> bool:
-    """Whether all is well after the runs of reconcile that come when everybody else has ended or crashed."""
+    """Whether all is well after the runs of reconcile that follow once all other processes have ended or crashed."""
     moment = world.moments + DUE
     for intent, _ in sorted(board.outbox, key=repr):
         player, board = settled(world, moment, player, board, intent)
@@ -830,7 +834,7 @@ def heals(world: World, player: PlayerSlot, board: BoardSlot) -> bool:
 def settled(
     world: World, moment: int, player: PlayerSlot, board: BoardSlot, intent: Intent
 ) -> tuple[PlayerSlot, BoardSlot]:
-    """Both slots after the player has been settled by one process without others beside it."""
+    """Both slots after one process has settled the player with no others beside it."""
     task: Task | None = READ
     while task:
         _, player, board, task = settle(world, moment, player, board, task, intent)
@@ -884,7 +888,7 @@ LARGER: dict[str, dict[str, Any]] = {
     ASTRAY: {"moments": 3},
     NEWBORN: {"attempts": (CREATE, CREATE_AGAIN, A), "retries": (True, True, False)},
 }
-"""What the large size of each world changes."""
+"""What is different in each world at its large size."""
 
 
 def world(name: str, size: str = "small", without: str = "") -> World:
@@ -897,7 +901,7 @@ def world(name: str, size: str = "small", without: str = "") -> World:
 
 
 class Explored(NamedTuple):
-    """How many states there are, what is wrong with the first bad one, the way to it, and what has ever happened."""
+    """How many states there are, what is wrong with the first bad one, the way to it, and which steps were taken."""
 
     states: int
     complaint: str
@@ -907,7 +911,7 @@ class Explored(NamedTuple):
 
 
 def start(world: World) -> State:
-    """The state that a world begins in."""
+    """The state in which a world begins."""
     player = PlayerSlot(Player(1, ()) if world.exists else None, ())
     totals = Totals(8, 8, 8) if world.wrong_totals else NOTHING
     board = BoardSlot(Row(1, (), 0) if world.exists else None, totals, 0, 0, None, frozenset())
@@ -917,18 +921,18 @@ def start(world: World) -> State:
 
 
 COMMON = State._fields[:-2]
-"""The parts of a state that are no process."""
+"""The parts of a state that are not processes."""
 
 
 class Rule(NamedTuple):
-    """What may happen or must hold, and the parts of a state that it looks at."""
+    """Something that may happen or must hold, and the parts of a state that it looks at."""
 
     sees: tuple[str, ...]
     says: Callable[[World, State], Any]
 
 
 class Unseen:
-    """Stands where a rule does not look: the rule may hand it on, and fails if it does anything else with it."""
+    """Takes the place of what a rule does not look at: the rule may pass it on, and fails if it does anything else."""
 
     def _fail(self, *_: object) -> Any:
         raise AssertionError("a rule looks at a part of the state that it does not name")
@@ -973,10 +977,10 @@ Numbers = tuple[int, ...]
 
 
 def explore(world: World, tell: Callable[[str], None] | None = None) -> Explored:
-    """Every state of the world that can be reached, up to the first bad one.
+    """Every state that can be reached in a world, up to the first bad one.
 
-    States have most of their parts in common. So each part has a number, a state is a row of them, and what a rule says
-    is worked out once for all states that are the same where it looks. Which runner is which makes no difference.
+    States have most of their parts in common. So each part has a number, a state is a row of numbers, and what a rule
+    says is worked out once for all states that are the same where it looks. Which runner is which makes no difference.
     """
     names = [*COMMON, *itertools.chain(*processes(world))]
     attempts, runners = len(COMMON), len(COMMON) + len(world.attempts)
@@ -997,7 +1001,7 @@ def explore(world: World, tell: Callable[[str], None] | None = None) -> Explored
         look = operator.itemgetter(*positions)
         known: dict[Numbers, Any] = {}
 
-        def said(state: Numbers) -> Any:
+        def says(state: Numbers) -> Any:
             seen = look(state)
             found = known.get(seen)
             if found is None:
@@ -1008,7 +1012,7 @@ def explore(world: World, tell: Callable[[str], None] | None = None) -> Explored
                 found = known[seen] = answer(rule.says(world, whole), row)
             return found
 
-        return said
+        return says
 
     def changes(steps: Iterator[Step], before: list[Any]) -> list[tuple[str, list[tuple[int, int]]]]:
         return [(name, [*changed(in_a_row(after), before)]) for name, after in steps]
@@ -1022,8 +1026,8 @@ def explore(world: World, tell: Callable[[str], None] | None = None) -> Explored
     demanded = [remembered(rule, lambda text, _: text) for rule in demands(world)]
 
     def follow(state: Numbers) -> Iterator[tuple[str, Numbers]]:
-        for said in happening:
-            for name, new in said(state):
+        for says in happening:
+            for name, new in says(state):
                 row = list(state)
                 for position, part in new:
                     row[position] = part
@@ -1032,7 +1036,7 @@ def explore(world: World, tell: Callable[[str], None] | None = None) -> Explored
                 yield name, tuple(row)
 
     def judge(state: Numbers) -> str:
-        return next(filter(None, (said(state) for said in demanded)), "")
+        return next(filter(None, (says(state) for says in demanded)), "")
 
     return search(tuple(map(number, in_a_row(start(world)))), follow, judge, tell)
 
@@ -1043,8 +1047,8 @@ def search(
     judge: Callable[[Any], str],
     tell: Callable[[str], None] | None = None,
 ) -> Explored:
-    """Every state that can be reached, breadth first, up to the first bad one: the way to that is a shortest one."""
-    began = told = time.monotonic()
+    """Every state that can be reached, breadth first, up to the first bad one, so that the way to it is a shortest."""
+    began = reported = time.monotonic()
     came_from: dict[Any, tuple[Any, str] | None] = {first: None}
     queue = deque([first])
     taken: set[str] = set()
@@ -1062,9 +1066,9 @@ def search(
             if came_from.setdefault(following, way) is way:
                 queue.append(following)
                 taken.add(name)
-        if tell and time.monotonic() - told > 2:
-            told = time.monotonic()
-            tell(f"{len(came_from):,} states, {len(queue):,} to go on from")
+        if tell and time.monotonic() - reported > 2:
+            reported = time.monotonic()
+            tell(f"{len(came_from):,} states, {len(queue):,} still to explore")
     return Explored(len(came_from), wrong, path[::-1], taken, time.monotonic() - began)
 
 
@@ -1073,19 +1077,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.write_path.model", description=__doc__.partition("\n")[0])
     parser.add_argument("--size", choices=("small", "large"), default="small")
     parser.add_argument("--without", choices=GUARDS, default="", metavar="GUARD", help=", ".join(GUARDS))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     gc.disable()  # there are millions of tuples, and no cycles among them
-    names = [GUARDS[asked.without].world] if asked.without else list(WORLDS)
+    names = [GUARDS[options.without].world] if options.without else list(WORLDS)
     states = 0
     broken = []
     began = time.monotonic()
     for name in names:
         found = explore(
-            world(name, asked.size, asked.without),
+            world(name, options.size, options.without),
             lambda line, name=name: print(f"{name}: {line}", file=sys.stderr, flush=True),  # type: ignore[misc]
         )
         states += found.states
-        print(f"{name}: {found.states:,} states in {found.seconds:.1f} s{told(found)}", flush=True)
+        print(f"{name}: {found.states:,} states in {found.seconds:.1f} s{breakage(found)}", flush=True)
         if found.complaint:
             broken.append(name)
     outcome = f"BROKEN in {', '.join(broken)}" if broken else "every invariant holds"
@@ -1093,8 +1097,8 @@ def main() -> int:
     return int(bool(broken))
 
 
-def told(found: Explored) -> str:
-    """What broke and how, one step a line; '' if nothing did."""
+def breakage(found: Explored) -> str:
+    """What broke and how, one step per line; '' if nothing did."""
     return f"\n  {found.complaint}:\n    " + "\n    ".join(found.path) if found.complaint else ""
 
 

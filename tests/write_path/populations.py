@@ -1,4 +1,4 @@
-"""Players by the dozen, as the API leaves them or as profiles alone, and all that the server holds of them."""
+"""Players by the dozen, as the API leaves them or as mere profiles, and everything that the server holds of them."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ OLD = 1_700_000_000_000_000
 """A revision of 2023."""
 
 Damage = Callable[[valkey.Valkey], Any]
-"""What somebody does to the data behind our back."""
+"""What somebody does to the data behind our backs."""
 
 
 def play(count: int, games: int = 2, prefix: str = "p") -> None:
-    """p0, p1 … with some games each, as the API leaves them."""
+    """Makes p0, p1 … with some games each, as the API leaves them."""
     settings = config.settings()
 
     def work() -> None:
-        own = Store(settings)
+        store = Store(settings)
         for number in range(count):
             user_id, mail = f"{prefix}{number}", f"p{number}@example.com"
             name = f"Player {number}"
-            players.create(own, settings.rules, None, user_id=user_id, username=name, email=mail, score=number)
+            players.create(store, settings.rules, None, user_id=user_id, username=name, email=mail, score=number)
             for game in range(games):
-                players.submit(own, settings.rules, None, user_id=user_id, score=100 * number + 7 - game)
-        own.close()
+                players.submit(store, settings.rules, None, user_id=user_id, score=100 * number + 7 - game)
+        store.close()
 
     elsewhere(work)
 
 
 def elsewhere(work: Callable[[], Any]) -> Any:
-    """Work on a thread of its own, which has a deadline and a connection of its own."""
+    """Does work in a thread of its own, which has its own deadline and connection."""
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(work).result()
 
 
 def plant(raw: valkey.Valkey, count: int) -> None:
-    """p0, p1 … of whom nothing is left but the profiles."""
+    """Makes p0, p1 … of whom nothing is there but the profiles."""
     with raw.pipeline(transaction=False) as pipeline:
         for number in range(count):
             profile = {
@@ -72,5 +72,5 @@ def everything(raw: valkey.Valkey) -> dict[str, Any]:
 
 
 def contents(raw: valkey.Valkey) -> dict[str, Any]:
-    """The same without what is about to expire."""
+    """The same without the receipts that expire."""
     return {key: value for key, value in everything(raw).items() if ":submission:" not in key}

@@ -1,9 +1,9 @@
 """The model of a session that a key opens: every interleaving of a few attempts in its slot.
 
-A state is what the session's slot holds, whether the player exists, and where each attempt stands. Between two steps of
+A state is what the session's slot holds, whether the player exists, and how far each attempt is. Between two steps of
 an attempt anything may happen elsewhere: another attempt, an eviction, the session's end. Steps have the names that the
-code in `shared/` carries as marks; `GUARDS` are what the proof rests on, and each, taken away, breaks something.
-`model.py` says more on how to read this.
+code in `shared/` carries as marks; `GUARDS` are what the proof rests on: each, if taken away, breaks something.
+`model.py` says more about how to read this.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from tests.write_path.model import Explored, Guard, search
 
 STEPS = {
     "look": "an attempt sees whether the player exists",
-    "open": "the script in the session's slot opens it, or finds that this was done",
+    "open": "the script in the session's slot opens it, or finds that this has been done",
 }
 
 MISHAPS = {
-    "lose": "the reply to the script does not come: the attempt runs it again",
+    "lose": "the script's reply is lost: the attempt runs it again",
     "appear": "the player is created",
-    "end": "the client ends the session, or its time is over",
-    "evict": "memory pressure takes the session, or what tells of its opening",
+    "end": "the client ends the session, or it expires",
+    "evict": "memory pressure evicts the session, or what is kept of its opening",
 }
 
 APPEARING, REUSED, PRESSURE = "a player who appears", "another payload", "evictions"
@@ -31,8 +31,8 @@ APPEARING, REUSED, PRESSURE = "a player who appears", "another payload", "evicti
 GUARDS = {
     "derived id": Guard(APPEARING, "the id of what a key opens follows from the key"),
     "nothing undone": Guard(APPEARING, "an attempt that finds no player ends there, and takes nothing away"),
-    "opening": Guard(REUSED, "what tells of an opening is written with the session, and outlives it"),
-    "own payload": Guard(PRESSURE, "where that was evicted, the living session tells what the key was for"),
+    "opening": Guard(REUSED, "what is kept of an opening is written with the session, and outlives it"),
+    "own payload": Guard(PRESSURE, "if that was evicted, the living session tells what the key was for"),
     "payload": Guard(REUSED, "a key that comes with another payload is refused"),
 }
 
@@ -54,15 +54,16 @@ WORLDS = {
 
 
 class Attempt(NamedTuple):
-    """Where an attempt stands: ready, undoing, looked; or at its end: not found, refused, opened (and which)."""
+    """How far an attempt is: ready, undoing, looked; or at its end: not found, refused, opened (and which session)."""
 
     step: str = "ready"
     opened: tuple[int, str, int] | None = None
 
 
 class State(NamedTuple):
-    """The sessions that live, each as the id's attempt (0 if it is derived), payload and the attempt that began it;
-    what tells of the opening, likewise; the attempts. To judge by: which sessions have ended or were evicted."""
+    """The sessions that live, each as the attempt in its id (0 if the id is derived), its payload and the attempt that
+    opened it; what is kept of the opening, likewise; the attempts. For the verdict: which sessions have ended or were
+    evicted."""
 
     exists: bool
     sessions: tuple[tuple[int, str, int], ...]
@@ -94,7 +95,7 @@ def attempt_steps(world: World, state: State, number: int, attempt: Attempt) -> 
     def to(new: Attempt, state: State = state) -> State:
         return state._replace(attempts=(*state.attempts[:number], new, *state.attempts[number + 1 :]))
 
-    own = (number + 1 if world.without == "derived id" else 0, world.payloads[number], number)
+    opening = (number + 1 if world.without == "derived id" else 0, world.payloads[number], number)
     if attempt.step == "ready":
         undoes = world.without == "nothing undone"
         yield "look", to(Attempt("looked" if state.exists else "undoing" if undoes else "not found"))
@@ -103,25 +104,25 @@ def attempt_steps(world: World, state: State, number: int, attempt: Attempt) -> 
         undone = state._replace(sessions=tuple(each for each in state.sessions if each != gone), opening=None)
         yield "undo", to(Attempt("not found"), undone)
     elif attempt.step == "looked":
-        after, first = opened(world, state, own)
-        refused = first[1] != own[1] and world.without != "payload"
+        after, first = opened(world, state, opening)
+        refused = first[1] != opening[1] and world.without != "payload"
         yield "open", to(Attempt("refused") if refused else Attempt("opened", first), after)
         yield "open, lose", to(attempt, after)
 
 
-def opened(world: World, state: State, own: tuple[int, str, int]) -> tuple[State, tuple[int, str, int]]:
-    """open.lua: the state after it, and the opening that stands."""
-    standing = next((each for each in state.sessions if each[0] == own[0]), None)
-    if state.opening and state.opening[0] == own[0] and world.without != "opening":
+def opened(world: World, state: State, opening: tuple[int, str, int]) -> tuple[State, tuple[int, str, int]]:
+    """open.lua: the state after it, and the opening that counts."""
+    living = next((each for each in state.sessions if each[0] == opening[0]), None)
+    if state.opening and state.opening[0] == opening[0] and world.without != "opening":
         return state, state.opening
-    if standing and world.without != "own payload":
-        return state, standing
-    others = tuple(each for each in state.sessions if each != standing)
-    return state._replace(sessions=(*others, own), opening=own), own
+    if living and world.without != "own payload":
+        return state, living
+    others = tuple(each for each in state.sessions if each != living)
+    return state._replace(sessions=(*others, opening), opening=opening), opening
 
 
 def without(state: State, session: tuple[int, str, int]) -> State:
-    """The state after a session is gone, by its end or by memory pressure."""
+    """The state once a session is gone, because it ended or was evicted."""
     rest = tuple(each for each in state.sessions if each != session)
     return state._replace(sessions=rest, gone=state.gone | {session})
 
@@ -132,7 +133,7 @@ def complaint(world: World, state: State) -> str:
         return "one key has opened two sessions"
     for number, attempt in enumerate(state.attempts):
         if attempt.opened and attempt.opened not in (*state.sessions, *state.gone):
-            return f"{number} was told of a session that is not there, and that nobody has ended"
+            return f"{number} was told of a session that is not there, although nobody has ended it"
         if attempt.opened and attempt.opened[1] != world.payloads[number]:
             return f"{number} was told of a session that it did not ask for"
     if state.ended and state.sessions and not state.forgotten:
@@ -146,6 +147,6 @@ def world(name: str, without: str = "") -> World:
 
 
 def explore(world: World) -> Explored:
-    """Every state of the world that can be reached, up to the first bad one."""
+    """Every state that can be reached in a world, up to the first bad one."""
     first = State(world.exists, (), None, tuple(Attempt() for _ in world.payloads))
     return search(first, functools.partial(steps, world), functools.partial(complaint, world))

@@ -1,15 +1,15 @@
-"""A slot as a whole, taken and put back: a player's profile with its receipts, or the board with all beside it."""
+"""A whole slot, taken and put back: a player's profile with its receipts, or the board with everything beside it."""
 
 from __future__ import annotations
 
 import valkey
 
 Snapshot = dict[str, tuple[bytes, int]]
-"""A slot's keys as DUMP gives them, and how long each lives (ms, 0 for ever)."""
+"""A slot's keys as DUMP gives them, and how long each lives (ms, 0 for forever)."""
 
 
 def patterns(slot: str) -> tuple[str, str]:
-    """What a slot holds: the board's, or a player's."""
+    """Which keys a slot holds, that of the board or of a player."""
     if slot == "board":
         return "leaderboard:global", "{leaderboard:global}:*"
     return f"user:{slot}", f"{{user:{slot}}}:*"
@@ -22,7 +22,7 @@ def taken(client: valkey.Valkey, slot: str) -> Snapshot:
 
 
 def put_back(client: valkey.Valkey, slot: str, snapshot: Snapshot) -> None:
-    """Brings the slot back to what it held then."""
+    """Makes the slot hold what it held then."""
     for pattern in patterns(slot):
         for key in list(client.scan_iter(pattern, count=1000)):
             client.delete(key)

@@ -26,19 +26,19 @@ RACERS = 16
 
 @pytest.fixture
 def gateway_process(server: embedded_valkey.Server, raw: valkey.Valkey, tmp_path: Path) -> Iterator[str]:
-    """A gateway in a process of its own, so that the clients here do not slow it down."""
+    """A gateway in its own process, so that the clients here do not slow it down."""
     with processes.gateway(tmp_path, server.port) as base_url:
         yield base_url
 
 
 class Connection:
-    """One keep-alive connection; to be told that it ends is an error."""
+    """One keep-alive connection; if the server wants to close it, that is an error."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         self._reader, self._writer = reader, writer
 
     async def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Status and value of a reply that is as the contract says."""
+        """The status and value of a reply, which must be as the contract says."""
         sent = b"" if body is None else json.dumps(body).encode()
         kind = "content-type: application/json\r\n" if sent else ""
         head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\n{kind}content-length: {len(sent)}\r\n\r\n"
@@ -52,13 +52,12 @@ class Connection:
         return status, json.loads(reply) if reply else None
 
     async def close(self) -> None:
-        """Ends it."""
         self._writer.close()
         await self._writer.wait_closed()
 
 
 async def play(port: int, number: int, ready: asyncio.Barrier, scores: Counter[str]) -> None:
-    """One client: reads and writes at random, over one connection that is open before anybody starts."""
+    """One client, who reads and writes at random over one connection that is open before anybody starts."""
     chance = random.Random(number)
     connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
     await ready.wait()
@@ -88,7 +87,7 @@ async def play(port: int, number: int, ready: asyncio.Barrier, scores: Counter[s
 
 
 async def everybody_plays(port: int) -> Counter[str]:
-    """How many games each player played."""
+    """All clients at once; returns how many games each player played."""
     ready = asyncio.Barrier(CONNECTIONS)
     scores: Counter[str] = Counter()
     async with asyncio.timeout(90), asyncio.TaskGroup() as clients:
@@ -98,7 +97,7 @@ async def everybody_plays(port: int) -> Counter[str]:
 
 
 def assert_sums_are_exact(api: Api, scores: Counter[str], board: dict[str, int]) -> None:
-    """Profiles, board and statistics all count the same games."""
+    """Asserts that profiles, board and statistics all count the same games."""
     users = [api.get(f"/users/{user_id}").json()["user"] for user_id in board]
     assert {user["userId"]: user["gamesPlayed"] for user in users if user["gamesPlayed"]} == scores
     assert {user["userId"]: user["score"] for user in users} == board
@@ -107,7 +106,7 @@ def assert_sums_are_exact(api: Api, scores: Counter[str], board: dict[str, int])
 
 
 def listed(api: Api) -> dict[str, int]:
-    """The first hundred's scores."""
+    """The scores of the first hundred."""
     page = api.get("/leaderboard?limit=100").json()
     return {entry["userId"]: entry["score"] for entry in page["leaderboard"]}
 

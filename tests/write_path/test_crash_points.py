@@ -1,7 +1,7 @@
-"""Crash points: a worker is killed before, between and after each command of what it does - at every point, one by one.
+"""Crash points: a worker is killed before and after each of its commands - at every point, one by one.
 
-Then the client asks again or it does not, a minute passes, reconcile runs, and every invariant holds.
-CRASH_SCALE above 1 lets the retry of every operation crash as well, at every point of its own.
+Then the client asks again, or does not; a minute passes, reconcile runs, and every invariant holds.
+With CRASH_SCALE above 1 the retry of every operation crashes as well, at each of its own points.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ tried: Counter[str] = Counter()
 
 
 class Operation(NamedTuple):
-    """A request, the key it has, and the status that it is answered with."""
+    """A request, its key, and the status of its answer."""
 
     function: str
     method: str
@@ -40,12 +40,12 @@ class Operation(NamedTuple):
     status: int
 
     def event(self) -> dict[str, Any]:
-        """Its event, a new one each time."""
+        """The request as a new event."""
         headers = {} if self.key is None else {"Idempotency-Key": self.key}
         return event(self.method, self.path, json_body=self.body, headers=headers)
 
     def job(self) -> Job:
-        """What a worker does."""
+        """The request as a worker's job."""
         return Job(self.function, self.event())
 
 
@@ -101,26 +101,26 @@ FREED = {
     "above the highest with a key": submission("increment", KEY),
     "taken id with a key": creation(KEY, userId="new"),
 }
-"""What the same key may come with after the refusal."""
+"""What may come with the same key after the refusal."""
 
 
 @pytest.fixture(scope="module")
 def workers(server: embedded_valkey.Server) -> Iterator[Stage]:
-    """Where they die."""
+    """The stage on which they die."""
     with stage(server.port) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module", autouse=True)
-def told(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Says how much was tried."""
+def _tally(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tells how much was tried."""
     with telling.tallied(request, tried, "crash points: {} tried"):
         yield
 
 
 @pytest.fixture
 def call(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Invoker]:
-    """Another worker, that lives; three players, two keys that were used, and all scripts known."""
+    """Another worker, which stays alive; three players, two used keys, and all scripts known to the server."""
     with invoker(server.port) as handlers:
         for user_id, score in (("ada", 100), ("bob", 200), ("eve", 50)):
             assert answer(handlers, creation(None, userId=user_id, score=score)).status == 201
@@ -143,7 +143,7 @@ def start(server: embedded_valkey.Server, call: Invoker) -> Iterator[Snapshot]:
 
 
 def answer(call: Invoker, operation: Operation) -> Answer:
-    """What a worker that lives answers."""
+    """The answer of a worker that stays alive."""
     return call(
         operation.function,
         operation.method,
@@ -154,7 +154,7 @@ def answer(call: Invoker, operation: Operation) -> Answer:
 
 
 def facts(raw: valkey.Valkey) -> Facts:
-    """What is true of each player: score, games, best score. A generated id is called 'new'."""
+    """Each player's score, games and best score. A generated id is called 'new'."""
     return {
         "new" if profile["username"] == "New" and user_id not in ("ada", "bob", "eve", "kim") else user_id: (
             int(profile["score"]),
@@ -166,13 +166,13 @@ def facts(raw: valkey.Valkey) -> Facts:
 
 
 def shown(raw: valkey.Valkey) -> dict[str, int]:
-    """The board's scores, with the same names."""
+    """The scores on the board, by the same names."""
     known = ("ada", "bob", "eve", "kim")
     return {user_id if user_id in known else "new": score for user_id, score in invariants.look(raw).board.items()}
 
 
 def outcome(call: Invoker, raw: valkey.Valkey, start: Snapshot, operation: Operation) -> tuple[Facts, Facts]:
-    """The facts before an operation and after it, when nobody dies."""
+    """The facts before and after an operation in which nobody dies."""
     start.restore()
     before = facts(raw)
     assert answer(call, operation).status == operation.status
@@ -180,7 +180,7 @@ def outcome(call: Invoker, raw: valkey.Valkey, start: Snapshot, operation: Opera
 
 
 def status_of(death: Death) -> int:
-    """What the worker had answered before it was killed."""
+    """The status that the worker had answered with before it was killed."""
     status: int = death.answer["statusCode"]
     return status
 
@@ -238,7 +238,7 @@ def test_the_retry_of_a_worker_that_died_at_any_point_makes_it_exactly_once(
 
 
 def retry_until_exact(call: Invoker, raw: valkey.Valkey, operation: Operation, after: Facts, *, was_done: bool) -> None:
-    """The client's retry: it succeeds, says whether it found the work done, and shows it at once."""
+    """Asserts that the client's retry succeeds, says whether it found the work done, and shows it at once."""
     reply = answer(call, operation)
     assert reply.status == operation.status
     assert ("Idempotency-Replayed" in reply.headers) == was_done
@@ -327,7 +327,7 @@ def test_a_refused_session_that_dies_at_any_point_leaves_its_key_free(
 
 
 def leave_undone(workers: Stage, call: Invoker, raw: valkey.Valkey) -> Facts:
-    """Work of several that died: an intent alone, a refusal, profiles without a projection, one that is overtaken."""
+    """Leaves the work of workers that died: a mere intent, a refusal, profiles without a projection, one overtaken."""
     for operation, commands in (
         (submission("increment", None, user_id="bob"), 1),
         (submission("set", None, user_id="nobody"), 2),
@@ -392,7 +392,7 @@ def test_a_retry_beside_a_reconcile_that_died_is_exact(
 
 
 def damage(raw: valkey.Valkey) -> None:
-    """Ghosts, a member that is missing, a row that lies, wrong totals, and a profile older than its projection."""
+    """Plants ghosts, a missing member, a wrong row, wrong totals, and a profile that is older than its projection."""
     old = raw.hgetall("user:bob")
     raw.hset("user:bob", "revision", int(old["revision"]) - 1000)
     raw.zadd(invariants.BOARD, {"ghost": 7, "eve": 3, "phantom": 10**11})

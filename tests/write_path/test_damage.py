@@ -1,5 +1,5 @@
-"""Slots that come back older, data that nobody of ours has written: healed while writes go on, or reported, never in
-the way of the others. (test_lost_tail takes back one slot and heals everything; here players are created meanwhile,
+"""Slots that come back older, and data that our code did not write: healed while writes go on, or reported, but never
+in anybody else's way. (test_lost_tail rolls back one slot and heals everything; here players are created meanwhile,
 several slots go back at once, and nobody waits for the sweep.)"""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ HISTORY: list[tuple[str, int, str]] = [
 
 
 def act(invoke: Invoke, user_id: str, score: int, operator: str) -> Answer:
-    """A step of a history."""
+    """Takes a step of a history."""
     if operator == "create":
         body = {"userId": user_id, "username": f"The {user_id}", "email": f"{user_id}@example.com", "score": score}
         return invoke("create_user", event("POST", "/users", json_body=body))
@@ -52,7 +52,7 @@ def act(invoke: Invoke, user_id: str, score: int, operator: str) -> Answer:
 
 
 def taken(client: valkey.Valkey) -> dict[str, Slot]:
-    """Every slot with all that it holds: a player's profile and receipts, the board with all that is beside it."""
+    """Every slot with everything in it: a player's profile and receipts, the board with everything beside it."""
     slots: dict[str, Slot] = {name: {} for name in SLOTS}
     keys = sorted(client.scan_iter(count=1000))
     with client.pipeline(transaction=False) as pipeline:
@@ -68,7 +68,7 @@ def taken(client: valkey.Valkey) -> dict[str, Slot]:
 
 
 def put_back(client: valkey.Valkey, slots: dict[str, Slot]) -> None:
-    """The whole server as these slots have it."""
+    """Makes these slots everything that the server holds."""
     client.flushall()
     with client.pipeline(transaction=False) as pipeline:
         for name, (dump, lifetime) in itertools.chain.from_iterable(slot.items() for slot in slots.values()):
@@ -77,7 +77,7 @@ def put_back(client: valkey.Valkey, slots: dict[str, Slot]) -> None:
 
 
 def by_the_next_submissions(invoke: Invoke, raw: valkey.Valkey) -> None:
-    """Everybody who exists plays once, and then all but the high score agrees, at once and without reconcile."""
+    """Everybody who exists plays once; then everything but the high score agrees, at once and without reconcile."""
     for user_id, profile in invariants.profiles(raw).items():
         answer = act(invoke, user_id, 3, "increment")
         assert answer.status == 200
@@ -89,19 +89,19 @@ def by_the_next_submissions(invoke: Invoke, raw: valkey.Valkey) -> None:
     for user_id, profile in world.profiles.items():
         assert world.board[user_id] == int(profile["score"])
         assert world.rows[user_id].startswith(f"{profile['revision']} {profile['score']} {profile['gamesPlayed']} ")
-    if set(world.board) == set(world.profiles):  # a ghost is for the sweep, with all that it is counted for
-        assert int(world.totals.get("totalGames", 0)) == sum(int(one["gamesPlayed"]) for one in world.profiles.values())
-        assert int(world.totals.get("totalScore", 0)) == sum(int(one["score"]) for one in world.profiles.values())
+    if set(world.board) == set(world.profiles):  # a ghost, and what it adds to the totals, is left to the sweep
+        profiles = world.profiles.values()
+        assert int(world.totals.get("totalGames", 0)) == sum(int(profile["gamesPlayed"]) for profile in profiles)
+        assert int(world.totals.get("totalScore", 0)) == sum(int(profile["score"]) for profile in profiles)
 
 
 def by_reconcile(_: Invoke, raw: valkey.Valkey) -> None:
-    """The sweep that is running, and the next."""
+    """The sweep that is running, and the next one."""
     for _run in range(2):
         invariants.run_reconcile(raw)
 
 
 def by_rebuild(_: Invoke, raw: valkey.Valkey) -> None:
-    """One rebuild."""
     invariants.rebuild(raw)
 
 
@@ -124,11 +124,11 @@ def test_slots_that_come_back_older_agree_again(
             if all(before[slot] == states[now][slot] for slot in slots):
                 continue
             put_back(client, {**states[now], **before})
-            kept = {user_id: one["score"] for user_id, one in invariants.profiles(raw).items()}
+            kept = {user_id: profile["score"] for user_id, profile in invariants.profiles(raw).items()}
             heal(invoke, raw)
             if heal is not by_the_next_submissions:
                 world = invariants.check(raw)
-                assert {user_id: one["score"] for user_id, one in world.profiles.items()} == kept
+                assert {user_id: profile["score"] for user_id, profile in world.profiles.items()} == kept
             invariants.settle(raw, damaged=True)
 
 
@@ -151,7 +151,7 @@ def test_a_profile_that_was_rolled_back_gets_a_newer_revision_than_any_that_was_
 
 
 def plant(raw: valkey.Valkey, users: list[str], number: int) -> None:
-    """Whatever can be wrong without being malformed, everywhere."""
+    """Plants everything that can be wrong without being malformed, all over the place."""
     chance = random.Random(number)
     revision = raw.hget("user:" + users[0], "revision")
     raw.hset(invariants.TOTALS, mapping={"totalGames": "99999", "totalScore": "-5", "highScore": "123456789"})
@@ -187,7 +187,8 @@ def test_everything_that_is_wrong_is_healed_by_one_sweep_while_writes_go_on(
             assert_in_line(raw)
         expected = workers.expected()
         world = invariants.settle(raw)
-        assert {user: (one["score"], one["gamesPlayed"]) for user, one in world.profiles.items()} == expected
+        found = {user_id: (profile["score"], profile["gamesPlayed"]) for user_id, profile in world.profiles.items()}
+        assert found == expected
         telling.tell(
             request,
             f"damage healed beside writes: {rounds} times, {len(workers.acknowledged)} submissions acknowledged, "
@@ -196,47 +197,48 @@ def test_everything_that_is_wrong_is_healed_by_one_sweep_while_writes_go_on(
 
 
 def assert_in_line(raw: valkey.Valkey) -> None:
-    """Asserts that board, rows and totals agree with the profiles now that nobody writes; no sweep has run since."""
+    """Asserts that board, rows and totals agree with the profiles once nobody writes; no sweep has run since."""
     world = invariants.look(raw)
-    assert world.board == {user_id: int(one["score"]) for user_id, one in world.profiles.items()}
+    profiles = world.profiles.values()
+    assert world.board == {user_id: int(profile["score"]) for user_id, profile in world.profiles.items()}
     assert set(world.rows) == set(world.profiles)
-    assert int(world.totals["totalScore"]) == sum(int(one["score"]) for one in world.profiles.values())
-    assert int(world.totals["totalGames"]) == sum(int(one["gamesPlayed"]) for one in world.profiles.values())
-    assert int(world.totals["highScore"]) == max(int(one["bestScore"]) for one in world.profiles.values())
+    assert int(world.totals["totalScore"]) == sum(int(profile["score"]) for profile in profiles)
+    assert int(world.totals["totalGames"]) == sum(int(profile["gamesPlayed"]) for profile in profiles)
+    assert int(world.totals["highScore"]) == max(int(profile["bestScore"]) for profile in profiles)
 
 
 MALFORMED: dict[str, tuple[Any, ...]] = {
-    "a score that is no number": ("HSET", "user:bad", "score", "many"),
+    "a score that is not a number": ("HSET", "user:bad", "score", "many"),
     "a score with a fraction": ("HSET", "user:bad", "score", "1.5"),
     "an infinite score": ("HSET", "user:bad", "score", "inf"),
-    "a score that is no decimal": ("HSET", "user:bad", "score", "0x10"),
+    "a score that is not decimal": ("HSET", "user:bad", "score", "0x10"),
     "no score": ("HDEL", "user:bad", "score"),
     "an empty score": ("HSET", "user:bad", "score", ""),
-    "games that are no number": ("HSET", "user:bad", "gamesPlayed", "nan"),
+    "games that are not a number": ("HSET", "user:bad", "gamesPlayed", "nan"),
     "no games": ("HDEL", "user:bad", "gamesPlayed"),
-    "a best score that is no number": ("HSET", "user:bad", "bestScore", "-"),
+    "a best score that is not a number": ("HSET", "user:bad", "bestScore", "-"),
     "no best score": ("HDEL", "user:bad", "bestScore"),
-    "a revision that is no number": ("HSET", "user:bad", "revision", "new"),
+    "a revision that is not a number": ("HSET", "user:bad", "revision", "new"),
     "a negative revision": ("HSET", "user:bad", "revision", "-7"),
     "no revision": ("HDEL", "user:bad", "revision"),
     "no username": ("HDEL", "user:bad", "username"),
-    "a username that is no text": ("HSET", "user:bad", "username", b"\xff\xfe"),
-    "a score that is no text": ("HSET", "user:bad", "score", b"\xff"),
+    "a username that is not text": ("HSET", "user:bad", "username", b"\xff\xfe"),
+    "a score that is not text": ("HSET", "user:bad", "score", b"\xff"),
     "another type": ("SET", "user:bad", "x"),
     "a name that nobody can have": ("HSET", "user:{}", "score", "1"),
-    "a name that is no text": ("HSET", b"user:\xff", "score", "1"),
+    "a name that is not text": ("HSET", b"user:\xff", "score", "1"),
     "no name": ("HSET", "user:", "revision", "1"),
 }
 
 HEALED = {"a negative revision"}
-"""What a sweep makes right, so that there is nothing to report."""
+"""What a sweep puts right, so that there is nothing to report."""
 
 MALFORMED_ROWS: dict[str, Any] = {
     "garbage": "garbage",
     "empty": "",
-    "no text": b"\xff\xff",
+    "not text": b"\xff\xff",
     "letters for numbers": "5 a b c d",
-    "a revision that is no decimal": "\u00b2 1 1 1 x",
+    "a revision that is not decimal": "\u00b2 1 1 1 x",
     "negative games": "5 1 -1 0 x",
     "a fraction": "5 1.5 1 0 x",
     "a huge revision": f"{10**30} 1 1 0 x",
@@ -247,7 +249,7 @@ MALFORMED_ROWS: dict[str, Any] = {
 
 @pytest.fixture
 def good(invoke: Invoke, raw: valkey.Valkey) -> list[str]:
-    """Forty good players, and one who will not be."""
+    """Forty good players, and one who will not be good."""
     for number in range(40):
         act(invoke, f"good-{number}", number, "create")
     act(invoke, "bad", 500, "create")
@@ -255,7 +257,7 @@ def good(invoke: Invoke, raw: valkey.Valkey) -> list[str]:
 
 
 def assert_good_are_right(raw: valkey.Valkey, good: list[str]) -> None:
-    """Whatever is wrong with another."""
+    """Asserts that the good ones are all right, whatever is wrong with another player."""
     for user_id in good:
         score, revision = raw.hmget(f"user:{user_id}", "score", "revision")
         assert raw.zscore(invariants.BOARD, user_id) == int(score)
@@ -263,7 +265,7 @@ def assert_good_are_right(raw: valkey.Valkey, good: list[str]) -> None:
 
 
 def is_served(function: str, path: str) -> bool:
-    """Whether a read is answered, though with a name that is none of ours, which the contract cannot know."""
+    """Whether a read is answered, even with a name that is not one of ours, which the contract cannot know."""
     handler = importlib.import_module(f"functions.{function}.handler").handler
     return bool(handler(event("GET", path), Context())["statusCode"] == 200)
 
@@ -283,7 +285,7 @@ def test_a_malformed_profile_is_reported_and_stops_neither_the_sweep_nor_the_out
     assert report["finished"]
     if name not in HEALED:
         assert report["unreadable"] >= 1
-    assert raw.zscore(invariants.PENDING, f"{good[5]}:attempt") is None, "the other's intent is settled"
+    assert raw.zscore(invariants.PENDING, f"{good[5]}:attempt") is None, "the other player's intent is settled"
     assert_good_are_right(raw, good)
     assert is_served("leaderboard", "/leaderboard?limit=100")
     assert invoke("stats", event("GET", "/stats")).status == 200
@@ -321,12 +323,12 @@ def test_reconcile_twice_at_once_beside_writes_makes_nothing_wrong(
         together = threading.Barrier(2)
 
         def run(_: int) -> None:
-            own = Store(Settings("127.0.0.1", server.port, command_seconds=10))
+            store = Store(Settings("127.0.0.1", server.port, command_seconds=10))
             together.wait()
             for _round in range(4):
-                report = reconcile.rebuild(own, None)
+                report = reconcile.rebuild(store, None)
                 assert report["finished"], "no deadline"
-            own.close()
+            store.close()
 
         with workers.at_work(), ThreadPoolExecutor(2) as threads:
             list(threads.map(run, range(2)))
@@ -346,7 +348,7 @@ def test_a_malformed_total_or_sweep_stops_no_write_and_is_healed(
 ) -> None:
     for step in HISTORY:
         act(invoke, *step)
-    if key == invariants.SWEEP:  # one is running
+    if key == invariants.SWEEP:  # a sweep is running
         reconcile.run(Store(Settings("127.0.0.1", raw.connection_pool.connection_kwargs["port"])))
     raw.hset(key, name, malformed)
     assert act(invoke, "ada", 5, "increment").status == 200
@@ -394,4 +396,4 @@ def test_a_check_gets_over_a_number_of_any_length(invoke: Invoke, raw: valkey.Va
     assert invoke("stats", event("GET", "/stats")).status == 200
     report = invariants.run_reconcile(raw, {"check": {"cursor": None}})
     assert report["finished"]
-    assert [one["user_id"] for one in report["differences"]] == ([] if damage == "total" else ["ada"])
+    assert [difference["user_id"] for difference in report["differences"]] == ([] if damage == "total" else ["ada"])

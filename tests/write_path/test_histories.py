@@ -1,5 +1,5 @@
-"""Any history of submissions, retries, lost replies, crashes, sweeps, lost tails, evictions and days ends as a plain
-dictionary says."""
+"""Any history of submissions, retries, lost replies, crashes, sweeps, lost tails, evictions and passing days ends as a
+plain dictionary says."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from tests.support.wires import Proxy, proxy_to
 from tests.write_path.slots import Snapshot, put_back, taken
 
 EXAMPLES = int(os.environ.get("HISTORY_EXAMPLES", "0"))
-"""How many histories, each another at every run; without it 150, the same ones every time."""
+"""How many histories, different ones in every run; without it 150, the same ones every time."""
 
 USERS = ("ada", "bob", "cleo")
 OPERATORS = st.sampled_from(["set", "best", "increment", "decrement"])
 FATES = st.sampled_from(["well"] * 4 + ["lost", "lost twice", "killed 0", "killed 1", "killed 2"])
-"""Of a request: its first reply, or its first two, do not arrive; its process ends after so many round trips."""
+"""What happens to a request: its first reply, or the first two, are lost; its process dies after some round trips."""
 
 
 LIFE, ALLOWANCE = 86_400, 600
-"""Of a receipt, and how long a history may take by the server's own clock; in seconds."""
+"""The life of a receipt, and how long a history may take by the server's own clock; in seconds."""
 
 
 class Killed(BaseException):
-    """The process is no more."""
+    """The process is dead."""
 
 
 class Dying(Store):
-    """A connection of a process that is killed when so many round trips are done."""
+    """The connection of a process that is killed after so many round trips."""
 
-    def __init__(self, own: config.Settings, left: int):
-        super().__init__(own)
+    def __init__(self, configured: config.Settings, left: int):
+        super().__init__(configured)
         self.left = left
 
     def trip(self, commands: Any) -> list[Any]:
@@ -66,8 +66,8 @@ class Player:
 
 
 @dataclass
-class Asked:
-    """A keyed submission that can be asked for again."""
+class Request:
+    """A keyed submission that can be sent again."""
 
     key: str
     user_id: str
@@ -75,23 +75,23 @@ class Asked:
     amount: int
 
 
-def applied(player: Player, asked: Asked, now: float) -> Player | None:
-    """The player after the submission, None if it is against the rules."""
-    before, amount = player.score, asked.amount
+def applied(player: Player, request: Request, now: float) -> Player | None:
+    """The player after the submission, None if it breaks the rules."""
+    before, amount = player.score, request.amount
     after = {"set": amount, "best": max(before, amount), "increment": before + amount, "decrement": before - amount}
-    score = after[asked.operator]
+    score = after[request.operator]
     if not 0 <= score <= 10**12:
         return None
-    return Player(score, max(player.best, score), player.games + 1, player.done | {asked.key: now})
+    return Player(score, max(player.best, score), player.games + 1, player.done | {request.key: now})
 
 
 class Histories(RuleBasedStateMachine):
-    """One server, three names, and everything that can happen."""
+    """One server, three players, and everything that can happen."""
 
     raw: valkey.Valkey
     binary: valkey.Valkey
     proxy: Proxy
-    asked = 0
+    sent = 0
 
     @initialize()
     def begin(self) -> None:
@@ -100,19 +100,19 @@ class Histories(RuleBasedStateMachine):
         self.raw.flushall()
         self.proxy.cuts = 0
         self.players: dict[str, Player] = {}
-        self.requests: list[Asked] = []
+        self.requests: list[Request] = []
         self.past: dict[str, tuple[Snapshot, Player | None, float]] = {}
         self.now = 0.0
         self.store = Store(config.settings())
 
     def teardown(self) -> None:
-        """The end: everything agrees."""
+        """At the end everything agrees."""
         if hasattr(self, "store"):
             self.settle()
             self.store.close()
 
     def through(self, fate: str) -> Store:
-        """A connection of that fate."""
+        """A connection with this fate."""
         if fate.startswith("killed"):
             return Dying(config.settings(), int(fate[-1]))
         if fate == "well":
@@ -134,22 +134,22 @@ class Histories(RuleBasedStateMachine):
         assert not kept or age < 2 * LIFE + ALLOWANCE
         return kept
 
-    def attempt(self, asked: Asked, fate: str) -> None:
-        """Asks, and says in the dictionary what must have come of it."""
-        Histories.asked += 1
-        player = self.players.get(asked.user_id)
-        key = idempotency.key("", asked.key, "submit", {"operator": asked.operator, "score": asked.amount})
-        is_done = self.is_kept(asked.user_id, key, asked.key)
-        after = player if is_done or player is None else applied(player, asked, self.now)
+    def attempt(self, request: Request, fate: str) -> None:
+        """Sends a request, and notes in the dictionary what must have become of it."""
+        Histories.sent += 1
+        player = self.players.get(request.user_id)
+        key = idempotency.key("", request.key, "submit", {"operator": request.operator, "score": request.amount})
+        is_done = self.is_kept(request.user_id, key, request.key)
+        after = player if is_done or player is None else applied(player, request, self.now)
         store = self.through(fate)
         try:
             done = players.submit(
                 store,
                 config.settings().rules,
                 key,
-                user_id=asked.user_id,
-                score=asked.amount,
-                operator=asked.operator,  # type: ignore[arg-type]
+                user_id=request.user_id,
+                score=request.amount,
+                operator=request.operator,  # type: ignore[arg-type]
             )
         except (Killed, Unavailable, NotYetVisible):
             assert fate != "well"
@@ -162,18 +162,18 @@ class Histories(RuleBasedStateMachine):
             assert done.replayed is is_done
             assert done.user["score"] == after.score
             assert done.receipt["rank"] >= 1
-            assert board.standing(self.store, asked.user_id)["score"] == after.score
+            assert board.standing(self.store, request.user_id)["score"] == after.score
         finally:
             self.proxy.cuts = 0
             if store is not self.store:
                 store.close()
         if after is not None and fate != "killed 0":
-            self.players[asked.user_id] = after
+            self.players[request.user_id] = after
 
     @rule(user_id=st.sampled_from(USERS), score=st.integers(0, 50), fate=FATES)
     def create(self, user_id: str, score: int, fate: str) -> None:
-        """A player comes."""
-        Histories.asked += 1
+        """A player is created."""
+        Histories.sent += 1
         store = self.through(fate)
         try:
             players.create(
@@ -201,8 +201,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 2), fate=FATES)
     def create_for_a_key(self, which: int, fate: str) -> None:
-        """A player comes whose id follows from the key, perhaps once more."""
-        Histories.asked += 1
+        """A player is created whose id follows from the key, perhaps not for the first time."""
+        Histories.sent += 1
         text = f"new-{which}"
         key = idempotency.key("", text, "create", {"score": which})
         is_there, is_done = key.made_id in self.players, self.is_kept(key.made_id, key, text)
@@ -230,24 +230,24 @@ class Histories(RuleBasedStateMachine):
     @rule(user_id=st.sampled_from(USERS), operator=OPERATORS, amount=st.integers(0, 60), fate=FATES)
     def submit(self, user_id: str, operator: str, amount: int, fate: str) -> None:
         """A game was played."""
-        self.requests.append(Asked(f"key-{len(self.requests)}", user_id, operator, amount))
+        self.requests.append(Request(f"key-{len(self.requests)}", user_id, operator, amount))
         self.attempt(self.requests[-1], fate)
 
     @precondition(lambda self: self.requests)
     @rule(which=st.integers(0, 5), fate=FATES)
     def retry(self, which: int, fate: str) -> None:
-        """One of the last requests comes again."""
+        """One of the last requests is sent again."""
         self.attempt(self.requests[-1 - which % len(self.requests)], fate)
 
     @rule(lives=st.sampled_from([0.3, 0.3, 0.6, 2.5]))
     def time_passes(self, lives: float) -> None:
-        """For the receipts of keys, by a part of their life or until none lives any more."""
+        """Ages the receipts of keys, by a part of their life or until all have ended."""
         self.now += lives * LIFE
         invariants.receipts_grow_older(self.raw, "*", int(lives * LIFE))
 
     @rule(user_id=st.sampled_from(USERS), fate=FATES)
     def two_days_of_games(self, user_id: str, fate: str) -> None:
-        """So that both generations have receipts; then each game comes once more."""
+        """Fills both generations with receipts; then each game is sent once more."""
         for amount in range(4):
             self.submit(user_id, "increment", amount, fate)
             self.time_passes(0.6)
@@ -256,7 +256,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def evict(self) -> None:
-        """Memory pressure takes all that it can."""
+        """Memory pressure evicts all that it can."""
         for key in self.raw.scan_iter(count=1000):
             if self.raw.ttl(key) != -1:
                 self.raw.delete(key)
@@ -277,7 +277,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(slot=st.sampled_from([*USERS, "board"]))
     def remember(self, slot: str) -> None:
-        """A replica has this state of a slot."""
+        """A replica receives this state of a slot."""
         self.past[slot] = (taken(self.binary, slot), copy.deepcopy(self.players.get(slot)), self.now)
 
     @precondition(lambda self: self.past)
@@ -295,7 +295,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Everything is given its time: the dictionary tells what there is."""
+        """Everything has had its time: now it is as the dictionary says."""
         world = invariants.settle(self.raw, damaged=True)
         found = {
             user_id: (int(profile["score"]), int(profile["bestScore"]), int(profile["gamesPlayed"]))
@@ -306,9 +306,9 @@ class Histories(RuleBasedStateMachine):
 
 def test_every_history_ends_as_the_dictionary_says(raw: valkey.Valkey, request: pytest.FixtureRequest) -> None:
     options = raw.connection_pool.connection_kwargs
-    Histories.asked = 0
+    Histories.sent = 0
     for script in (Path(board.__file__).parent / "lua").glob("*.lua"):
-        raw.script_load(script.read_text())  # else one that is unknown costs a killed process its trip
+        raw.script_load(script.read_text())  # an unknown script would cost a process one of its trips
     with valkey.Valkey(host=options["host"], port=options["port"]) as binary, proxy_to(options["port"]) as proxy:
         Histories.raw, Histories.binary, Histories.proxy = raw, binary, proxy
         run_state_machine_as_test(
@@ -322,4 +322,4 @@ def test_every_history_ends_as_the_dictionary_says(raw: valkey.Valkey, request: 
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    telling.tell(request, f"histories: {EXAMPLES or 150}, with {Histories.asked} requests")
+    telling.tell(request, f"histories: {EXAMPLES or 150}, with {Histories.sent} requests")

@@ -1,4 +1,4 @@
-"""Idempotency keys, operators and receipts: what one request does, and what it does when it comes again."""
+"""Idempotency keys, operators and receipts: what a request does, and what it does when it comes again."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ EACH = pytest.mark.parametrize("name", REQUESTS)
 
 @pytest.fixture(autouse=True)
 def players(api: Api) -> None:
-    """Three who are there from the start."""
+    """Three players who are there from the start."""
     api.create(userId="ada", score=100)
     api.create(userId="bob", score=200)
     api.create(userId="eve", score=50)
@@ -87,7 +87,7 @@ def players(api: Api) -> None:
 
 @pytest.fixture
 def configure() -> Iterator[Callable[..., None]]:
-    """`configure(score_min=-5)`: settings for the rest of the test; the gateway runs in this process."""
+    """`configure(score_min=-5)`: changes settings for the rest of the test; the gateway runs in this process."""
     with pytest.MonkeyPatch.context() as patch:
 
         def set_them(**settings: object) -> None:
@@ -100,13 +100,13 @@ def configure() -> Iterator[Callable[..., None]]:
 
 
 def send(api: Api, request: Request, key: str | None = KEY) -> httpx.Response:
-    """The reply to a request with that key."""
+    """The reply to a request with a key, or with none."""
     method, path, body = request
     return api.request(method, path, json=body, headers={} if key is None else {"Idempotency-Key": key})
 
 
 def facts(reply: httpx.Response | Answer) -> Any:
-    """What a replay must repeat of a 2xx."""
+    """What a replay must repeat of the first 2xx."""
     value = reply.json()
     if "receipt" in value:
         return value["user"]["userId"], {name: value["receipt"][name] for name in FACTS}
@@ -121,7 +121,6 @@ def replayed(reply: httpx.Response | Answer) -> bool:
 
 
 def keys(raw: valkey.Valkey, pattern: str) -> list[str]:
-    """The keys that match."""
     return sorted(raw.scan_iter(pattern, count=1000))
 
 
@@ -139,7 +138,7 @@ def test_the_same_key_and_payload_have_the_first_reply_again(api: Api, raw: valk
         assert again.status_code == first.status_code
         assert facts(again) == facts(first)
         assert replayed(again)
-    assert everything(raw) == before, "nothing has changed, no intent stays behind"
+    assert everything(raw) == before, "nothing has changed, no intent is left behind"
     invariants.settle(raw)
 
 
@@ -240,7 +239,7 @@ SAME = {
         '{"userId":"ada","sessionData":{"a":1,"b":[{"c":1,"d":2}],"sessionId":"x","USERID":{},"starttime":null}}',
     ],
 }
-"""Texts that say the same."""
+"""Texts that say the same thing."""
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -285,7 +284,7 @@ DIGESTS = [
     "7ZfV-RMA1TB1x1-5",
     "x-BXwpKR8bQ_s__K",
 ]
-"""Of those, as every release must make them: another digest is a 422 for who asks again after a deployment."""
+"""Their digests, which every release must make: another digest is a 422 for whoever asks again after a deployment."""
 
 
 @pytest.mark.parametrize(("arrival", "digest"), list(zip(ARRIVALS, DIGESTS, strict=True)))
@@ -298,8 +297,8 @@ def digest_of(operation: str, path: str, text: str) -> str:
     module = importlib.import_module(f"functions.{operation.partition('.')[0]}.handler")
     schema = module.Creation if operation == "sessions.create" else module.Arguments
     handler = endpoint(schema, keyed=operation)(lambda key, **_: (200, {"digest": key.digest}))
-    given = event("PUT" if path.endswith("/score") else "POST", path, headers={"Idempotency-Key": KEY})
-    reply = handler({**given, "body": text}, None)
+    request = event("PUT" if path.endswith("/score") else "POST", path, headers={"Idempotency-Key": KEY})
+    reply = handler({**request, "body": text}, None)
     assert reply["statusCode"] == 200, reply["body"]
     return str(json.loads(reply["body"])["digest"])
 
@@ -362,7 +361,7 @@ def test_where_the_path_names_a_player_a_key_is_that_players(api: Api) -> None:
 
 
 def refusals(api: Api) -> list[tuple[int, Request, Request]]:
-    """Refused requests with their status, and each with another payload that succeeds with the same key."""
+    """Statuses with a request that is refused, and another payload that succeeds with the same key."""
     new = {"username": "New", "email": "new@example.com"}
     return [
         (400, ("PUT", "/users/ada/score", {"score": -1}), ("PUT", "/users/ada/score", {"score": 1})),
@@ -435,13 +434,13 @@ def test_the_keys_of_two_api_keys_never_meet(invoke: Callable[..., Answer], name
     function = {"/users": "create_user", "/sessions": "sessions"}.get(path, "update_score")
 
     def call(caller: str | None, body: dict[str, Any]) -> Answer:
-        given = event(method, path, json_body=body, headers={"Idempotency-Key": KEY})
-        given["requestContext"]["identity"]["apiKeyId"] = caller
-        return invoke(function, given)
+        request = event(method, path, json_body=body, headers={"Idempotency-Key": KEY})
+        request["requestContext"]["identity"]["apiKeyId"] = caller
+        return invoke(function, request)
 
     replies = [call(caller, body) for caller in ("first", "second", None)]
     if name == "creation with an id":
-        assert [reply.status for reply in replies] == [201, 409, 409], "the id is taken, whoever asks"
+        assert [reply.status for reply in replies] == [201, 409, 409], "the id is taken, whoever is asking"
     else:
         assert {reply.status for reply in replies} <= {200, 201}
         assert len({json.dumps(facts(reply)) for reply in replies}) == 3
@@ -534,7 +533,7 @@ IDS = [
     ("create_user", "first", "aa18fe4a-a330-87b4-998e-ca3550f9ceb4"),
     ("sessions.create", "", "1b39ae2f-a20b-8d11-865d-513ce0ac3019"),
 ]
-"""What a POST makes with KEY for a caller, in every release: another id is a second player."""
+"""The ids that a POST makes with KEY for a caller, in every release: another id would be a second player."""
 
 
 @pytest.mark.parametrize(("operation", "caller", "made_id"), IDS)
@@ -542,9 +541,9 @@ def test_the_id_that_a_key_makes_is_that_of_the_release_before(
     invoke: Callable[..., Answer], operation: str, caller: str, made_id: str
 ) -> None:
     method, path, body = REQUESTS["creation" if operation == "create_user" else "session"]
-    given = event(method, path, json_body=body, headers={"Idempotency-Key": KEY})
-    given["requestContext"]["identity"]["apiKeyId"] = caller
-    reply = invoke(operation.partition(".")[0], given).json()
+    request = event(method, path, json_body=body, headers={"Idempotency-Key": KEY})
+    request["requestContext"]["identity"]["apiKeyId"] = caller
+    reply = invoke(operation.partition(".")[0], request).json()
     made = reply["user"]["userId"] if operation == "create_user" else reply["session"]["sessionId"]
     assert made == made_id
 
@@ -567,20 +566,20 @@ def test_what_a_key_makes_is_made_by_no_other_key(api: Api) -> None:
         for number in range(50)
     }
     assert len(made) == 100
-    assert all(uuid.UUID(one).version == 8 and uuid.UUID(one).variant == uuid.RFC_4122 for one in made)
+    assert all(uuid.UUID(each).version == 8 and uuid.UUID(each).variant == uuid.RFC_4122 for each in made)
 
 
 # How long receipts live
 
 
 def receipts(raw: valkey.Valkey, user_id: str) -> dict[str, dict[str, str]]:
-    """A player's generations of receipts that there are."""
+    """The generations of receipts that a player has."""
     found = {generation: raw.hgetall(f"{{user:{user_id}}}:receipts:{generation}") for generation in "ab"}
     return {generation: fields for generation, fields in found.items() if fields}
 
 
 def submit(api: Api, key: str) -> tuple[int, bool]:
-    """A submission of one point more for ada: the score then, and whether it was a replay."""
+    """Submits one more point for ada: the score then, and whether it was a replay."""
     reply = send(api, ("PUT", "/users/ada/score", {"score": 1, "operator": "increment"}), key)
     assert reply.status_code == 200, reply.text
     return reply.json()["receipt"]["score"], replayed(reply)
@@ -599,11 +598,11 @@ def test_a_receipt_lives_for_one_life_at_least_and_for_two_at_most(
     assert list(receipts(raw, "ada")) == ["b"]
     invariants.receipts_grow_older(raw, "ada", 5)
     assert submit(api, "at-102") == (104, False)
-    assert list(receipts(raw, "ada")) == ["a", "b"], "the first took receipts for a life"
+    assert list(receipts(raw, "ada")) == ["a", "b"], "the first has taken receipts for one life"
     invariants.receipts_grow_older(raw, "ada", 90)
     assert submit(api, "at-192") == (105, False)
     for score, second in enumerate((0, 60, 97, 102, 192), 101):
-        assert submit(api, f"at-{second}") == (score, True), "each for a life at least"
+        assert submit(api, f"at-{second}") == (score, True), "each lives for one life at least"
     invariants.receipts_grow_older(raw, "ada", 12)
     assert submit(api, "at-204") == (106, False)
     assert len(receipts(raw, "ada")["b"]) == 3, "begun anew"
@@ -660,7 +659,7 @@ def test_a_player_has_so_many_receipts_and_then_waits(
     refused = send(api, REQUESTS["submission"])
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_keys")
     assert 86_390 < int(refused.headers["Retry-After"]) <= 86_400
-    assert everything(raw) == before, "no intent stays behind"
+    assert everything(raw) == before, "no intent is left behind"
     assert [submit(api, f"key-{number}") for number in range(3)] == [(101, True), (102, True), (103, True)]
     assert send(api, REQUESTS["submission"], None).status_code == 200, "without a key there is no receipt to keep"
     assert send(api, ("PUT", "/users/bob/score", {"score": 7})).status_code == 200, "others have their own"
@@ -689,7 +688,7 @@ def test_a_sweep_drops_receipts_when_their_time_is_over_and_no_sooner(api: Api, 
     raw.set("{user:eve}:receipts:b", "nothing to read")
     invariants.receipts_grow_older(raw, "ada", 86_200)
     invariants.rebuild(raw)
-    assert len(keys(raw, "{user:*}:receipts:*")) == 4, "what has no end is gone, what nobody can read is left"
+    assert len(keys(raw, "{user:*}:receipts:*")) == 4, "what has no end is gone, what nobody can read is left alone"
     raw.delete("{user:eve}:receipts:b")
     invariants.receipts_grow_older(raw, "ada", 300)
     assert submit(api, "another") == (108, False)  # in the other generation
@@ -800,7 +799,7 @@ def test_a_replayed_session_is_the_one_that_is_read(api: Api) -> None:
 
 @pytest.mark.parametrize("evicted", ["what tells of it", "the session", "both"])
 def test_memory_pressure_on_an_opening_makes_no_second_session(api: Api, raw: valkey.Valkey, evicted: str) -> None:
-    """While one of the two is there, it says what the key was for; then the same id is opened anew."""
+    """As long as one of the two is there, it says what the key was for; after that, the same id is opened anew."""
     first = send(api, REQUESTS["session"])
     session_id = first.json()["session"]["sessionId"]
     lost = {"what tells of it": ["*:opened"], "the session": ["session:*"], "both": ["*:opened", "session:*"]}[evicted]
@@ -830,13 +829,13 @@ def test_of_an_opening_that_was_evicted_the_session_knows_the_payload_however_it
 def test_an_attempt_that_is_held_up_after_it_found_no_player_takes_nothing_from_a_later_one(
     invoke: Callable[..., Answer], api: Api, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three tries of one key: the player is created while the first is held up, and its refusal comes last."""
+    """Three tries with one key: the player is created while the first is held up, and its refusal comes last."""
     body = {"userId": "kim"}
     call = functools.partial(event, "POST", "/sessions", json_body=body, headers={"Idempotency-Key": KEY})
     ask, held, go_on = Store.ask, threading.Event(), threading.Event()
 
-    def hold_up(own: Store, *commands: Any) -> Any:
-        replies = ask(own, *commands)
+    def hold_up(store: Store, *commands: Any) -> Any:
+        replies = ask(store, *commands)
         if replies == [0] and not held.is_set():
             held.set()
             assert go_on.wait(10)
@@ -861,13 +860,13 @@ def test_an_attempt_that_is_held_up_after_it_found_no_player_takes_nothing_from_
 
 
 def call_of(name: str, body: dict[str, Any] | None = None) -> Callable[[Callable[..., Answer]], Callable[[], Answer]]:
-    """A request with the one key, as a call of its handler."""
-    method, path, given = REQUESTS[name]
+    """A request with KEY, as a call of its handler; the body may be another."""
+    method, path, usual_body = REQUESTS[name]
     function = {"/users": "create_user", "/sessions": "sessions"}.get(path, "update_score")
 
     def made(invoke: Callable[..., Answer]) -> Callable[[], Answer]:
-        sent = event(method, path, json_body=body or given, headers={"Idempotency-Key": KEY})
-        return lambda: invoke(function, sent)
+        request = event(method, path, json_body=body or usual_body, headers={"Idempotency-Key": KEY})
+        return lambda: invoke(function, request)
 
     return made
 
@@ -930,7 +929,7 @@ class Model:
         self.lowest, self.highest, self.step = lowest, highest, step
 
     def ordered(self) -> list[str]:
-        """Ids, best first."""
+        """UserIds, best first."""
         return sorted(self.scores, key=lambda user_id: (self.scores[user_id], user_id.encode()), reverse=True)
 
     def submit(self, user_id: str, operator: str, amount: int) -> dict[str, Any] | set[str]:
@@ -1001,7 +1000,7 @@ def test_receipts_are_those_of_a_plain_model(
             refused += 1
             assert reply.status_code == 400
             assert [(error["name"], error["in"]) for error in reply.json()["errors"]] == [("score", "body")]
-            assert any(bound in reply.json()["errors"][0]["detail"] for bound in expected), "it says the bound"
+            assert any(bound in reply.json()["errors"][0]["detail"] for bound in expected), "it names the bound"
             assert raw.hgetall(f"user:{user_id}") == before
             continue
         assert reply.status_code == 200, (reply.text, user_id, operator, amount)
@@ -1071,7 +1070,7 @@ def test_a_retry_minds_no_setting_that_was_changed_since(
     assert (again.status_code, facts(again), replayed(again)) == (first.status_code, facts(first), True), again.text
     assert everything(raw) == held
     anew = send(api, request_, "another-key")
-    assert (anew.status_code == 400) == ("score" in request_[2]), "nobody else may"
+    assert (anew.status_code == 400) == ("score" in request_[2]), "a new key gets no exception"
 
 
 @pytest.mark.parametrize("path", ["/users/nobody/score", "/users/ada/score"])
@@ -1128,12 +1127,12 @@ def test_a_player_starts_at_the_allowed_score_nearest_to_zero_and_no_step_too_fa
 
 
 def sized(length: int) -> dict[str, Any]:
-    """An object with exactly so many bytes as JSON."""
+    """An object that has exactly this many bytes as JSON."""
     return {"a": "x" * (length - len('{"a":""}'))}
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """An object with so many levels."""
+    """An object with this many levels."""
     value: Any = {}
     for level in range(levels - 1):
         value = [value] if level % 2 and level < levels - 2 else {"a": value}

@@ -1,7 +1,7 @@
 """Lost replies: the wire to Valkey is cut, goes silent or holds bytes back, at chosen bytes in either direction.
 
-The client asks again with its key until it has a 2xx: applied exactly once. Without a key our own second try is exact
-as well, and when that is lost too the answer says what is known. CRASH_SCALE above 1 tries more positions.
+The client asks again with its key until it gets a 2xx: it is applied exactly once. Without a key our own second try is
+exact as well, and if that is lost too, the answer says what is known. CRASH_SCALE above 1 tries more positions.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ tried: Counter[str] = Counter()
 
 
 class Fault(NamedTuple):
-    """What happens to one connection when so many bytes have passed in one direction.
+    """What happens to one connection once so many bytes have passed in one direction.
 
-    cut: no further byte passes and both ends are closed; swallow: no further byte passes in that direction, the
-    connection stays open; hold: as swallow, but the bytes are kept, and reach the server when they are released.
+    cut: no further byte passes, and both ends are closed; swallow: no further byte passes in that direction, but the
+    connection stays open; hold: like swallow, but the bytes are kept, and reach the server when they are released.
     """
 
     direction: str
@@ -51,7 +51,7 @@ HOLD = "hold"
 
 
 class Saboteur:
-    """A TCP proxy in front of Valkey: each new connection gets the next fault, none when they are used up."""
+    """A TCP proxy in front of Valkey: each new connection gets the next fault, or none if they are used up."""
 
     def __init__(self, target: int):
         self._target = target
@@ -64,18 +64,18 @@ class Saboteur:
         self.met = 0
         """How many faults have happened."""
         self.passed: list[dict[str, bytearray]] = []
-        """What was sent, in each direction, by connection."""
+        """What has passed on each connection, by direction."""
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
         self._ends: list[socket.socket] = []
 
     def arm(self, faults: Sequence[Fault]) -> None:
-        """The faults of the next connections."""
+        """Sets the faults of the next connections."""
         with self._lock:
             self._faults, self.met, self.passed = list(faults), 0, []
 
     def release(self, change: Callable[[bytes], bytes] = bytes) -> int:
-        """Lets the bytes that are held reach the server, changed perhaps; waits for its replies, and counts them."""
+        """Lets the held bytes reach the server, perhaps changed; waits for its replies, and counts them."""
         ends = time.monotonic() + 5
         while len(self._held) < self._holding and time.monotonic() < ends:
             time.sleep(0.001)
@@ -138,7 +138,7 @@ class Saboteur:
                             kept += rest
 
     def _leave(self, server: socket.socket, kept: bytearray) -> None:
-        """The client has gone; what is held for the server may still reach it."""
+        """The client is gone; what is held for the server may still reach it."""
         if kept:
             self._held.append((server, kept))
         else:
@@ -159,7 +159,7 @@ class Saboteur:
 
 
 def _drain(server: socket.socket) -> int:
-    """Waits until the server has done all that has reached it, and goes; how many bytes it replied."""
+    """Waits until the server has done all that has reached it, and leaves; returns how many bytes it replied."""
     count = 0
     with contextlib.suppress(OSError):
         server.settimeout(5)
@@ -191,15 +191,15 @@ OPERATIONS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def told(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Says how much was tried."""
+def _tally(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tells how much was tried."""
     with telling.tallied(request, tried, "lost replies: {} cases"):
         yield
 
 
 @pytest.fixture
 def wire(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Saboteur]:
-    """What lies between the handlers and Valkey."""
+    """The wire between the handlers and Valkey."""
     between = Saboteur(server.port)
     yield between
     between.close()
@@ -207,7 +207,7 @@ def wire(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Saboteu
 
 @pytest.fixture
 def call(wire: Saboteur, raw: valkey.Valkey) -> Iterator[Invoker]:
-    """Handlers at the other end of it; their scripts are known."""
+    """Handlers at the other end of the wire; the server knows their scripts."""
     with invoker(wire.port, command_seconds=10, connect_seconds=10, deadline_seconds=28) as handlers:
         know_the_scripts(handlers, raw)
         yield handlers
@@ -215,21 +215,21 @@ def call(wire: Saboteur, raw: valkey.Valkey) -> Iterator[Invoker]:
 
 @pytest.fixture
 def hasty(wire: Saboteur, raw: valkey.Valkey) -> Iterator[Invoker]:
-    """The same, but a reply has a moment only."""
+    """The same, but a reply has only a moment to arrive."""
     with invoker(wire.port, command_seconds=TIMEOUT_SECONDS, connect_seconds=10, deadline_seconds=28) as handlers:
         know_the_scripts(handlers, raw)
         yield handlers
 
 
 def know_the_scripts(call: Invoker, raw: valkey.Valkey) -> None:
-    """Each request once, so that none costs another trip later."""
+    """Sends each request once, so that none costs another trip later."""
     begin(call, raw)
     for number, operation in enumerate(OPERATIONS.values()):
         assert send(call, operation, f"to-know-the-scripts-{number}").status == operation.status
 
 
 def begin(call: Invoker, raw: valkey.Valkey) -> None:
-    """Two players and nothing else."""
+    """Makes two players, and nothing else is there."""
     raw.flushall()
     for user_id, score in (("ada", 100), ("bob", 105)):
         body = {"username": user_id, "email": "a@example.com", "userId": user_id, "score": score}
@@ -237,19 +237,18 @@ def begin(call: Invoker, raw: valkey.Valkey) -> None:
 
 
 def send(call: Invoker, operation: Operation, key: str | None) -> Answer:
-    """One request."""
     headers = {} if key is None else {"Idempotency-Key": key}
     return call(operation.function, operation.method, operation.path, json_body=operation.body, headers=headers)
 
 
 def arm(call: Invoker, wire: Saboteur, faults: Sequence[Fault]) -> None:
-    """A new connection is made for the next request, and meets the first fault."""
+    """Makes the next request use a new connection, which meets the first fault."""
     call.run(lambda: store().close())
     wire.arm(faults)
 
 
 def send_until_done(call: Invoker, operation: Operation, key: str) -> list[Answer]:
-    """What a client gets that asks again with its key as long as it gets a 503."""
+    """The answers to a client that asks again with its key as long as it gets a 503."""
     answers = [send(call, operation, key)]
     while answers[-1].status == 503:
         assert int(answers[-1].headers["Retry-After"]) >= 1
@@ -261,7 +260,7 @@ def send_until_done(call: Invoker, operation: Operation, key: str) -> list[Answe
 
 
 def assert_done_once(raw: valkey.Valkey, operation: Operation, answer: Answer) -> None:
-    """In the profile and on the board, and once."""
+    """Asserts that it was done, in the profile and on the board, and once."""
     world = invariants.look(raw)
     games = {user_id: int(profile["gamesPlayed"]) for user_id, profile in world.profiles.items()}
     if operation.function == "update_score":
@@ -292,7 +291,7 @@ def lengths(call: Invoker, wire: Saboteur, raw: valkey.Valkey, operation: Operat
 def edges(
     call: Invoker, wire: Saboteur, raw: valkey.Valkey, operation: Operation, key: str | None
 ) -> dict[str, set[int]]:
-    """Around the end of each command, byte by byte, and at the end of each line of the replies."""
+    """Positions around the end of each command, byte by byte, and at the end of each line of the replies."""
     begin(call, raw)
     arm(call, wire, [])
     send(call, operation, key)
@@ -311,7 +310,7 @@ def edges(
 
 
 def positions(call: Invoker, wire: Saboteur, raw: valkey.Valkey, operation: Operation, key: str | None) -> list[Fault]:
-    """Where to cut a request's wire: around every boundary, and every so many bytes."""
+    """Where to cut a request's wire: around every boundary, and at regular distances."""
     near = edges(call, wire, raw, operation, key)
     total = lengths(call, wire, raw, operation, key)
     return [
@@ -336,7 +335,7 @@ def test_wherever_the_wire_is_cut_the_client_that_retries_is_counted_once(
         assert wire.met >= 1, fault
         if times == 1:
             assert len(answers) == 1, "our own second try has done it"
-            assert "Idempotency-Replayed" not in answers[0].headers, "to the client it is the first"
+            assert "Idempotency-Replayed" not in answers[0].headers, "for the client it is the first"
         assert_done_once(raw, operation, answers[-1])
         arm(call, wire, [])
         again = send(call, operation, KEY)
@@ -375,7 +374,7 @@ def test_when_both_replies_are_lost_the_answer_says_what_is_known(
 ) -> None:
     codes = Counter[str]()
     lengths(call, wire, raw, INCREMENT, None)
-    submitted = wire.passed[0][REPLY].index(b"*7\r\n")  # there the projection's reply begins
+    submitted = wire.passed[0][REPLY].index(b"*7\r\n")  # where the projection's reply begins
     others = (Fault(REQUEST, 0, CUT), Fault(REPLY, 0, CUT), Fault(REPLY, 20, CUT))
     for number, fault in enumerate(positions(call, wire, raw, INCREMENT, None)):
         for second in others if SCALE > 1 else others[number % 3 :][:1]:
@@ -409,7 +408,7 @@ SILENCES = [
 def test_ending_a_session_is_not_tried_twice(
     direction: str, is_over: bool, call: Invoker, wire: Saboteur, raw: valkey.Valkey
 ) -> None:
-    """A second try would find nothing, and say that the session never was."""
+    """A second try would find nothing, and say that the session never existed."""
     begin(call, raw)
     session_id = send(call, OPERATIONS["session"], None).json()["session"]["sessionId"]
     arm(call, wire, [Fault(direction, 0, CUT)])
@@ -469,7 +468,7 @@ def test_the_bytes_of_a_first_connection_that_arrive_after_the_second_count_noth
 
 
 def assert_nothing_comes_of_it(raw: valkey.Valkey, wire: Saboteur, operation: Operation, answer: Answer) -> None:
-    """The held bytes reach the server, and all stays as it is."""
+    """Asserts that the held bytes reach the server and everything stays as it is."""
     wire.release()
     assert_done_once(raw, operation, answer)
     invariants.settle(raw)
@@ -525,7 +524,7 @@ def test_late_bytes_that_would_no_longer_be_refused_do_not_escape_reconcile(
 def test_bytes_that_come_later_than_a_receipt_lives_meet_the_fence(
     keyed: bool, hasty: Invoker, wire: Saboteur, raw: valkey.Valkey
 ) -> None:
-    """The receipt has gone and the bytes' own time is 31 seconds before the server's: nothing is counted."""
+    """The receipt is gone, and the bytes' own time is 31 seconds before the server's: nothing is counted."""
     begin(hasty, raw)
     arm(hasty, wire, [Fault(REQUEST, 0, HOLD)])
     sent_after = time.time_ns() // 1_000_000
@@ -562,7 +561,7 @@ def test_a_wrong_clock_is_told_to_come_again_and_changes_nothing(
         if is_stale:
             assert answer.json()["code"] == "stale_attempt"
             assert raw.hget("user:ada", "score") == "100"
-            assert raw.zcard(invariants.PENDING) == 0, "an intent from the future would be found by nobody"
+            assert raw.zcard(invariants.PENDING) == 0, "nobody would find an intent from the future"
     assert raw.hget("user:ada", "score") == "114"
     invariants.settle(raw)
     assert send(hasty, INCREMENT, f"{KEY}-31").json()["receipt"]["score"] == 121, "the key was not kept"

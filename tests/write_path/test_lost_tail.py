@@ -1,4 +1,4 @@
-"""After a failover a slot may come back without its last writes: whatever it forgot, everything agrees again.
+"""After a failover a slot may come back without its last writes: whatever it has lost, everything agrees again.
 
 A slot goes back as a whole: a player's profile with its receipts, or the board with rows, totals, sweep and outbox.
 """
@@ -24,24 +24,24 @@ HISTORY = [
     ("ada", {"score": 900, "operator": "best"}),
     ("ada", {"score": 5}),
 ]
-"""What happens after both players were created."""
+"""What happens once both players have been created."""
 
 SLOTS = ("ada", "board")
 
 POINTS = list(itertools.combinations(range(len(HISTORY) + 1), 2))
-"""A slot's state after the first number of submissions comes back after the second."""
+"""Pairs of numbers: the slot's state after the first number of submissions comes back after the second number."""
 
 
 @pytest.fixture
 def binary(raw: valkey.Valkey) -> Iterator[valkey.Valkey]:
-    """A client that does not decode what it gets."""
+    """A client that does not decode what it reads."""
     options = raw.connection_pool.connection_kwargs
     with valkey.Valkey(host=options["host"], port=options["port"]) as client:
         yield client
 
 
 def played(api: Api, client: valkey.Valkey, slot: str, length: int = len(HISTORY)) -> list[Snapshot]:
-    """The slot's states before and after each submission of the history's beginning."""
+    """The slot's states before and after each submission at the beginning of the history."""
     api.create(userId="ada", score=10)
     api.create(userId="bob")
     states = [taken(client, slot)]
@@ -52,7 +52,7 @@ def played(api: Api, client: valkey.Valkey, slot: str, length: int = len(HISTORY
 
 
 def submit(api: Api, raw: valkey.Valkey) -> None:
-    """The next submission of each player; the sweep is left to look at the rest."""
+    """The next submission of each player; the rest is left to the sweep."""
     for user_id in ("ada", "bob"):
         before = api.get(f"/users/{user_id}").json()["user"]
         reply = api.put(f"/users/{user_id}/score", json={"score": 7, "operator": "increment"})
@@ -69,7 +69,6 @@ def sweep(_: Api, raw: valkey.Valkey) -> None:
 
 
 def rebuild(_: Api, raw: valkey.Valkey) -> None:
-    """One rebuild."""
     invariants.rebuild(raw)
 
 
@@ -119,7 +118,7 @@ def test_a_keyed_submission_that_was_lost_is_applied_anew_exactly_once(
 def test_a_keyed_session_that_was_lost_is_opened_anew_under_its_own_id(
     api: Api, raw: valkey.Valkey, binary: valkey.Valkey, lost: str
 ) -> None:
-    """Its slot holds both, but a replica may have got so far as the one and not the other."""
+    """Its slot holds both, but a replica may have received one and not the other."""
     api.create(userId="ada")
     request: dict[str, Any] = {"json": {"userId": "ada"}, "headers": {"Idempotency-Key": "play-1"}}
     first = api.post("/sessions", **request).json()["session"]
@@ -161,7 +160,7 @@ def test_a_player_who_comes_back_under_a_lost_name_is_new(api: Api, raw: valkey.
     [
         pytest.param(("ZADD", "leaderboard:global", 99, "ghost"), id="a ghost on the board"),
         pytest.param(("HSET", "{leaderboard:global}:players", "ghost", "5 9 1 0 Ghost"), id="a row of nobody"),
-        pytest.param(("HSET", "{leaderboard:global}:players", "ada", "garbage"), id="a row that is none"),
+        pytest.param(("HSET", "{leaderboard:global}:players", "ada", "garbage"), id="a row that is not one"),
         pytest.param(("ZADD", "leaderboard:global", 99, "ada"), id="a wrong score"),
         pytest.param(("ZREM", "leaderboard:global", "ada"), id="a member missing"),
         pytest.param(("HDEL", "{leaderboard:global}:players", "ada"), id="a row missing"),

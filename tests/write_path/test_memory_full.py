@@ -1,7 +1,7 @@
-"""A full memory: what may be forgotten goes first; then a write is refused whole or done whole, and it all reconciles.
+"""A full memory: what may be forgotten goes first; then a write is refused or done as a whole, and all is reconciled.
 
-Which command of a request finds the memory full is not left to chance: this process stands before the server, passes
-commands on one by one, and sets the server's limit before each. Every combination is tried.
+Which command of a request finds the memory full is not left to chance: this process stands in front of the server,
+passes commands on one by one, and sets the server's limit before each. Every combination is tried.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ NEW = {"username": "New", "email": "new@example.com", "score": 70}
 
 
 class Cut(Exception):
-    """Says that the connection shall end before this command."""
+    """The connection is to end before this command."""
 
 
 class Gate:
-    """A proxy that asks `before` about each command, with its number since `begin`, and passes it on alone."""
+    """A proxy that passes on one command at a time, and first calls `before` with its number since `begin`."""
 
     def __init__(self, target: int):
         self._target = target
@@ -47,7 +47,7 @@ class Gate:
         self._threads[0].start()
 
     def begin(self, before: Callable[[int, bytes], object] = lambda _, __: None) -> None:
-        """From here on counts anew."""
+        """Counts anew from here on."""
         self.before, self.passed = before, []
 
     def _accept(self) -> None:
@@ -81,7 +81,6 @@ class Gate:
         return read_reply(replies)
 
     def close(self) -> None:
-        """Ends it."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
         self._listener.close()
@@ -94,7 +93,7 @@ class Gate:
 
 @pytest.fixture
 def own_raw(own_server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
-    """A client of it; it begins empty, with all the memory that there is, and evicts as in production."""
+    """A client of the module's own server, which is empty, has all the memory there is, and evicts as in production."""
     with valkey.Valkey(host=own_server.host, port=own_server.port, decode_responses=True) as client:
         client.config_set("maxmemory", 0)
         client.config_set("maxmemory-policy", "volatile-lru")
@@ -105,21 +104,21 @@ def own_raw(own_server: embedded_valkey.Server) -> Iterator[valkey.Valkey]:
 
 @pytest.fixture
 def gate(own_server: embedded_valkey.Server, own_raw: valkey.Valkey) -> Iterator[Gate]:
-    """What stands before the server."""
+    """The gate in front of the server."""
     with contextlib.closing(Gate(own_server.port)) as between:
         yield between
 
 
 @pytest.fixture
 def call(gate: Gate) -> Iterator[Invoker]:
-    """Handlers behind the gate, whose scripts the server knows, with two players."""
+    """Handlers that go through the gate; the server knows their scripts and two players."""
     with invoker(gate.port) as handlers:
         prepare(handlers)
         yield handlers
 
 
 def prepare(call: Invoker) -> None:
-    """Two players; and every script of the write path has been run."""
+    """Makes two players, and runs every script of the write path."""
     for user_id, score in (("ada", 10), ("bob", 20)):
         body = {"userId": user_id, "username": user_id, "email": f"{user_id}@example.com", "score": score}
         assert call("create_user", "POST", "/users", json_body=body).status == 201
@@ -130,7 +129,7 @@ def prepare(call: Invoker) -> None:
 
 
 class Write(NamedTuple):
-    """A request, how many commands it has, which of them decides, what it is answered, and whose profile it moves."""
+    """A request, its commands, which of them decides, the status of the answer, and whose profile it changes."""
 
     function: str
     method: str
@@ -143,7 +142,6 @@ class Write(NamedTuple):
     user_id: str
 
     def send(self, call: Invoker) -> Answer:
-        """The answer."""
         headers = {"Idempotency-Key": KEY} if self.keyed else {}
         return call(self.function, self.method, self.path, json_body=self.body, headers=headers)
 
@@ -188,7 +186,7 @@ def test_the_writes_have_the_commands_that_are_tried_here(call: Invoker, gate: G
 
 
 def lasting(raw: valkey.Valkey) -> dict[str, Any]:
-    """Everything that has no end, byte by byte, less the outbox."""
+    """Everything that does not expire, byte by byte, without the outbox."""
     with valkey.Valkey(port=raw.connection_pool.connection_kwargs["port"]) as client:
         keys = [key for key in sorted(client.scan_iter(count=1000)) if client.ttl(key) == -1]
         return {key.decode(): client.dump(key) for key in keys if key.decode() != invariants.PENDING}
@@ -196,7 +194,7 @@ def lasting(raw: valkey.Valkey) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def memory(gate: Gate, raw: valkey.Valkey, full: Callable[[int, bytes], bool]) -> Iterator[None]:
-    """Within the block the memory is full for the commands of which `full` says so."""
+    """Within the block, the memory is full for each command of which `full` says so."""
     port = raw.connection_pool.connection_kwargs["port"]
     with valkey.Valkey(port=port) as keeper:
         try:
@@ -208,8 +206,9 @@ def memory(gate: Gate, raw: valkey.Valkey, full: Callable[[int, bytes], bool]) -
 
 
 def players_of(raw: valkey.Valkey) -> dict[str, tuple[str, str]]:
-    """Score and games of each."""
-    return {user_id: (one["score"], one["gamesPlayed"]) for user_id, one in invariants.profiles(raw).items()}
+    """Each player's score and games."""
+    profiles = invariants.profiles(raw)
+    return {user_id: (profile["score"], profile["gamesPlayed"]) for user_id, profile in profiles.items()}
 
 
 @pytest.mark.parametrize("policy", ["volatile-lru", "noeviction"])
@@ -293,9 +292,9 @@ def test_a_submission_that_the_board_does_not_take_is_not_yet_visible_and_is_hea
     invariants.a_minute_passes(own_raw)
     if full:
         own_raw.config_set("maxmemory", 1)
-        with invoker(own_server.port) as direct, pytest.raises(problems.Unavailable):  # which cannot publish the totals
+        with invoker(own_server.port) as direct, pytest.raises(problems.Unavailable):  # it cannot publish the totals
             direct.run(lambda: reconcile_handler.handler(invariants.EVENTBRIDGE, Context()))
-        assert own_raw.zscore(invariants.BOARD, "ada") == 15, "the outbox is settled in a full memory as well"
+        assert own_raw.zscore(invariants.BOARD, "ada") == 15, "the outbox is settled even when memory is full"
         assert own_raw.zcard(invariants.PENDING) == 0
         own_raw.config_set("maxmemory", 0)
     invariants.settle(own_raw)
@@ -308,14 +307,15 @@ def is_projection(command: bytes) -> bool:
 
 
 def rebuild_while(call: Invoker) -> Any:
-    """The report of a rebuild, None if the server could not work."""
+    """A rebuild's report, None if the server could not work."""
     with contextlib.suppress(problems.Unavailable):
         return call.run(lambda: reconcile_handler.handler({"rebuild": {"cursor": None}}, Context()))
     return None
 
 
 def assert_all_well(report: Any, call: Invoker, raw: valkey.Valkey, *, finished: bool) -> None:
-    """Who cannot be read for now is not unreadable, and not left out of the totals; the next run finds all well."""
+    """Asserts that players who could not be read for a moment are neither called unreadable nor left out of the totals,
+    and that the next run finds all well."""
     totals = call("stats", "GET", "/stats").json()["stats"]
     assert (totals["totalScore"], totals["highScore"]) == (30, 20), report
     assert report is None if not finished else (report["unreadable"], report["finished"]) == (0, True)
@@ -371,7 +371,7 @@ def test_a_slot_that_is_not_served_for_a_moment_of_a_sweep_makes_nobody_unreadab
 def test_a_memory_that_is_full_of_receipts_has_room_again_when_their_time_is_over(
     call: Invoker, own_raw: valkey.Valkey, own_server: embedded_valkey.Server
 ) -> None:
-    """Nothing else takes them away: a sweep that a full memory refused would leave it full for ever."""
+    """Nothing else takes them away: if a full memory refused the sweep, it would stay full forever."""
     invariants.rebuild(own_raw)
     before = own_raw.info("memory")["used_memory"]
     for number in range(3_000):
@@ -419,7 +419,7 @@ def test_sessions_are_evicted_before_any_write_fails_and_neither_players_nor_rec
         assert answer.status == 201
         created.add(user_id)
     assert len(created) > 150, "the sessions make room"
-    assert own_raw.info("keyspace")["db0"]["expires"] == 0, "nothing that could be forgotten was left"
+    assert own_raw.info("keyspace")["db0"]["expires"] == 0, "nothing is left that could be forgotten"
     evicted = own_raw.info("stats")["evicted_keys"]
     assert evicted >= sessions
     assert set(invariants.profiles(own_raw)) == created
@@ -430,7 +430,7 @@ def test_sessions_are_evicted_before_any_write_fails_and_neither_players_nor_rec
             assert (answer.status, answer.json()["code"]) == (503, "unavailable")
     for user_id in sorted(created - {"ada", "bob"}):
         again = create(call, user_id)
-        assert again.status in (201, 503), "a replay puts an intent into the outbox, for which there may be no room"
+        assert again.status in (201, 503), "a replay puts an intent into the outbox, and there may be no room for it"
     assert lasting(own_raw) == before
     assert call("rank", "GET", "/users/bob/rank").status == 200
     assert call("sessions", "DELETE", "/sessions/none").status == 404
@@ -450,12 +450,12 @@ def test_sessions_are_evicted_before_any_write_fails_and_neither_players_nor_rec
 
 
 def submit(call: Invoker, key: str) -> Answer:
-    """One point more for ada."""
+    """Submits one more point for ada."""
     body = {"score": 1, "operator": "increment"}
     return call("update_score", "PUT", "/users/ada/score", json_body=body, headers={"Idempotency-Key": key})
 
 
 def create(call: Invoker, user_id: str) -> Answer:
-    """A player, with their id as the key."""
+    """Creates a player, with their id as the key."""
     body = {**NEW, "userId": user_id, "username": "x" * 32}
     return call("create_user", "POST", "/users", json_body=body, headers={"Idempotency-Key": user_id})

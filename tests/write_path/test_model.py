@@ -1,6 +1,6 @@
 """The model: random operations go to the API and to a plain dict, and sorting the dict must give the board.
 
-Deterministic and short by default, and a failure is shown as it was found. MODEL_EXAMPLES=500 explores, with another
+By default it is deterministic and short, and shows a failure as it was found. MODEL_EXAMPLES=500 explores, with another
 random seed each time, and looks for the shortest way to a failure, which takes minutes.
 """
 
@@ -24,17 +24,17 @@ EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
 POINTS_PER_LEVEL = 750
 
 IDS = st.sampled_from(["a", "A", "aa", "B", "b_", "0", "10", "9", "-", "_", "Zz-9", "zZ_9"])
-"""Few, so that they meet again; some differ in case alone, or in the order of _ and - and letters."""
+"""Only a few, so that they come up again; some differ only in case, or in the order of _ and - and letters."""
 
 SCORES = st.integers(0, 2) | st.sampled_from([749, 750, 1499, 1500, 2**31, 999_999_999_999, 10**12])
-"""Few, so that ties are common."""
+"""Only a few, so that ties are common."""
 
 NAMES = st.sampled_from(["Ada", "Grace Hopper", "Łukasz", "5 5 5", "名前", "a 'b\" \\ c", "🙂"])
 
 START = st.dictionaries(IDS, SCORES, min_size=3, max_size=6) | st.just({})
 
 WHICH = st.integers(0, 11)
-"""Whom of those that are there, modulo their number."""
+"""Which of those that are there, modulo their number."""
 
 SESSION_DATA = st.none() | st.dictionaries(
     st.sampled_from(["device", "level", "startTime", "userId", "sessionId", "é"]),
@@ -45,7 +45,7 @@ SESSION_DATA = st.none() | st.dictionaries(
 
 @dataclasses.dataclass
 class Player:
-    """What the dict holds for a player's id."""
+    """What the dict holds of a player."""
 
     username: str
     email: str
@@ -57,7 +57,7 @@ class Player:
 
     @property
     def level(self) -> int:
-        """One from the start, one more every 750 points."""
+        """1 from the start, one more every 750 points."""
         return self.score // POINTS_PER_LEVEL + 1
 
 
@@ -73,47 +73,47 @@ class Game(RuleBasedStateMachine):
         self.limit = self.reach = 1
 
     def board(self) -> list[dict[str, Any]]:
-        """Every entry, best first; equal scores by userId, descending, byte by byte."""
+        """Every entry, best first; among equal scores, by userId, descending, byte by byte."""
         ordered = sorted(self.players.items(), key=lambda item: (item[1].score, item[0].encode()), reverse=True)
         return [
-            {"rank": rank, "userId": user_id, "username": one.username, "score": one.score, "level": one.level}
-            for rank, (user_id, one) in enumerate(ordered, 1)
+            {"rank": rank, "userId": user_id, "username": player.username, "score": player.score, "level": player.level}
+            for rank, (user_id, player) in enumerate(ordered, 1)
         ]
 
     def profile(self, user_id: str) -> dict[str, Any]:
         """A player as GET /users/{userId} shows them."""
-        one = self.players[user_id]
+        player = self.players[user_id]
         return {
             "userId": user_id,
-            "username": one.username,
-            "email": one.email,
-            "score": one.score,
-            "level": one.level,
-            "gamesPlayed": one.games,
-            "createdAt": one.created_at,
-            "lastActive": one.last_active,
+            "username": player.username,
+            "email": player.email,
+            "score": player.score,
+            "level": player.level,
+            "gamesPlayed": player.games,
+            "createdAt": player.created_at,
+            "lastActive": player.last_active,
         }
 
     def known(self, which: int) -> str:
-        """One of the players there are, or now and then somebody unknown."""
+        """One of the players, or now and then somebody unknown."""
         return [*self.players, "nobody"][which % (len(self.players) + 1)]
 
     @initialize(players=START, limit=st.integers(1, 4), reach=st.integers(1, 6))
     def begin(self, players: dict[str, int], limit: int, reach: int) -> None:
-        """Who is there from the start, and how wide this example's pages and neighbourhoods are."""
+        """Makes the players who are there from the start; sets how wide this example's pages and neighbourhoods are."""
         self.limit, self.reach = limit, reach
         for user_id, score in players.items():
             self.create(user_id, "Ada", score, None)
 
     @rule(user_id=IDS | st.none(), username=NAMES, score=SCORES | st.none(), level=st.none() | st.just(99))
     def try_to_create(self, user_id: str | None, username: str, score: int | None, level: int | None) -> None:
-        """POST /users, with and without an id and a score, the id perhaps taken."""
+        """POST /users, with and without an id and a score; the id may be taken."""
         self.create(user_id, username, score, level)
 
     def create(self, user_id: str | None, username: str, score: int | None, level: int | None) -> None:
         """Creates a player on both sides, or is refused."""
-        given = {"userId": user_id, "username": username, "email": "e@example.com", "score": score, "level": level}
-        response = self.api.post("/users", json={name: value for name, value in given.items() if value is not None})
+        body = {"userId": user_id, "username": username, "email": "e@example.com", "score": score, "level": level}
+        response = self.api.post("/users", json={name: value for name, value in body.items() if value is not None})
         if user_id in self.players:
             assert response.status_code == 409
             assert response.json()["code"] == "user_exists"
@@ -133,24 +133,25 @@ class Game(RuleBasedStateMachine):
 
     @rule(which=WHICH, score=SCORES)
     def submit(self, which: int, score: int) -> None:
-        """PUT /users/{userId}/score, the user perhaps unknown."""
+        """PUT /users/{userId}/score; the user may be unknown."""
         user_id = self.known(which)
         response = self.api.put(f"/users/{user_id}/score", json={"score": score})
         if user_id not in self.players:
             assert response.status_code == 404
             return
         assert response.status_code == 200
-        one = self.players[user_id]
+        player = self.players[user_id]
         active = response.json()["user"]["lastActive"]
-        assert active >= one.last_active
-        one.score, one.best, one.games, one.last_active = score, max(one.best, score), one.games + 1, active
+        assert active >= player.last_active
+        player.score, player.best = score, max(player.best, score)
+        player.games, player.last_active = player.games + 1, active
         reply = response.json()
         assert reply["success"] is True
         assert reply["user"] == self.profile(user_id)
 
     @rule(which=WHICH, score=st.sampled_from([-1, 10**12 + 1, 2**53 - 1, 1.5, "1", None, True]))
     def submit_nonsense(self, which: int, score: object) -> None:
-        """PUT /users/{userId}/score with what is no score here: nothing changes."""
+        """PUT /users/{userId}/score with something that is not a score here: nothing changes."""
         user_id = self.known(which)
         response = self.api.put(f"/users/{user_id}/score", json={"score": score})
         known = user_id in self.players
@@ -158,25 +159,25 @@ class Game(RuleBasedStateMachine):
 
     @rule(which=WHICH, data=SESSION_DATA)
     def start_session(self, which: int, data: dict[str, Any] | None) -> None:
-        """POST /sessions, the user perhaps unknown."""
+        """POST /sessions; the user may be unknown."""
         user_id = self.known(which)
-        given = {"userId": user_id, "sessionData": data}
-        response = self.api.post("/sessions", json={name: value for name, value in given.items() if value is not None})
+        body = {"userId": user_id, "sessionData": data}
+        response = self.api.post("/sessions", json={name: value for name, value in body.items() if value is not None})
         if user_id not in self.players:
             assert response.status_code == 404
             return
         assert response.status_code == 201
         session = response.json()["session"]
-        own = {name: session[name] for name in ("sessionId", "userId", "startTime")}
-        assert own["userId"] == user_id
-        assert own["sessionId"] not in self.sessions
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", own["startTime"])
-        assert session == {**(data or {}), **own}
-        self.sessions[own["sessionId"]] = session
+        reserved = {name: session[name] for name in ("sessionId", "userId", "startTime")}
+        assert reserved["userId"] == user_id
+        assert reserved["sessionId"] not in self.sessions
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", reserved["startTime"])
+        assert session == {**(data or {}), **reserved}
+        self.sessions[reserved["sessionId"]] = session
 
     @rule(which=WHICH)
     def end_session(self, which: int) -> None:
-        """DELETE /sessions/{sessionId}, perhaps one that never was."""
+        """DELETE /sessions/{sessionId}, perhaps of one that never existed."""
         session_id = [*self.sessions, "never-was"][which % (len(self.sessions) + 1)]
         expected = 204 if self.sessions.pop(session_id, None) else 404
         assert self.api.delete(f"/sessions/{session_id}").status_code == expected
@@ -184,7 +185,7 @@ class Game(RuleBasedStateMachine):
 
     @invariant()
     def the_leaderboard_is_the_dict_sorted(self) -> None:
-        """Page by page, one beyond the end included."""
+        """Page by page, and one page beyond the end."""
         board, seen = self.board(), []
         for offset in range(0, len(board) + self.limit, self.limit):
             page = self.api.get(f"/leaderboard?limit={self.limit}&offset={offset}").json()
@@ -221,14 +222,13 @@ class Game(RuleBasedStateMachine):
 
     @invariant()
     def the_statistics_are_the_dicts_sums(self) -> None:
-        """Five numbers."""
-        games = sum(one.games for one in self.players.values())
-        total = sum(one.score for one in self.players.values())
+        games = sum(player.games for player in self.players.values())
+        total = sum(player.score for player in self.players.values())
         assert self.api.get("/stats").json() == {
             "stats": {
                 "totalGames": games,
                 "totalScore": total,
-                "highScore": max((one.best for one in self.players.values()), default=0),
+                "highScore": max((player.best for player in self.players.values()), default=0),
                 "averageScore": round(total / games, 2) if games else 0,
                 "totalPlayers": len(self.players),
             }
@@ -236,14 +236,13 @@ class Game(RuleBasedStateMachine):
 
     @invariant()
     def sessions_are_as_they_were_created(self) -> None:
-        """Each of them."""
         for session_id, session in self.sessions.items():
             assert self.api.get(f"/sessions/{session_id}").json() == {"session": session}
 
 
 @pytest.fixture
 def game_settings() -> settings:
-    """How long to play."""
+    """How many games to play, and for how long."""
     return settings(
         max_examples=EXAMPLES or 12,
         stateful_step_count=25,

@@ -1,7 +1,7 @@
 """Races: many writers at once, with reconcile, rebuilds, crashes and ghosts beside them - and nothing is lost.
 
-What each writer is told is checked at once, in profile, board and rank; what is left at the end, against a plain model.
-CRASH_SCALE above 1 makes the long ones longer.
+What each writer is told is checked at once, in profile, board and rank; what is there at the end, against a plain
+model. CRASH_SCALE above 1 makes the long ones longer.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ Invoke = Callable[..., Answer]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def told(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Says how much was tried."""
+def _tally(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tells how much was tried."""
     with telling.tallied(request, tried, "races: {} operations"):
         yield
 
@@ -57,9 +57,9 @@ def submit(invoke: Invoke, user_id: str, score: int, operator: str, key: str | N
 
 
 def assert_seen(invoke: Invoke, raw: valkey.Valkey, user: dict[str, Any], *, grows: bool) -> None:
-    """At once after a 2xx: profile, board and rank show that submission or a later one of the same player.
+    """Asserts that right after a 2xx profile, board and rank show that submission, or a later one of the same player.
 
-    Which of two states is the later one is told by the games; by the score too where scores only grow.
+    The games tell which of two states is the later one; so does the score, if scores only grow.
     """
     user_id = user["userId"]
     profile = invoke("get_user", event("GET", f"/users/{user_id}")).json()["user"]
@@ -79,7 +79,7 @@ def assert_seen(invoke: Invoke, raw: valkey.Valkey, user: dict[str, Any], *, gro
 
 
 class Line:
-    """Submissions that were accepted, put in a line by the games that they count, and followed by a plain model."""
+    """Accepted submissions, put in line by the games that they count, and followed by a plain model."""
 
     def __init__(self, starts: dict[str, int]):
         self._starts = starts
@@ -87,20 +87,20 @@ class Line:
         self._lock = threading.Lock()
 
     def add(self, reply: dict[str, Any], amount: int) -> None:
-        """An accepted submission's reply, and what was asked."""
+        """Adds an accepted submission's reply, and the amount that was sent."""
         user, receipt = reply["user"], reply["receipt"]
         with self._lock:
             line = self._accepted[user["userId"]]
-            assert user["gamesPlayed"] not in line, "two submissions were told that they are the same game"
+            assert user["gamesPlayed"] not in line, "two submissions were told that they were the same game"
             line[user["gamesPlayed"]] = {**receipt, "amount": amount, "shown": user["score"]}
 
     def follow(self) -> dict[str, tuple[int, int, int]]:
-        """Score, games and best score of everybody, after each was applied to what the one before had left."""
+        """Everybody's score, games and best score, if each submission is applied to what the one before has left."""
         ends = {}
         for user_id, start in self._starts.items():
             score = best = start
             line = self._accepted[user_id]
-            assert sorted(line) == list(range(1, len(line) + 1)), "every game is somebody's, nobody's is lost"
+            assert sorted(line) == list(range(1, len(line) + 1)), "every game belongs to a submission, and none is lost"
             for _, receipt in sorted(line.items()):
                 amount = receipt["amount"]
                 after = {
@@ -118,7 +118,7 @@ class Line:
 
 
 def ends(world: invariants.World) -> dict[str, tuple[int, int, int]]:
-    """Score, games and best score of everybody, as they are."""
+    """Everybody's score, games and best score, as they are."""
     return {
         user_id: (int(profile["score"]), int(profile["gamesPlayed"]), int(profile["bestScore"]))
         for user_id, profile in world.profiles.items()
@@ -126,7 +126,7 @@ def ends(world: invariants.World) -> dict[str, tuple[int, int, int]]:
 
 
 class Beside:
-    """What goes on beside the writers, each in a thread of its own, again and again until they are done."""
+    """Work that goes on beside the writers, each in its own thread, again and again until they are done."""
 
     def __init__(self, *works: Callable[[], object]):
         self._works = works
@@ -157,7 +157,7 @@ def reconcile_once() -> dict[str, Any]:
 
 
 def rebuild_once() -> None:
-    """A rebuild, from its beginning to an end."""
+    """A rebuild, from beginning to end."""
     report = reconcile_handler.handler({"rebuild": {"cursor": None}}, Context())
     while not report["finished"]:
         report = reconcile_handler.handler({"rebuild": {"cursor": report["cursor"]}}, Context())
@@ -199,7 +199,7 @@ def test_racing_increments_that_come_twice_are_counted_once(invoke: Invoke, raw:
             chance = random.Random(racer)
             order = [*range(each), *range(each)]
             chance.shuffle(order)
-            for number in order:  # the neighbour has the same keys
+            for number in order:  # another racer has the same keys
                 answer = submit(invoke, "ada", 1, "increment", f"{racer // 2}-{number}")
                 assert answer.status == 200
                 tried["increments with a key, four times each"] += 1
@@ -220,7 +220,7 @@ def test_mixed_operators_of_one_player_follow_each_other_without_a_gap(invoke: I
 
 
 def assert_mixed(invoke: Invoke, raw: valkey.Valkey, line: Line, user_ids: list[str], each: int) -> None:
-    """Sixteen writers, all operators, anybody; refusals for a score below 0 are part of it."""
+    """Sixteen writers with all operators, for any player; refusals of a score below 0 are part of it."""
 
     def work(racer: int) -> Callable[[], Answer]:
         def submissions() -> Answer:
@@ -276,13 +276,13 @@ def test_submissions_to_a_player_who_is_just_being_created_are_counted_or_not_fo
 
 
 class MortalStore(Store):
-    """A connection whose worker dies between each submission and its projection."""
+    """The connection of a worker that dies between each submission and its projection."""
 
     died: list[str]
     dead = False
 
     def exchange(self, *commands: Command) -> list[Any]:
-        """The submission; its intent is all that is left of the worker then."""
+        """Submits; after that, the intent is all that is left of the worker."""
         self.died, self.dead = [str(commands[0][-1])], False
         replies = super().exchange(*commands)
         self.dead = True
@@ -294,12 +294,12 @@ class MortalStore(Store):
         return super().trip(commands)
 
 
-def die_after_submitting(own: MortalStore, user_id: str) -> str:
-    """An increment by 1 in whose middle the worker dies; the intent that it leaves."""
+def die_after_submitting(mortal: MortalStore, user_id: str) -> str:
+    """An increment by 1, in the middle of which the worker dies; returns the intent that it leaves."""
     with pytest.raises(Unavailable):
-        players.submit(own, settings().rules, None, user_id=user_id, score=1, operator="increment")
+        players.submit(mortal, settings().rules, None, user_id=user_id, score=1, operator="increment")
     tried["submissions that die half-way"] += 1
-    return own.died[0]
+    return mortal.died[0]
 
 
 @pytest.mark.timeout(600 * SCALE)
@@ -307,7 +307,7 @@ def die_after_submitting(own: MortalStore, user_id: str) -> str:
 def test_reconcile_and_rebuild_run_beside_writers_and_crashes_and_ghosts(
     count: int, each: int, invoke: Invoke, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two reconciles, two rebuilds, workers that die, ghosts and lies on the board, all at once with the writers."""
+    """Two reconciles, two rebuilds, workers that die, ghosts and wrong scores, all at the same time as the writers."""
     monkeypatch.setattr(reconcile, "BATCH", 3 if count < 100 else 40)
     user_ids = [f"player-{number}" for number in range(count)]
     for number, user_id in enumerate(user_ids):
@@ -358,7 +358,7 @@ def test_reconcile_and_rebuild_run_beside_writers_and_crashes_and_ghosts(
 
 
 def play_on(invoke: Invoke, user_ids: list[str], each: int, line: Line, games: dict[str, int]) -> None:
-    """Sixteen writers of increments, whose games go on counting from what was played before."""
+    """Sixteen writers of increments, whose games are counted on from what was played before."""
 
     def work(racer: int) -> Callable[[], Answer]:
         def increments() -> Answer:
@@ -381,7 +381,7 @@ def play_on(invoke: Invoke, user_ids: list[str], each: int, line: Line, games: d
 def test_a_sweep_that_writers_overtake_counts_everybody_once(
     invoke: Invoke, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No trouble but wrong totals: after each rebuild that ran beside writers the totals are right."""
+    """Nothing is wrong but the totals: after each rebuild beside writers they are right."""
     monkeypatch.setattr(reconcile, "BATCH", 5)
     user_ids = [f"player-{number}" for number in range(40)]
     for user_id in user_ids:
@@ -409,7 +409,7 @@ def test_a_sweep_that_writers_overtake_counts_everybody_once(
 
 
 def assert_all_counted(invoke: Invoke, user_ids: list[str], each: int) -> None:
-    """Sixteen writers of increments, each answered well."""
+    """Sixteen writers of increments, each of which must succeed."""
 
     def work(racer: int) -> Callable[[], Answer]:
         def increments() -> Answer:
@@ -446,7 +446,7 @@ def test_two_reconciles_at_once_settle_what_is_due_once(
 
 
 def race_of_reports(works: list[Callable[[], dict[str, Any]]]) -> list[dict[str, Any]]:
-    """What works return that begin at the same moment."""
+    """The reports of runs that begin at the same moment."""
     with ThreadPoolExecutor(len(works)) as threads:
         return [running.result() for running in [threads.submit(work) for work in works]]
 
@@ -454,19 +454,19 @@ def race_of_reports(works: list[Callable[[], dict[str, Any]]]) -> list[dict[str,
 def test_who_is_late_neither_moves_a_sweep_back_nor_ends_another_ones(invoke: Invoke, raw: valkey.Valkey) -> None:
     for number in range(30):
         assert create(invoke, f"player-{number}", 10).status == 201
-    own = Store(settings())
-    late = sweeps.begin(own, anew=True)
-    ahead = sweeps.advance(own, late, 3).sweep
-    assert sweeps.advance(own, late, 3).sweep == ahead, "the same slice again does not move it on"
-    furthest = sweeps.advance(own, ahead, 3).sweep
-    assert sweeps.advance(own, late, 3).sweep == furthest
+    store = Store(settings())
+    late = sweeps.begin(store, anew=True)
+    ahead = sweeps.advance(store, late, 3).sweep
+    assert sweeps.advance(store, late, 3).sweep == ahead, "the same slice again does not move it on"
+    furthest = sweeps.advance(store, ahead, 3).sweep
+    assert sweeps.advance(store, late, 3).sweep == furthest
     while not furthest.position.startswith("members"):
-        furthest = sweeps.advance(own, furthest, 1000).sweep
-    begun = sweeps.begin(own, anew=True)
-    assert sweeps.advance(own, furthest, 1000).sweep == begun, "the last slice of the one before does not end it"
-    assert sweeps.current(own) == begun
+        furthest = sweeps.advance(store, furthest, 1000).sweep
+    begun = sweeps.begin(store, anew=True)
+    assert sweeps.advance(store, furthest, 1000).sweep == begun, "the last slice of the sweep before does not end it"
+    assert sweeps.current(store) == begun
     assert raw.hget(invariants.TOTALS, "totalScore") == "300"
-    own.close()
+    store.close()
     invariants.settle(raw)
 
 
@@ -488,8 +488,8 @@ def test_racing_sessions_with_one_key_are_one_session(invoke: Invoke, raw: valke
     create(invoke, "ada")
 
     def opening(key: str) -> Callable[[], Answer]:
-        given = event("POST", "/sessions", json_body={"userId": "ada"}, headers={"Idempotency-Key": key})
-        return lambda: invoke("sessions", given)
+        request = event("POST", "/sessions", json_body={"userId": "ada"}, headers={"Idempotency-Key": key})
+        return lambda: invoke("sessions", request)
 
     for number in range(5 * SCALE):
         answers = race([opening(f"key-{number}-{racer % 4}") for racer in range(RACERS)])
@@ -502,7 +502,7 @@ def test_racing_sessions_with_one_key_are_one_session(invoke: Invoke, raw: valke
 def test_each_player_alone_sees_their_own_score_exactly_while_others_write(
     server: embedded_valkey.Server, invoke: Invoke, raw: valkey.Valkey
 ) -> None:
-    """Nobody else writes this player, so the next read shows this very score, in all three places."""
+    """Nobody else writes to this player, so the next read shows exactly this score, in every place."""
     for racer in range(RACERS):
         create(invoke, f"player-{racer}")
 
@@ -517,9 +517,9 @@ def test_each_player_alone_sees_their_own_score_exactly_while_others_write(
                 assert invoke("get_user", event("GET", f"/users/{user_id}")).json()["user"]["score"] == score
                 assert invoke("rank", event("GET", f"/users/{user_id}/rank")).json()["rank"]["score"] == score
                 near = invoke("nearby", event("GET", f"/users/{user_id}/nearby?range=1")).json()["players"]
-                assert [one["score"] for one in near if one["isCurrentUser"]] == [score]
+                assert [entry["score"] for entry in near if entry["isCurrentUser"]] == [score]
                 page = invoke("leaderboard", event("GET", "/leaderboard?limit=100")).json()["leaderboard"]
-                assert [one["score"] for one in page if one["userId"] == user_id] == [score]
+                assert [entry["score"] for entry in page if entry["userId"] == user_id] == [score]
             return answer
 
         return submissions

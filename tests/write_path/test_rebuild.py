@@ -1,4 +1,4 @@
-"""`make rebuild`: board, names and totals from the profiles alone, while writes go on. With CHECK=1 it only looks."""
+"""`make rebuild`: board, names and totals from the profiles alone, while writes go on. CHECK=1 only compares."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ Outcome = tuple[int, list[dict[str, Any]], str]
 
 
 def place(server: embedded_valkey.Server | int) -> dict[str, object]:
-    """What leads the command to a Valkey."""
+    """The variables that lead the command to a Valkey."""
     port = server if isinstance(server, int) else server.port
     return {"VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": port}
 
 
 def command(server: embedded_valkey.Server | int, *arguments: str, **more: object) -> Outcome:
-    """What `make rebuild` makes of it: exit status, the JSON lines that it prints, and what else it says."""
+    """Runs `make rebuild`: its exit status, the JSON lines that it prints, and what it writes to standard error."""
     done = processes.finished("scripts.rebuild", "--json", *arguments, **place(server), **more)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
@@ -62,15 +62,15 @@ def row(raw: valkey.Valkey, user_id: str, **changed: object) -> str:
 
 
 def roll_back(raw: valkey.Valkey) -> None:
-    """A profile comes back as it was before its last two games, which the board has seen."""
+    """A profile comes back as it was before the last two games, which the board has seen."""
     before = raw.dump("user:p3")
     settings = config.settings()
 
     def work() -> None:
-        own = Store(settings)
+        connection = Store(settings)
         for score in (900, 12_345):
-            players.submit(own, settings.rules, None, user_id="p3", score=score)
-        own.close()
+            players.submit(connection, settings.rules, None, user_id="p3", score=score)
+        connection.close()
 
     elsewhere(work)
     raw.restore("user:p3", 0, before, replace=True)
@@ -87,9 +87,9 @@ DAMAGES: dict[str, Damage] = {
         raw.hset(PLAYERS, "ghost", f"{OLD * 2} 1000000 3 0 Ghost"),
     ),
     "a row of nobody": lambda raw: raw.hset(PLAYERS, "nobody", f"{OLD} 1 1 0 Nobody"),
-    "a row of nobody that is none": lambda raw: raw.hset(PLAYERS, "nobody", "Nobody"),
-    "a row of nobody with a score that is none": lambda raw: raw.hset(PLAYERS, "nobody", f"{OLD} x 1 0 Nobody"),
-    "a row that is none": lambda raw: raw.hset(PLAYERS, "p3", "so what"),
+    "a row of nobody that is not one": lambda raw: raw.hset(PLAYERS, "nobody", "Nobody"),
+    "a row of nobody with a score that is not one": lambda raw: raw.hset(PLAYERS, "nobody", f"{OLD} x 1 0 Nobody"),
+    "a row that is not one": lambda raw: raw.hset(PLAYERS, "p3", "so what"),
     "a missing row": lambda raw: raw.hdel(PLAYERS, "p3"),
     "a missing member": lambda raw: raw.zrem(BOARD, "p3"),
     "a missing player": lambda raw: (raw.zrem(BOARD, "p3"), raw.hdel(PLAYERS, "p3")),
@@ -148,7 +148,7 @@ def test_a_second_rebuild_finds_nothing(raw: valkey.Valkey) -> None:
 
 
 def test_totals_that_are_lost_after_the_first_rebuild_are_healed_by_the_second(raw: valkey.Valkey) -> None:
-    """The number of the sweep is lost with them: the next must not take the rows for its own."""
+    """The number of the sweep is lost with them: the next sweep must not take the rows for its own."""
     play(COUNT)
     invariants.rebuild(raw)
     raw.delete(TOTALS)
@@ -161,7 +161,7 @@ def test_a_rebuild_whose_place_was_lost_begins_anew(raw: valkey.Valkey, server: 
     plant(raw, COUNT)
     with invoker(server.port) as call:
         begun = call.run(lambda: sweeps.begin(store(), anew=True))
-    raw.delete(TOTALS, SWEEP)  # as a failover may, which has lost the board's last writes
+    raw.delete(TOTALS, SWEEP)  # as a failover does that loses the board's last writes
     report = invariants.run_reconcile(raw, {"rebuild": {"cursor": begun.number}})
     while not report["finished"]:
         report = invariants.run_reconcile(raw, {"rebuild": {"cursor": report["cursor"]}})
@@ -189,7 +189,7 @@ class TestCommand:
             status, (facts,), _ = command(server, CHECK=1)
             assert (status, facts["differences"], facts["totalsCompared"]) == (0, 0, False)
         world = invariants.settle(raw)
-        assert len(acknowledged) > 50, "somebody did play"
+        assert len(acknowledged) > 50, "somebody has played"
         for user_id, score in acknowledged.items():
             assert world.board[user_id] == score
 
@@ -203,14 +203,14 @@ class TestCommand:
             process.wait()
         assert raw.hget(SWEEP, "number") == number
         assert 0 < raw.zcard(BOARD) < 4000
-        status, (facts,), said = command(server, RESUME=1)
+        status, (facts,), stderr = command(server, RESUME=1)
         assert status == 0
-        assert "Going on" in said
+        assert "Going on" in stderr
         assert 0 < facts["swept"] < 4000, "not from the beginning"
         assert raw.hget(TOTALS, "sweep") == number
         invariants.check(raw)
-        _, (facts,), said = command(server, RESUME=1)
-        assert "No rebuild was stopped" in said
+        _, (facts,), stderr = command(server, RESUME=1)
+        assert "No rebuild was stopped" in stderr
         assert facts["swept"] == 4000
 
     def test_ctrl_c_ends_it_and_says_how_to_go_on(
@@ -221,9 +221,9 @@ class TestCommand:
             number = wait_until_under_way(raw)
             os.killpg(process.pid, signal.SIGINT)
             assert process.wait(5) == 130
-        said = (tmp_path / "said").read_text()
-        assert "RESUME=1 make rebuild" in said
-        assert "Traceback" not in said
+        stderr = (tmp_path / "output").read_text()
+        assert "RESUME=1 make rebuild" in stderr
+        assert "Traceback" not in stderr
         assert raw.hget(SWEEP, "number") == number
 
     def test_a_new_one_begins_from_the_beginning(self, raw: valkey.Valkey, server: embedded_valkey.Server) -> None:
@@ -243,33 +243,33 @@ class TestCommand:
         play(COUNT)
         raw.delete("user:p3")
         raw.set("user:p3", "a secret of p3@example.com")
-        status, (facts,), said = command(server)
+        status, (facts,), stderr = command(server)
         assert status == 1
         assert facts["unreadable"] > 0
-        assert '"p3"' in said
-        assert "example.com" not in said
+        assert '"p3"' in stderr
+        assert "example.com" not in stderr
         status, lines, _ = command(server, CHECK=1)
         assert status == 1
         assert [(line["kind"], line["user_id"]) for line in lines[:-1]] == [("unreadable", "p3")]
 
     def test_no_valkey_is_one_line(self) -> None:
         port = free_port()
-        status, printed, said = command(port)
+        status, printed, stderr = command(port)
         assert (status, printed) == (2, [])
-        (line,) = said.splitlines()
+        (line,) = stderr.splitlines()
         assert f"127.0.0.1:{port}" in line
 
     def test_a_valkey_that_never_answers_is_one_line(self) -> None:
         with silent() as port:
-            status, _, said = command(port, CHECK=1)
+            status, _, stderr = command(port, CHECK=1)
         assert status == 2
-        assert len(said.splitlines()) == 1
+        assert len(stderr.splitlines()) == 1
 
     def test_nothing_at_all_is_one_line(self, raw: valkey.Valkey, server: embedded_valkey.Server) -> None:
         for check in ("0", "1"):
-            status, printed, said = command(server, CHECK=check)
+            status, printed, stderr = command(server, CHECK=check)
             assert (status, printed) == (2, [])
-            (line,) = said.splitlines()
+            (line,) = stderr.splitlines()
             assert "nothing" in line
         assert raw.dbsize() == 0
 
@@ -278,9 +278,9 @@ class TestCommand:
         raw.delete(TOTALS)
         raw.set(TOTALS, "x")
         for check in ("0", "1"):
-            status, _, said = command(server, CHECK=check)
+            status, _, stderr = command(server, CHECK=check)
             assert status == 2
-            assert "WRONGTYPE" in said.splitlines()[-1]
+            assert "WRONGTYPE" in stderr.splitlines()[-1]
 
 
 class TestCheck:
@@ -303,14 +303,14 @@ class TestCheck:
         raw.hset("{user:p3}:receipts:b", mapping={"born": "yesterday", "ends": "tomorrow"})
         raw.hset("{user:p4}:receipts:b", mapping={"born": now})
         raw.set("{user:p5}:receipts:a", "a secret of p5@example.com")
-        status, lines, said = command(server, CHECK=1)
+        status, lines, stderr = command(server, CHECK=1)
         assert status == 1
         assert {(line["kind"], line["user_id"]) for line in lines[:-1]} == {("receipts", f"p{n}") for n in (1, 3, 4, 5)}
-        assert "example.com" not in json.dumps(lines) + said
+        assert "example.com" not in json.dumps(lines) + stderr
         raw.delete("{user:p5}:receipts:a")
         invariants.rebuild(raw)
         status, (facts,), _ = command(server, CHECK=1)
-        assert (status, facts["differences"]) == (0, 0), "a sweep drops what has no number as its end"
+        assert (status, facts["differences"]) == (0, 0), "a sweep drops what has no number for its end"
 
     def test_every_difference_is_reported_by_player_and_nothing_is_written(
         self, raw: valkey.Valkey, server: embedded_valkey.Server
@@ -364,7 +364,7 @@ class TestCheck:
 
     @pytest.mark.parametrize("damage", DAMAGES)
     def test_it_sees_whatever_a_rebuild_heals(self, damage: str, raw: valkey.Valkey) -> None:
-        """In this process, to be quick; PAUSE_SECONDS is for others who play, and nobody does."""
+        """In this process, to be quick; PAUSE_SECONDS is there for others who play, and nobody does."""
         play(COUNT)
         DAMAGES[damage](raw)
         with pytest.MonkeyPatch.context() as patch:
@@ -407,45 +407,45 @@ def checked() -> int:
 
 
 class Watched:
-    """A check that remembers how many differences it has brought back at once."""
+    """A check that remembers how many differences each call returned."""
 
     def __init__(self, real: Callable[[Store, str | None], reconcile.Comparison]):
         self._real = real
         self.sizes: list[int] = []
 
     def __call__(self, connection: Store, position: str | None) -> reconcile.Comparison:
-        """As the real one."""
         comparison = self._real(connection, position)
         self.sizes.append(len(comparison["differences"]))
         return comparison
 
 
 def contents_and_dumps(raw: valkey.Valkey) -> dict[str, Any]:
-    """Every key that does not expire, as the server would write it into a file."""
+    """Every key that does not expire, as the server dumps it."""
     with valkey.Valkey(port=raw.connection_pool.connection_kwargs["port"]) as binary:
         return {key: binary.dump(key) for key in sorted(binary.scan_iter(count=1000)) if binary.ttl(key) == -1}
 
 
 @contextlib.contextmanager
 def writing(server: embedded_valkey.Server) -> Iterator[dict[str, int]]:
-    """Somebody plays all the time; yields the last score that each was acknowledged."""
+    """Somebody plays all the time; yields each player's last acknowledged score."""
     acknowledged: dict[str, int] = {}
     stop = threading.Event()
     settings = config.settings()
 
     def write() -> None:
-        own = Store(settings)
+        connection = Store(settings)
         for turn in itertools.count():
             if stop.is_set():
                 break
             user_id = f"p{turn * 7 % 3000}" if turn % 3 else "p1"
             if turn % 10 == 0:
                 user_id = f"new-{turn}"
-                players.create(own, settings.rules, None, user_id=user_id, username="New", email="n@e.org", score=turn)
+                new = {"username": "New", "email": "n@e.org"}
+                players.create(connection, settings.rules, None, user_id=user_id, score=turn, **new)
             else:
-                players.submit(own, settings.rules, None, user_id=user_id, score=turn)
+                players.submit(connection, settings.rules, None, user_id=user_id, score=turn)
             acknowledged[user_id] = turn
-        own.close()
+        connection.close()
 
     with ThreadPoolExecutor(1) as executor:
         future = executor.submit(write)
@@ -458,7 +458,7 @@ def writing(server: embedded_valkey.Server) -> Iterator[dict[str, int]]:
 
 @contextlib.contextmanager
 def slowly(server: embedded_valkey.Server) -> Iterator[int]:
-    """A port that leads to the server, with time to watch."""
+    """A port that leads to the server, slowly enough to watch."""
     with proxy_to(server.port) as proxy:
         proxy.delay_seconds = 0.05
         yield proxy.port
@@ -466,14 +466,13 @@ def slowly(server: embedded_valkey.Server) -> Iterator[int]:
 
 @contextlib.contextmanager
 def rebuilding(port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The command at work."""
-    given = {"VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": port}
-    with processes.started("scripts.rebuild", folder / "said", **given) as process:
+    """The command while it runs; what it prints goes to the file `output`."""
+    with processes.started("scripts.rebuild", folder / "output", **place(port)) as process:
         yield process
 
 
 def wait_until_under_way(raw: valkey.Valkey) -> str:
-    """Until a slice is done; the sweep's number."""
+    """Waits until a slice is done; returns the sweep's number."""
     wait_until(lambda: (raw.hget(SWEEP, "position") or "profiles 0") != "profiles 0")
     number = raw.hget(SWEEP, "number")
     assert isinstance(number, str)
@@ -481,14 +480,13 @@ def wait_until_under_way(raw: valkey.Valkey) -> str:
 
 
 class Lambda(http.server.BaseHTTPRequestHandler):
-    """What AWS answers when a function is invoked: the real handler's report, or the first failures of a bad day."""
+    """Answers as AWS does when a function is invoked: first with some failures, then with the real handler's report."""
 
     invoker: Invoker
     failures: list[str]
     seen: list[str]
 
     def do_POST(self) -> None:
-        """Invoke."""
         event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.seen.append(self.path)
         failure = self.failures.pop(0) if self.failures else None
@@ -502,12 +500,12 @@ class Lambda(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 @contextlib.contextmanager
 def pretended_lambda(server: embedded_valkey.Server, failures: list[str]) -> Iterator[tuple[dict[str, str], list[str]]]:
-    """The environment that leads the AWS SDK to it, and the paths that were asked for."""
+    """The environment that leads the AWS SDK to `Lambda`, and the paths that were asked for."""
     with invoker(server.port) as call:
         kind = type("Handler", (Lambda,), {"invoker": call, "failures": failures, "seen": []})
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as listener:
@@ -534,14 +532,14 @@ class TestDeployed:
 
     def test_what_is_wrong_is_said_in_one_sentence(self, server: embedded_valkey.Server) -> None:
         with pretended_lambda(server, ["MisconfiguredError"]) as (environ, _):
-            status, _, said = command(server, ENV="dev", **environ)
-            assert (status, said) == (
+            status, _, stderr = command(server, ENV="dev", **environ)
+            assert (status, stderr) == (
                 2,
                 "leaderboard-dev-reconcile failed with MisconfiguredError: its log group says more\n",
             )
-        status, _, said = command(server, ENV="nowhere")
+        status, _, stderr = command(server, ENV="nowhere")
         assert status == 2
-        assert said.startswith("ENV=nowhere is unknown")
+        assert stderr.startswith("ENV=nowhere is unknown")
 
     def test_a_valkey_that_is_gone_is_said_in_one_sentence(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -561,7 +559,7 @@ class TestDeployed:
     def test_a_check_says_there_what_it_says_here(
         self, raw: valkey.Valkey, server: embedded_valkey.Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Over many calls, with differences in every phase, and texts that no JSON can hold or no reply can carry."""
+        """Over many calls, with differences in every phase, and texts that JSON cannot hold or a reply cannot carry."""
         plant(raw, 2600)
         invariants.rebuild(raw)
         raw.hset(PLAYERS, "p3", "x" * 7_000_000)
@@ -572,7 +570,7 @@ class TestDeployed:
         before = contents_and_dumps(raw)
         status, here, _ = command(server, CHECK=1)
         assert status == 1
-        monkeypatch.setattr(reconcile, "COMPARING_SECONDS", 0.0)  # a slice a call: there it is this process that works
+        monkeypatch.setattr(reconcile, "COMPARING_SECONDS", 0.0)  # one slice per call: this process does the work
         monkeypatch.setattr(reconcile, "PAUSE_SECONDS", 0.0)
         with pretended_lambda(server, ["Unavailable"]) as (environ, asked):
             status, there, _ = command(server, ENV="dev", CHECK=1, **environ)

@@ -1,4 +1,4 @@
-"""Reconcile: what a schedule runs every minute, so that nothing stays half-done, and the sweep that goes on with it."""
+"""Reconcile, which a schedule runs every minute so that nothing stays half-done, and the sweep that it carries on."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ SIZES = [0, 1, 2, reconcile.BATCH - 1, reconcile.BATCH, reconcile.BATCH + 1, 2 *
 
 @pytest.fixture
 def call(server: embedded_valkey.Server, empty: None) -> Iterator[Invoker]:
-    """A thread of its own with its own connection, as a function has them."""
+    """A thread with its own connection, as a function has."""
     with invoker(server.port) as handlers:
         yield handlers
 
 
 def run(call: Invoker, *, seconds: float = 60, event: Any = EVENTBRIDGE) -> Report:
-    """What the function reports when Lambda gives it so long."""
+    """What the function reports if Lambda gives it so many seconds."""
     report: Report = call.run(lambda: reconcile_handler.handler(event, Context(seconds)))
     return report
 
 
 def intend(raw: valkey.Valkey, age_seconds: float, *entries: str | bytes) -> None:
-    """Intents of attempts that began so long ago."""
+    """Adds intents of attempts that began so many seconds ago."""
     seconds, microseconds = raw.time()
     raw.zadd(PENDING, dict.fromkeys(entries, seconds * 1000 + microseconds // 1000 - age_seconds * 1000))
 
 
 def submit(call: Invoker, user_id: str, score: int, *, crash: bool = False) -> None:
-    """A submission; one that crashes ends between its trips: intent and profile are written, the board is not."""
+    """A submission. One that crashes ends between its trips: intent and profile are written, the board is not."""
 
     def work() -> None:
         players.submit(store(), config.settings().rules, None, user_id=user_id, score=score)
@@ -66,13 +66,12 @@ def submit(call: Invoker, user_id: str, score: int, *, crash: bool = False) -> N
 
 
 def create(call: Invoker, user_id: str, score: int) -> None:
-    """A new player."""
     rules = config.settings().rules
     call.run(lambda: players.create(store(), rules, None, username="N", email="n@e.org", user_id=user_id, score=score))
 
 
 def lines(printed: str) -> list[dict[str, Any]]:
-    """The log."""
+    """The lines of the log."""
     return [json.loads(line) for line in printed.splitlines()]
 
 
@@ -80,19 +79,19 @@ SPOILS: dict[str, Damage] = {
     "another type of key": lambda raw: (raw.delete("user:p1"), raw.set("user:p1", "x")),
     "a score of letters": lambda raw: raw.hset("user:p1", "score", "many"),
     "no games": lambda raw: raw.hset("user:p1", "gamesPlayed", ""),
-    "a best score that is none": lambda raw: raw.hset("user:p1", "bestScore", "1e400x"),
+    "a best score that is not one": lambda raw: raw.hset("user:p1", "bestScore", "1e400x"),
     "a revision of letters": lambda raw: raw.hset("user:p1", "revision", "newest"),
     "no revision": lambda raw: raw.hdel("user:p1", "revision"),
     "no score": lambda raw: raw.hdel("user:p1", "score"),
     "no name": lambda raw: raw.hdel("user:p1", "username", "bestScore"),
     "an empty score": lambda raw: raw.hset("user:p1", "score", ""),
     "an empty id": lambda raw: raw.hset("user:", "score", "5"),
-    "an id that is no text": lambda raw: raw.hset(b"user:\xff\xfe", "score", "5"),
-    "a name that is no text": lambda raw: raw.hset("user:p1", "username", b"\xff\xfe"),
+    "an id that is not text": lambda raw: raw.hset(b"user:\xff\xfe", "score", "5"),
+    "a name that is not text": lambda raw: raw.hset("user:p1", "username", b"\xff\xfe"),
     "an empty intent": lambda raw: raw.zadd(PENDING, {"": 5}),
-    "an intent that is no text": lambda raw: raw.zadd(PENDING, {b"\xff:attempt": 5}),
-    "a row that is no text": lambda raw: raw.hset(PLAYERS, b"\xff", "x"),
-    "a member that is no text": lambda raw: raw.zadd(BOARD, {b"\xff": 7}),
+    "an intent that is not text": lambda raw: raw.zadd(PENDING, {b"\xff:attempt": 5}),
+    "a row that is not text": lambda raw: raw.hset(PLAYERS, b"\xff", "x"),
+    "a member that is not text": lambda raw: raw.zadd(BOARD, {b"\xff": 7}),
 }
 """What somebody else may have written."""
 
@@ -220,7 +219,7 @@ class TestTime:
         intend(raw, 100, *(f"p{number}:x" for number in range(count)))
         reports, durations = [], []
         with proxy_to(server.port) as proxy, invoker(proxy.port) as call:
-            run(call)  # the scripts are there
+            run(call)  # so that the server knows the scripts
             raw.delete(BOARD, PLAYERS, TOTALS, SWEEP)
             intend(raw, 100, *(f"p{number}:x" for number in range(count)))
             proxy.delay_seconds = 0.03
@@ -229,7 +228,7 @@ class TestTime:
                 reports.append(run(call, seconds=6.3))
                 durations.append(time.monotonic() - started)
                 assert len(reports) < 50
-        assert statistics.median(durations) < 1.3, "what the handler's reserve leaves of it; a machine may stand still"
+        assert statistics.median(durations) < 1.3, "the time less the handler's reserve; a machine may stall"
         assert 0 < reports[0]["found"] < count
         assert reports[0]["swept"] == 0
         assert sum(report["found"] for report in reports) == count
@@ -432,7 +431,7 @@ class TestSweep:
             assert sweep.position != position
         assert turn > 20
         assert raw.hget(TOTALS, "highScore") != str(10**9)
-        invariants.rebuild(raw)  # who went after the sweep had passed is the next one's to find
+        invariants.rebuild(raw)  # whoever went after the sweep had passed is left to the next one
         invariants.check(raw)
 
     def test_who_plays_meanwhile_needs_no_second_sweep(self, raw: valkey.Valkey, call: Invoker) -> None:
@@ -488,7 +487,7 @@ class TestSweep:
         assert call.run(lambda: sweeps.begin(store(), anew=False)) == new, "a schedule's run joins it"
         submit(call, "p3", 4)
         late = call.run(lambda: sweeps.advance(store(), old, 400)).sweep
-        assert late == new, "whoever is still at the old one cannot move the new one"
+        assert late == new, "whoever still works on the old one cannot move the new one"
         assert run(call)["finished"]
         invariants.check(raw)
 
@@ -498,7 +497,7 @@ class TestSweep:
         report = run(call)
         assert (report["cursor"], report["finished"]) == (begun.number, True)
         report = run(call, event={"rebuild": {"cursor": begun.number}})
-        assert (report["swept"], report["finished"]) == (0, True), "and who asks again hears so"
+        assert (report["swept"], report["finished"]) == (0, True), "and whoever asks again is told so"
         invariants.check(raw)
 
     def test_a_profile_older_than_the_board_gets_a_new_revision_and_is_the_truth(
@@ -524,7 +523,7 @@ class TestSweep:
         started = time.monotonic()
         for _ in range(2):
             assert run(call)["finished"]
-        assert time.monotonic() - started < 10, "it does not try again until its time is over"
+        assert time.monotonic() - started < 10, "it does not try again until its time is up"
         assert raw.zscore(BOARD, "p0") == 6
         assert raw.zscore(BOARD, "ghost") is None
         assert raw.zscore(BOARD, "p2") == 5

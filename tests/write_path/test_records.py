@@ -1,4 +1,4 @@
-"""The records: scripts, contract and glossary have their own lists of fields, and none differs from the layer's."""
+"""The records: scripts, contract and glossary have lists of their own, and none differs from the layer's."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ GUARANTEES = Path(board.__file__).parent.parent / "docs" / "guarantees.md"
 SUBMIT, PROJECT = ((LUA / f"{script}.lua").read_text(encoding="utf-8") for script in ("submit", "project"))
 
 ARGUMENTS = {name: str(field.data_key) for name, field in Arguments().fields.items()}
-"""What POST /users takes, by the names inside, with the names outside."""
+"""What POST /users takes: the names outside, by the names inside."""
 
 IGNORED = {name for name, field in Arguments().fields.items() if isinstance(field, fields.Ignored)}
 
 
 def listed(script: str, pattern: str) -> list[str]:
-    """The names in the one list of a script that is written like that."""
+    """The names in a script's only list that matches a pattern."""
     (found,) = re.findall(pattern, script)
     return re.findall(r"\w+", found)
 
@@ -123,7 +123,7 @@ def test_an_entry_is_made_of_what_is_shown() -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [one for one in vars(records).values() if isinstance(one, type) and one.__module__ == records.__name__]
+    [kind for kind in vars(records).values() if isinstance(kind, type) and kind.__module__ == records.__name__]
     + [board.Standing],
 )
 def test_every_record_is_a_word_of_the_glossary(record: type) -> None:

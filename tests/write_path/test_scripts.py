@@ -1,4 +1,4 @@
-"""The scripts: an argument outside its words is an error of ours, and changes nothing."""
+"""The scripts: a word that they do not know is an error of ours, and changes nothing."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def test_a_score_that_is_no_whole_number_is_not_projected(api: Api, raw: valkey.
     api.create(userId="ada", score=100)
     raw.zadd(board.PENDING, {"ada:attempt": 1})
     before = everything(raw)
-    with pytest.raises(valkey.ResponseError, match="project: the score is no whole number"):
+    with pytest.raises(valkey.ResponseError, match="project: the score is not a whole number"):
         run(raw, "project", PROJECTION, ["ada", 2**53 - 1, score, 1, 100, "Ada", "ada:attempt"])
     assert everything(raw) == before

@@ -30,7 +30,7 @@ Explore = Callable[[str], model.Explored]
 
 @pytest.fixture(scope="session")
 def explored(tmp_path_factory: pytest.TempPathFactory) -> Explore:
-    """What is in a world, which is explored once a run: the workers of pytest-xdist leave it to each other in files."""
+    """What is in a world. It is explored once per run: the workers of pytest-xdist share it in files."""
 
     def explore(name: str) -> model.Explored:
         def make(path: Path) -> None:
@@ -46,14 +46,14 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Explore:
 @pytest.mark.parametrize("name", model.WORLDS)
 def test_every_invariant_holds_in_every_state_of(explored: Explore, name: str) -> None:
     found = explored(name)
-    assert not found.complaint, model.told(found)
+    assert not found.complaint, model.breakage(found)
     print(f"{found.states:,} states")
 
 
 @pytest.mark.parametrize("name", session_model.WORLDS)
 def test_every_invariant_of_a_session_holds_in_every_state_of(name: str) -> None:
     found = session_model.explore(session_model.world(name))
-    assert not found.complaint, model.told(found)
+    assert not found.complaint, model.breakage(found)
     print(f"{found.states:,} states")
 
 
@@ -62,7 +62,7 @@ def test_a_session_is_lost_or_doubled_without_the_guard(guard: str) -> None:
     name = session_model.GUARDS[guard].world
     found = session_model.explore(session_model.world(name, without=guard))
     assert found.complaint, f"{found.states:,} states of “{name}” hold without it"
-    print(model.told(found))
+    print(model.breakage(found))
 
 
 @pytest.mark.parametrize("guard", model.GUARDS)
@@ -70,7 +70,7 @@ def test_something_is_lost_without_the_guard(guard: str) -> None:
     name = model.GUARDS[guard].world
     found = model.explore(model.world(name, without=guard))
     assert found.complaint, f"{found.states:,} states of “{name}” hold without it"
-    print(model.told(found))
+    print(model.breakage(found))
 
 
 @pytest.mark.parametrize("part", ["moment", "astray", "player", "board", "attempt 0", "tail", "lost"])
@@ -114,8 +114,8 @@ def test_the_documentation_says_how_much_is_explored(explored: Explore) -> None:
 
 
 def words(worlds: list[model.Explored]) -> set[str]:
-    """Of the steps that were taken."""
-    return {word for one in worlds for step in one.taken for word in re.findall(r"\w+", step)}
+    """The words in the names of the steps that were taken."""
+    return {word for world in worlds for step in world.taken for word in re.findall(r"\w+", step)}
 
 
 def test_the_steps_of_the_model_are_the_marks_in_the_code() -> None:

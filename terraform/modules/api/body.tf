@@ -31,7 +31,8 @@ locals {
   body = merge(
     {
       openapi = "3.0.1"
-      info    = { title = var.name, version = var.contract.info.version }
+      info    = { title = var.name, version = var.contract.info.version, description = local.description }
+      servers = [{ url = "/", "x-amazon-apigateway-endpoint-configuration" = { disableExecuteApiEndpoint = local.only_own_domain } }]
 
       paths = {
         for path, methods in local.methods_by_path : path => merge(
@@ -51,6 +52,7 @@ locals {
       "x-amazon-apigateway-request-validator"  = "body"
       "x-amazon-apigateway-request-validators" = { body = { validateRequestBody = true, validateRequestParameters = false } }
       "x-amazon-apigateway-gateway-responses"  = local.gateway_responses
+      "x-amazon-apigateway-api-key-source"     = "HEADER"
     },
     {
       # A policy needs an access mode: BASIC changes nothing else, STRICT would refuse other host names.

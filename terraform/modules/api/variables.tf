@@ -22,7 +22,7 @@ variable "stage_name" {
 }
 
 variable "contract" {
-  description = "The decoded OpenAPI document. It alone says which routes there are, which functions answer and who needs a key."
+  description = "The decoded OpenAPI document. It alone says which operations there are, which functions answer and who needs a key."
   type        = any # as deep and as uneven as OpenAPI
   nullable    = false
 
@@ -85,6 +85,13 @@ variable "throttling" {
     condition     = alltrue([for key in keys(var.throttling.methods) : contains(keys(local.operations), key)])
     error_message = "Every key of throttling.methods must be an operation of the contract: the method in capitals, a space, and the path as in the contract, e.g. \"PUT /users/{userId}/score\"."
   }
+}
+
+variable "closed_operations" {
+  description = "Operations that answer 429 to everybody, because nobody is there to answer them, e.g. \"POST /users\"."
+  type        = set(string)
+  nullable    = false
+  default     = []
 }
 
 variable "usage_plans" {

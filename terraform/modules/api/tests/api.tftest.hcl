@@ -118,7 +118,7 @@ run "the_contract_becomes_an_api_on_the_aliases_of_its_functions" {
   }
 
   assert {
-    condition     = aws_api_gateway_deployment.this.triggers.redeployment == sha1(jsonencode([jsondecode(aws_api_gateway_rest_api.this.body), false]))
+    condition     = aws_api_gateway_deployment.this.triggers.redeployment == sha1(jsonencode(jsondecode(aws_api_gateway_rest_api.this.body)))
     error_message = "The deployment does not follow the body."
   }
 
@@ -258,6 +258,7 @@ run "a_domain_of_ones_own_is_the_only_way_in" {
   command = plan
 
   variables {
+    closed_operations = ["PUT /users/{userId}/score"]
     domain = {
       name            = "scores.example.com"
       certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
@@ -271,6 +272,11 @@ run "a_domain_of_ones_own_is_the_only_way_in" {
   }
 
   assert {
+    condition     = aws_api_gateway_method_settings.this["~1users~1{userId}~1score/PUT"].settings[0].throttling_rate_limit == 0 && aws_api_gateway_method_settings.this["~1users~1{userId}~1score/PUT"].settings[0].throttling_burst_limit == 0
+    error_message = "An operation that nobody answers should be closed, whatever its throttle is."
+  }
+
+  assert {
     condition     = aws_api_gateway_domain_name.this[0].security_policy == "TLS_1_2" && aws_api_gateway_base_path_mapping.this[0].stage_name == "v1"
     error_message = "The domain takes old TLS, or leads nowhere."
   }
@@ -281,8 +287,8 @@ run "a_domain_of_ones_own_is_the_only_way_in" {
   }
 
   assert {
-    condition     = aws_api_gateway_deployment.this.triggers.redeployment != sha1(jsonencode([jsondecode(aws_api_gateway_rest_api.this.body), false]))
-    error_message = "Closing the old way in needs a deployment."
+    condition     = jsondecode(aws_api_gateway_rest_api.this.body).servers[0]["x-amazon-apigateway-endpoint-configuration"].disableExecuteApiEndpoint
+    error_message = "Closing the old way in needs a deployment, which follows the body, and an import must not open it."
   }
 }
 

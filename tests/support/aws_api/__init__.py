@@ -1,0 +1,151 @@
+"""AWS's API on this machine, to see what an apply does: moto, what moto lacks, and refusals where AWS refuses.
+
+    with aws_api.serving(folder) as aws:
+        account = aws.account("111111111111")
+        account.set(concurrent_executions=10)
+        terraforms.apply(tree, values, environment=account.variables)
+        assert "UpdateRestApi" not in [call.operation for call in account.calls()]
+
+One process serves any number of accounts, which know nothing of each other. Its log is in the folder. Nothing is signed
+or allowed: a request is taken for the account that its access key names.
+
+Every request is checked against botocore's model of the operation (required members, lengths, patterns, choices), which
+moto hardly does, and then goes the way that its service's module here says, or else to moto. To add an operation or a
+refusal, write a function under `@operation(service, name)` in that module.
+
+What is refused besides: see `Switches`, which a test turns by `account.set`, and the modules. Names and messages of the
+errors are AWS's where somebody has seen them, as the comment beside each says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.places import ROOT
+from tests.support.patience import wait_until
+from tests.support.wires import free_port, is_listening
+
+REGION = "eu-central-1"
+ACCOUNT = "123456789012"
+"""The account of a request whose access key names none."""
+
+
+@dataclass
+class Switches:
+    """What an account is like, and how strict AWS is where nobody has seen it."""
+
+    concurrent_executions: int = 1000
+    """Lambda's quota for the Region: 10 in a new account. 100 must stay unreserved."""
+    deploys_while_updating: bool = True
+    """Whether API Gateway takes CreateDeployment while an API is UPDATING. AWS's pages say so, see apigateway.py."""
+    zones_without_endpoints: tuple[str, ...] = ()
+    """Availability zones that no interface endpoint can be in."""
+    logging_role: bool = True
+    """Whether API Gateway has the role with which it writes logs in this Region."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that arrived."""
+
+    service: str
+    """As botocore calls it, e.g. "apigateway"."""
+    operation: str
+    parameters: Mapping[str, Any]
+    """As botocore names them; bytes are replaced by how many they are, but for API Gateway's documents."""
+    error: str | None
+    """The code with which it was refused."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of its own on the emulated AWS."""
+
+    url: str
+    id: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that lead Terraform, boto3 and the command line to it."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": f"ACCOUNT{self.id}",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def client(self, service: str) -> Any:
+        """boto3's, for a service."""
+        import boto3  # type: ignore[import-untyped]
+
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id=self.variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.variables["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def calls(self) -> list[Call]:
+        """All requests until now, in the order in which they arrived."""
+        return [Call(**call) for call in self._ask("GET", "calls")]
+
+    def forget_calls(self) -> None:
+        """Begins the list of requests anew."""
+        self._ask("DELETE", "calls")
+
+    def set(self, **switches: Any) -> None:
+        """Turns some of the Switches; the others stay as they are."""
+        self._ask("PUT", "switches", switches)
+
+    def settle(self) -> None:
+        """Ends what AWS would be busy with for minutes: REST APIs that are UPDATING become AVAILABLE."""
+        self._ask("POST", "settle")
+
+    def _ask(self, method: str, what: str, body: Any = None) -> Any:
+        url = f"{self.url}/emulated/{self.id}/{what}"
+        request = urllib.request.Request(url, method=method, data=json.dumps(body).encode())  # noqa: S310 - our own
+        with urllib.request.urlopen(request) as reply:  # noqa: S310 - our own
+            return json.load(reply)
+
+
+@dataclass(frozen=True)
+class Aws:
+    """The process that serves."""
+
+    url: str
+
+    def account(self, id: str = ACCOUNT) -> Account:
+        """An account; it is empty when it is first used."""
+        return Account(self.url, id)
+
+
+class AwsApiError(Exception):
+    """It did not start; the message is its log."""
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Aws]:
+    """Serves until the block ends. Raises AwsApiError."""
+    port = free_port()
+    log = folder / "aws_api.log"
+    with log.open("wb") as file:
+        line = [sys.executable, "-m", "tests.support.aws_api", str(port)]
+        process = subprocess.Popen(line, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: process.poll() is not None or is_listening(port))
+        if process.poll() is not None:
+            raise AwsApiError(log.read_text())
+        yield Aws(f"http://127.0.0.1:{port}")
+    finally:
+        process.kill()
+        process.wait()

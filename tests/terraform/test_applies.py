@@ -1,0 +1,60 @@
+"""`terraform apply` of every environment into an empty account, once more, and away again.
+
+The provider is the real one, and so is what it sends: AWS's API is emulated, see tests/support/aws_api.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+
+import pytest
+
+from tests.terraform.applies import ACCOUNTS, DESTROYED, Applied
+from tests.terraform.plans import EMULATED, ENVIRONMENTS
+
+Applies = Mapping[str, Future[Applied]]
+
+UNCHANGED = "No changes. Your infrastructure matches the configuration."
+
+environments = pytest.mark.parametrize("environment", ACCOUNTS)
+
+
+def test_every_environment_on_aws_is_applied() -> None:
+    assert set(ENVIRONMENTS) - {EMULATED} == set(ACCOUNTS)
+
+
+@environments
+def test_the_first_apply_is_refused_nothing(applies: Applies, environment: str) -> None:
+    calls = applies[environment].result().calls
+    assert len(calls) > 500
+    assert [call for call in calls if call.error] == []
+
+
+@environments
+def test_nothing_updates_the_api_after_its_import(applies: Applies, environment: str) -> None:
+    calls = [call.operation for call in applies[environment].result().calls if call.service == "apigateway"]
+    assert "CreateDeployment" in calls[calls.index("PutRestApi") :]
+    assert "UpdateRestApi" not in calls
+
+
+@environments
+def test_a_second_plan_is_empty(applies: Applies, environment: str) -> None:
+    assert UNCHANGED in applies[environment].result().second_plan
+
+
+def test_an_own_host_name_closes_the_other_way_in(applies: Applies) -> None:
+    apis = {name: applies[name].result().client("apigateway").get_rest_apis()["items"] for name in ("dev", "staging")}
+    assert [api["disableExecuteApiEndpoint"] for api in apis["dev"]] == [False]
+    assert [api["disableExecuteApiEndpoint"] for api in apis["staging"]] == [True]
+
+
+def test_a_destroy_leaves_nothing_but_keys_that_wait_for_their_end(applies: Applies) -> None:
+    destroyed = applies[DESTROYED].result()
+    assert destroyed.left is not None
+    assert destroyed.left["resources"] == []
+    keys = destroyed.client("kms")
+    states = [keys.describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"] for key in keys.list_keys()["Keys"]]
+    assert states == ["PendingDeletion", "PendingDeletion"]
+    tagged = destroyed.client("resourcegroupstaggingapi").get_resources()["ResourceTagMappingList"]
+    assert [one["ResourceARN"] for one in tagged if ":kms:" not in one["ResourceARN"]] == []
