@@ -16,7 +16,7 @@ WORKERS = --numprocesses auto --dist worksteal
 VALKEY_ONLY = --ignore tests/emulated --ignore tests/clients -m "not terraform and not emulated"
 
 .NOTPARALLEL:
-.PHONY: help run emulate rebuild bench build plan apply drift smoke destroy test test-terraform test-emulated test-clients test-long check format lock clean
+.PHONY: help run emulate rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-clients test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -61,9 +61,17 @@ smoke: ## what only AWS can show, looked at after an apply: a table of verdicts 
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.aws.smoke $(if $(JSON),--json) "$(ENV)" $(ARGS)
 
-destroy: ## remove an environment from AWS, with its data, once you say yes (ENV=dev)
+destroy: ## remove an environment from AWS once you have typed its name, but for a last snapshot of its data (ENV=dev)
 	@$(call install,local.lock)
-	@exec .venv/bin/python -m scripts.aws.infrastructure destroy "$(ENV)" $(ARGS)
+	@exec .venv/bin/python -m scripts.aws.destroy "$(ENV)" $(ARGS)
+
+snapshot: ## take a snapshot of the cache in use, and print its ARN (ENV=dev)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.aws.caches snapshot "$(ENV)"
+
+retire: ## delete a cache that is no longer in use, with a last snapshot (ENV=dev; CACHE=r1: the one whose name ends so)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.aws.caches retire "$(ENV)" "$(CACHE)"
 
 #: Prove
 test: ## what our own code promises, on a real Valkey of its own (ARGS=tests/api/test_ties.py: a part, of any tier; COVERAGE=1: list the lines that no test has run)

@@ -21,6 +21,9 @@ module "leaderboard" {
   kms_key_arns              = var.kms_key_arns
   role_path                 = var.role_path
   permissions_boundary_arn  = var.permissions_boundary_arn
+  caches                    = var.caches
+  cache_in_use              = var.cache_in_use
+  writes_stopped            = var.writes_stopped
   valkey_major_version      = var.valkey_major_version
   snapshot_retention_days   = var.snapshot_retention_days
   daily_snapshot_time       = var.daily_snapshot_time

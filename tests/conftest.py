@@ -35,6 +35,7 @@ NEED_TERRAFORM = {
     "test_applies.py",
     "test_plans.py",
     "test_plan_mutants.py",
+    "test_the_life_of_a_cache.py",
     "test_gateway_templates.py",
     "test_saved_plans.py",
     "test_terraform_joins_the_very_strings_that_are_tested_here",

@@ -47,8 +47,6 @@ DIFFERENT = 2
 def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
     """The terraform command, ready to run, after `terraform init`. Raises Refusal and CalledProcessError."""
     _check_environment(environment)
-    if action == "destroy":
-        check_nothing_is_protected()
     check_terraform()
     _check_build(environment)
     begin(environment, fully=False)
@@ -205,20 +203,6 @@ def _check_environment(environment: str) -> None:
     if environment not in known:
         problem = f"ENV={environment} is unknown" if environment else "ENV is missing"
         raise Refusal(f"{problem}: use {choice}, or write a file of that name in terraform/environments.")
-
-
-def check_nothing_is_protected() -> None:
-    places = [
-        f"{path.relative_to(ROOT)}, line {number}"
-        for path in sorted([*TERRAFORM.glob("*.tf"), *TERRAFORM.glob("modules/*/*.tf")])
-        for number, line in enumerate(path.read_text().splitlines(), 1)
-        if re.match(r"\s*(lifecycle\s*{\s*)?prevent_destroy\s*=\s*true", line)
-    ]
-    if places:
-        raise Refusal(
-            "The cache holds the leaderboard and is protected from being destroyed: if its data may go, remove "
-            f"`prevent_destroy = true` ({'; '.join(places)}) and run this again."
-        )
 
 
 def check_terraform() -> str:

@@ -117,9 +117,11 @@ def find(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
     return None, {}
 
 
-def only_reads(function: str) -> bool:
-    """Whether a function answers only GET and HEAD."""
-    return {each.method for each in operations().values() if each.function == function} <= {"GET", "HEAD"}
+def cache_role(function: str) -> str:
+    """The role that a function has in the cache, reconcile too, which is no operation's."""
+    roles = {one.document.get("x-cache-role", "") for one in operations().values() if one.function == function}
+    (role,) = roles or {"reconcile"}
+    return role
 
 
 def known_path(path: str) -> bool:

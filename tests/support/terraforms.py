@@ -60,10 +60,13 @@ def copy(to: Path) -> Path:
     return to / "terraform"
 
 
-def init(folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+def init(
+    folder: Path, *, environment: Mapping[str, str] | None = None, provider: Mapping[str, Any] | None = None
+) -> None:
     """Makes a copied folder ready to be planned: with the provider, only a local backend, and no credentials.
 
-    environment may name a provider that is already running: then none is looked for.
+    environment may name a provider that is already running: then none is looked for. provider is added to what the
+    folder says of it, in place of OFFLINE.
     """
     written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
     offline: dict[str, Any] = {"provider": {"aws": OFFLINE}}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support import secretive_aws, terraforms
 from tests.terraform import applies as whole_applies
-from tests.terraform import plans
+from tests.terraform import plans, rehearsals
 from tests.terraform.projects import Project
 
 
@@ -21,6 +21,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plans.Tree]:
     terraforms.skip_unless_installed()
     with plans.tree(tmp_path_factory.mktemp("plans")) as ready:
         yield ready
+
+
+@pytest.fixture(scope="session")
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[None]]:
+    """The life of a cache. Skips, by name, where there is no Terraform."""
+    terraforms.skip_unless_installed()
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(rehearsals.of_a_cache, tmp_path_factory.mktemp("rehearsal"))
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +64,7 @@ def applies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, F
 
 @pytest.fixture(scope="session", autouse=True)
 def _begin_early(request: pytest.FixtureRequest) -> None:
-    """Begins the applies before the first test of the room: they wait while others work."""
-    if any("applies" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("applies")
+    """Begins what will be asked for before the first test of the room: these wait more than they work."""
+    for name in ("applies", "rehearsal"):
+        if any(name in getattr(item, "fixturenames", ()) for item in request.session.items):
+            request.getfixturevalue(name)

@@ -5,6 +5,7 @@ What a rule has to let pass is in a table, with the reason; test_plans.py sees t
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import itertools
 import json
@@ -13,6 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+import yaml
+
+from scripts.places import ROOT
 from tests.support import contract
 from tests.terraform import packets
 from tests.terraform.plans import Plan, Resource
@@ -353,8 +357,7 @@ def no_star_without_a_reason(plan: Plan) -> list[str]:
 
 
 def each_function_connects_as_its_own_user(plan: Plan) -> list[str]:
-    """By the contract: reconcile as reconcile, functions that only answer GET as read, the others as write; nobody else
-    connects."""
+    """As the role in the contract, or as reconcile; versions of the release before as former.yaml says; nobody else."""
     found = []
     users = {user.value("user_id") for user in plan.of("aws_elasticache_user")}
     caches = [cache.value("name") for cache in plan.of("aws_elasticache_serverless_cache")]
@@ -373,18 +376,32 @@ def each_function_connects_as_its_own_user(plan: Plan) -> list[str]:
             if name not in roles:
                 found.append(f"{resource.address}: may connect, but belongs to no function")
     for name, function in roles.items():
+        own = contract.cache_role(str(function.key))
+        former = [role for role, grants in _former_roles().items() if function.key in grants.get("functions", ())]
         wanted = {
             *(f"serverlesscache:{cache}" for cache in caches),
-            *(f"user:{cache}-{_cache_role(str(function.key))}" for cache in caches),
+            *(f"user:{cache}-{role}" for cache in caches for role in (own, *former)),
         }
         if granted.get(name, set()) != wanted:
             found.append(f"{function.address}: may connect as {sorted(granted.get(name, set()))}")
         environment = function.value("environment", "variables") or {}
         user = environment.get("VALKEY_USER")
-        if user != (f"{caches[0]}-{_cache_role(str(function.key))}" if caches else None):
+        if user != (f"{caches[0]}-{own}" if caches else None):
             found.append(f"{function.address}: connects as {user}")
         if caches and (user not in users or environment.get("VALKEY_IAM_CACHE") != caches[0]):
             found.append(f"{function.address}: {user} of {environment.get('VALKEY_IAM_CACHE')} does not exist")
+    return found
+
+
+def users_change_one_after_the_other(plan: Plan) -> list[str]:
+    """While ElastiCache changes a user it refuses to change another of its group, and for_each has no order: of any two
+    users one waits for the other."""
+    users = plan.of("aws_elasticache_user")
+    waiting = {user.block: set(plan.awaited(user)) for user in users}
+    found = [f"{user.address}: is one of several in its block" for user in users if user.key is not None]
+    for one, other in itertools.combinations(waiting, 2):
+        if other not in _all_before(one, waiting) and one not in _all_before(other, waiting):
+            found.append(f"{one} and {other} change at once")
     return found
 
 
@@ -723,6 +740,7 @@ RULES: tuple[Rule, ...] = (
     each_function_has_a_role_of_its_own,
     no_star_without_a_reason,
     each_function_connects_as_its_own_user,
+    users_change_one_after_the_other,
     permissions_name_the_alias_and_the_caller,
     everything_is_encrypted,
     eventbridge_needs_no_key,
@@ -866,10 +884,16 @@ def _function_role(plan: Plan, function: Resource) -> str:
     )
 
 
-def _cache_role(key: str) -> str:
-    if key == RECONCILE:
-        return "reconcile"
-    return "read" if contract.only_reads(key) else "write"
+def _all_before(block: str, waiting: Mapping[str, set[str]]) -> set[str]:
+    """The blocks that come before one, directly or not."""
+    before = waiting.get(block, set())
+    return before.union(*(_all_before(one, waiting) for one in before))
+
+
+@functools.cache
+def _former_roles() -> Mapping[str, Mapping[str, list[str]]]:
+    path = ROOT / "terraform" / "modules" / "cache" / "former.yaml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def _writes_to_a_group(plan: Plan, resource: Resource, *path: str) -> bool:

@@ -1,4 +1,4 @@
-"""`make plan`, `make apply` and `make destroy`: what they hand to terraform, and what they say before they do.
+"""`make plan` and `make apply`: what they hand to terraform, and what they say before they do.
 
 terraform is a script here that writes down how it was called: the command line is tested, not Terraform.
 """
@@ -15,17 +15,9 @@ import pytest
 
 from scripts.aws import infrastructure
 from scripts.places import ROOT
-from scripts.refusal import Refusal
 from tests.support.patience import wait_until
 from tests.terraform import projects
 from tests.terraform.projects import Project
-
-PROTECTED = """resource "aws_elasticache_serverless_cache" "this" {
-  lifecycle {
-    prevent_destroy = true # the board
-  }
-}
-"""
 
 
 def test_it_is_a_thin_line_over_terraform(project: Project) -> None:
@@ -215,29 +207,6 @@ def test_a_profile_that_is_not_there_is_named(project: Project) -> None:
     assert "aws sso login" in said
 
 
-class TestProtection:
-    def test_destroy_says_which_line_keeps_the_cache(self, project: Project) -> None:
-        project.write("terraform/modules/cache/main.tf", PROTECTED)
-        (project.bin / "terraform").unlink()  # said before anybody looks for it
-        assert project.refused("destroy", "dev") == (
-            "The cache holds the leaderboard and is protected from being destroyed: if its data may go, remove "
-            "`prevent_destroy = true` (terraform/modules/cache/main.tf, line 3) and run this again."
-        )
-
-    def test_it_hinders_nothing_else(self, project: Project) -> None:
-        project.write("terraform/modules/cache/main.tf", PROTECTED)
-        assert project.run("plan", "dev").returncode == 0
-
-    @pytest.mark.parametrize("line", ["# prevent_destroy = true", "prevent_destroy = false"])
-    def test_a_line_that_is_taken_out_lets_it_go(self, project: Project, line: str) -> None:
-        project.write("terraform/modules/cache/main.tf", PROTECTED.replace("prevent_destroy = true # the board", line))
-        assert project.run("destroy", "dev").returncode == 0
-
-    def test_the_real_cache_is_protected_and_the_line_is_found(self) -> None:
-        with pytest.raises(Refusal, match=r"terraform/modules/cache/\w+\.tf, line \d+"):
-            infrastructure.check_nothing_is_protected()
-
-
 def test_the_oldest_terraform_is_the_one_that_the_root_asks_for() -> None:
     asked = re.search(r'required_version\s*=\s*">= (\d+)\.(\d+)', (ROOT / "terraform" / "versions.tf").read_text())
     assert asked
@@ -247,7 +216,7 @@ def test_the_oldest_terraform_is_the_one_that_the_root_asks_for() -> None:
 def test_make_passes_the_environment_and_the_arguments() -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not on this machine")
-    for action in ("plan", "apply", "destroy"):
+    for action in ("plan", "apply"):
         line = ["make", "--no-print-directory", "-n", action, "ENV=dev", "ARGS=-no-color"]
         shown = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True, env=_outside_make()).stdout
         assert re.search(rf'-m scripts\.aws\.infrastructure {action} +"dev" -no-color$', shown.rstrip())

@@ -333,20 +333,46 @@ MUTANTS = (
     Mutant(
         "a reader may connect as a writer",
         plan_rules.each_function_connects_as_its_own_user,
-        r'function\.this\["rank"\]: may connect as .*staging-write',
+        r'function\.this\["rank"\]: may connect as .*staging-writes',
         (
             (
                 "modules/functions/roles.tf",
                 "statement.value.users[each.value].arn",
-                'statement.value.users["write"].arn',
+                'statement.value.users["writes"].arn',
             ),
         ),
     ),
     Mutant(
         "a reader connects as a writer",
         plan_rules.each_function_connects_as_its_own_user,
-        r'function\.this\["rank"\]: connects as leaderboard-staging-write',
-        (("modules/functions/main.tf", "var.cache.users[each.value].name", 'var.cache.users["write"].name'),),
+        r'function\.this\["rank"\]: connects as leaderboard-staging-writes',
+        (("modules/functions/main.tf", "var.cache.users[each.value].name", 'var.cache.users["writes"].name'),),
+    ),
+    Mutant(
+        "versions of the release before are locked out",
+        plan_rules.each_function_connects_as_its_own_user,
+        r'function\.this\["get_user"\]: may connect as \[\S+ .user:leaderboard-staging-profiles.\]',
+        (("modules/functions/roles.tf", "lookup(statement.value.former_users, each.key, [])", "[]"),),
+        batch="second",
+    ),
+    Mutant(
+        "two users change at once",
+        plan_rules.users_change_one_after_the_other,
+        r"aws_elasticache_user\.board and \S*aws_elasticache_user\.profiles change at once",
+        (("modules/cache/users.tf", "depends_on = [aws_elasticache_user.board]", ""),),
+    ),
+    Mutant(
+        "the users of a block change in no order",
+        plan_rules.users_change_one_after_the_other,
+        r'aws_elasticache_user\.read\["\S+"\]: is one of several',
+        (
+            (
+                "modules/cache/users.tf",
+                'resource "aws_elasticache_user" "read" {',
+                'resource "aws_elasticache_user" "read" {\n  for_each = toset(["one", "two"])',
+            ),
+            ("modules/cache/users.tf", "= aws_elasticache_user.read\n", '= aws_elasticache_user.read["one"]\n'),
+        ),
     ),
     Mutant(
         "CodeDeploy may connect",
@@ -376,7 +402,7 @@ MUTANTS = (
     Mutant(
         "a cache with AWS's own key",
         plan_rules.everything_is_encrypted,
-        r"aws_elasticache_serverless_cache\.this: kms_key_id",
+        r"aws_elasticache_serverless_cache\.this\S+: kms_key_id",
         (
             (
                 "modules/cache/main.tf",
@@ -485,7 +511,7 @@ MUTANTS = (
     Mutant(
         "a user whom nobody vouches for",
         plan_rules.no_secret_is_written_down,
-        r"aws_elasticache_user\.this\S+: lets in by other means than IAM",
+        r"aws_elasticache_user\.board: lets in by other means than IAM",
         (("modules/cache/users.tf", 'type = "iam"', 'type = "no-password-required"'),),
     ),
     Mutant(
@@ -680,7 +706,7 @@ MUTANTS = (
     Mutant(
         "a cache for the emulator",
         plan_rules.nothing_that_no_emulator_has,
-        r"aws_elasticache_serverless_cache\.this: not emulated",
+        r"aws_elasticache_serverless_cache\.this\S+: not emulated",
         ((WHOLE, "count  = local.emulated ? 0 : 1", "count  = 1"),),
         batch="emulated",
         environment=EMULATED,

@@ -41,6 +41,7 @@ locals {
   throttled_apart = merge(
     { for key, operation in local.operations : key => var.throttling.without_key if length(operation.security) == 0 },
     var.throttling.methods,
+    { for key in var.closed_operations : key => { rate_per_second = 0, burst = 0 } },
   )
 
   # Settings by method. A method with a throttle of its own inherits nothing and gets all settings again.

@@ -87,6 +87,13 @@ variable "throttling" {
   }
 }
 
+variable "closed_operations" {
+  description = "Operations that answer 429 to everybody, because nobody is there to answer them, e.g. \"POST /users\"."
+  type        = set(string)
+  nullable    = false
+  default     = []
+}
+
 variable "usage_plans" {
   description = "What one API key may use, by tier: requests per second, at once, and per month (null: no limit)."
   type = map(object({

@@ -1,12 +1,43 @@
 variable "name" {
-  description = "Name of the cache and its user group, e.g. \"leaderboard-dev\"; its users' names add \"-read\", \"-write\" and \"-reconcile\"."
+  description = "Name of the first cache and of the user group, e.g. \"leaderboard-dev\"; its users' names add a dash and the role."
   type        = string
   nullable    = false
 
-  # The names of the cache, of its user group and of a user have at most 40 characters.
+  # The names of a cache, of the user group and of a user have at most 40 characters.
   validation {
     condition     = can(regex("^[a-z](-?[a-z0-9])*$", var.name)) && length("${var.name}-reconcile") <= 40
     error_message = "name must be 1 to 30 lower-case letters, digits and single dashes, beginning with a letter and not ending with a dash: ElastiCache would make capitals small, while IAM tokens and alarms need the exact name, and \"<name>-reconcile\" has at most 40 characters."
+  }
+}
+
+variable "caches" {
+  description = "The caches, by what their names add to `name` after a dash, up to 9 small letters and digits; \"\" for the name alone. Each with the ARN of the snapshot that it is made from, or none: it is read when the cache is made, and never again."
+  type        = map(object({ restore_snapshot_arn = optional(string) }))
+  nullable    = false
+  default     = { "" = {} }
+
+  validation {
+    condition     = alltrue([for suffix in keys(var.caches) : can(regex("^[a-z0-9]{0,9}$", suffix))])
+    error_message = "caches must have at most 9 lower-case letters and digits before each `=`: with the name and a dash they are a cache's name, which has at most 40 characters."
+  }
+
+  validation {
+    condition = alltrue([
+      for cache in values(var.caches) : cache.restore_snapshot_arn == null ? true : can(regex("^arn:[a-z-]+:elasticache:[a-z0-9-]+:[0-9]{12}:(serverless(cache)?)?snapshot:[A-Za-z0-9.-]+$", cache.restore_snapshot_arn))
+    ])
+    error_message = "restore_snapshot_arn must be the ARN of a snapshot of a serverless cache, such as `make snapshot` prints."
+  }
+}
+
+variable "in_use" {
+  description = "Which of the caches the functions use."
+  type        = string
+  nullable    = false
+  default     = ""
+
+  validation {
+    condition     = contains(keys(var.caches), var.in_use)
+    error_message = "The cache in use must be one of the caches: ${join(", ", [for suffix in keys(var.caches) : "\"${suffix}\""])}."
   }
 }
 
@@ -33,7 +64,7 @@ variable "security_group_ids" {
 }
 
 variable "major_engine_version" {
-  description = "Valkey's major version. AWS chooses the minor one. It can be raised but never lowered."
+  description = "Valkey's major version. AWS chooses the minor one. A plan refuses another than the cache has, and says how it is raised; it can never be lowered."
   type        = string
   nullable    = false
   default     = "8"

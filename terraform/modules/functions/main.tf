@@ -10,22 +10,30 @@ locals {
   http_methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"]
   reconcile    = "reconcile"
 
-  # sessions => ["POST /sessions", "DELETE /sessions/{sessionId}", "GET /sessions/{sessionId}"]
+  # sessions => [{ name = "POST /sessions", role = "sessions" }, …]
   operations = {
     for operation in flatten([
       for path, item in var.contract.paths : [
-        for method, operation in item : { key = try(split(".", operation.operationId)[0], ""), name = "${upper(method)} ${path}" }
+        for method, operation in item : {
+          key  = try(split(".", operation.operationId)[0], "")
+          name = "${upper(method)} ${path}"
+          role = try(operation["x-cache-role"], "")
+        }
         if contains(local.http_methods, method)
       ]
-    ]) : operation.key => operation.name...
+    ]) : operation.key => operation...
   }
 
-  # Each function's role in the cache: one that only answers GET and HEAD cannot write.
+  # Each function's role in the cache. All operations of a function have the same: it has one user.
   roles = merge(
-    { for key, names in local.operations : key => alltrue([for name in names : contains(["GET", "HEAD"], split(" ", name)[0])]) ? "read" : "write" },
+    { for key, operations in local.operations : key => operations[0].role },
     { (local.reconcile) = "reconcile" },
   )
   keys = keys(local.roles)
+
+  # Whoever has one of the other roles cannot write.
+  writers = [for key, role in local.roles : key if !contains(["board", "profiles"], role)]
+  stopped = var.writes_stopped ? local.writers : []
 
   # What the maps by function say of each function: its own number, that of `default`, or null.
   of_function = {
@@ -67,7 +75,7 @@ resource "aws_lambda_function" "this" {
   for_each = local.roles
 
   function_name                  = local.names[each.key]
-  description                    = each.key == local.reconcile ? "Finishes what a crash left half-done; a schedule runs it." : substr(join(", ", local.operations[each.key]), 0, 256)
+  description                    = each.key == local.reconcile ? "Finishes what a crash left half-done; a schedule runs it." : substr(join(", ", local.operations[each.key][*].name), 0, 256)
   role                           = aws_iam_role.function[each.key].arn
   handler                        = "functions.${each.key}.handler.handler"
   filename                       = "${var.build_path}/functions/${each.key}.zip"
@@ -77,7 +85,7 @@ resource "aws_lambda_function" "this" {
   architectures                  = [var.architecture]
   memory_size                    = local.of_function.memory_mb[each.key]
   timeout                        = local.of_function.timeout_seconds[each.key]
-  reserved_concurrent_executions = coalesce(local.of_function.reserved_concurrency[each.key], -1)
+  reserved_concurrent_executions = contains(local.stopped, each.key) ? 0 : coalesce(local.of_function.reserved_concurrency[each.key], -1)
   kms_key_arn                    = var.kms_key_arn
   publish                        = true
 
@@ -102,6 +110,13 @@ resource "aws_lambda_function" "this" {
   vpc_config {
     subnet_ids         = var.subnet_ids
     security_group_ids = var.security_group_ids
+  }
+
+  lifecycle {
+    precondition {
+      condition     = length(distinct(try(local.operations[each.key][*].role, [each.value]))) == 1
+      error_message = "The function ${each.key} can have only one role in the cache, and the operations of the contract name several: ${join(", ", distinct(try(local.operations[each.key][*].role, [])))}. Give them one x-cache-role, or two functions."
+    }
   }
 
   # When it makes the function, Lambda checks that its role may make network interfaces.

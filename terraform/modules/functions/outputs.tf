@@ -34,3 +34,8 @@ output "reconcile_failures_queue" {
     url  = aws_sqs_queue.reconcile_failures.url
   }
 }
+
+output "stopped_operations" {
+  description = "The operations whose functions are stopped, e.g. \"POST /users\"."
+  value       = flatten([for key in local.stopped : try(local.operations[key][*].name, [])])
+}

@@ -85,9 +85,15 @@ data "aws_iam_policy_document" "function" {
     for_each = var.cache == null ? [] : [var.cache]
 
     content {
-      sid       = "ConnectAsOwnUser"
-      actions   = ["elasticache:Connect"]
-      resources = [statement.value.arn, statement.value.users[each.value].arn] # AWS requires both
+      sid     = "ConnectAsOwnUser"
+      actions = ["elasticache:Connect"]
+
+      # AWS requires the cache and the user. Versions that run have this IAM role, with the cache and the user of their time.
+      resources = concat(
+        statement.value.arns,
+        [statement.value.users[each.value].arn],
+        lookup(statement.value.former_users, each.key, []),
+      )
     }
   }
 

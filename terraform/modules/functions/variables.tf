@@ -23,6 +23,15 @@ variable "contract" {
     ]))
     error_message = "Every operation of the contract needs an operationId such as get_user or sessions.create. No route can be called reconcile, or default, which stands for all other functions in maps by function."
   }
+
+  validation {
+    condition = alltrue(flatten([
+      for item in values(var.contract.paths) : [
+        for method, operation in item : can(regex("^[a-z]+$", operation["x-cache-role"])) if contains(local.http_methods, method)
+      ]
+    ]))
+    error_message = "Every operation of the contract needs an x-cache-role: the role of its function in the cache, one of modules/cache/access.yaml."
+  }
 }
 
 variable "build_path" {
@@ -147,17 +156,35 @@ variable "environment" {
 }
 
 variable "cache" {
-  description = "The cache, and its user for each role: read, write and reconcile. Null in an emulator, where functions connect without IAM."
+  description = <<-EOT
+    The name of the cache in use, the ARNs of all caches, the users by role, and by function the ARNs of those that its versions of the
+    release before connect as. Null in an emulator, where functions connect without IAM.
+  EOT
   type = object({
-    arn   = string
-    name  = string
-    users = map(object({ name = string, arn = string }))
+    name         = string
+    arns         = list(string)
+    users        = map(object({ name = string, arn = string }))
+    former_users = optional(map(list(string)), {})
   })
   default = null
 
   validation {
-    condition     = var.cache == null ? true : length(setsubtract(["read", "write", "reconcile"], keys(var.cache.users))) == 0
-    error_message = "cache.users must have read, write and reconcile."
+    condition     = var.cache == null ? true : length(setsubtract(values(local.roles), keys(var.cache.users))) == 0
+    error_message = "cache.users must have every role that an operation names in its x-cache-role, and reconcile; it lacks ${try(join(", ", setsubtract(values(local.roles), keys(var.cache.users))), "")}."
+  }
+}
+
+variable "writes_stopped" {
+  description = "Whether every function that writes is stopped, reconcile too, by a reserved concurrency of 0: for the last snapshot of a cache that another is to replace."
+  type        = bool
+  nullable    = false
+  default     = false
+
+  validation {
+    condition = !var.writes_stopped || alltrue([
+      for key in local.writers : lookup(var.provisioned_concurrency, key, lookup(var.provisioned_concurrency, "default", 0)) == 0
+    ])
+    error_message = "writes_stopped needs functions that are not kept warm, and Lambda refuses to change both at once: take ${join(", ", local.writers)} out of provisioned_concurrency (or make them 0), apply, then stop the writes."
   }
 }
 

@@ -29,9 +29,10 @@ locals {
 
   cache = one([
     for cache in module.cache : {
-      arn   = cache.arn
-      name  = cache.name
-      users = cache.users
+      name         = cache.name
+      arns         = cache.arns
+      users        = cache.users
+      former_users = cache.former_users
     }
   ])
 

@@ -22,6 +22,8 @@ module "cache" {
   name                    = local.name
   subnet_ids              = var.vpc == null ? module.network[0].cache_subnet_ids : var.vpc.cache_subnet_ids
   security_group_ids      = var.vpc == null ? module.network[0].cache_security_group_ids : var.vpc.cache_security_group_ids
+  caches                  = var.caches
+  in_use                  = var.cache_in_use
   major_engine_version    = var.valkey_major_version
   data_storage_gb         = var.cache_data_storage_gb
   ecpu_per_second         = var.cache_ecpu_per_second
@@ -50,6 +52,7 @@ module "functions" {
   reserved_concurrency    = var.reserved_concurrency
   provisioned_concurrency = local.emulated ? {} : var.provisioned_concurrency
   reconcile_schedule      = var.reconcile_schedule
+  writes_stopped          = var.writes_stopped
   iam_role                = local.iam_role
 }
 
@@ -61,6 +64,7 @@ module "api" {
   contract           = local.contract
   functions          = module.functions.functions
   throttling         = var.throttling
+  closed_operations  = module.functions.stopped_operations
   usage_plans        = var.usage_plans
   api_keys           = var.api_keys
   log_retention_days = var.log_retention_days

@@ -76,7 +76,7 @@ variable "cidr_block" {
 }
 
 variable "availability_zone_count" {
-  description = "How many availability zones the functions use, 1 to 6. The cache uses as many, but at least 2."
+  description = "How many availability zones the functions use, 1 to 6. The cache uses as many, but at least 2; one that exists keeps its own."
   type        = number
   nullable    = false
   default     = 3
@@ -140,8 +140,29 @@ variable "permissions_boundary_arn" {
 
 # Cache
 
+variable "caches" {
+  description = "The caches, by what their names add after a dash, up to 9 small letters and digits; \"\" for the name alone. A second one is made beside the first from the snapshot whose ARN it names, such as `make snapshot` prints: { \"\" = {}, r1 = { restore_snapshot_arn = \"arn:aws:…\" } }."
+  type        = map(object({ restore_snapshot_arn = optional(string) }))
+  nullable    = false
+  default     = { "" = {} }
+}
+
+variable "cache_in_use" {
+  description = "Which of the caches the functions use."
+  type        = string
+  nullable    = false
+  default     = ""
+}
+
+variable "writes_stopped" {
+  description = "Whether whatever writes is stopped, sessions and reconcile too, for the last snapshot of a cache that another is to replace. Callers get a 429 meanwhile."
+  type        = bool
+  nullable    = false
+  default     = false
+}
+
 variable "valkey_major_version" {
-  description = "Valkey's major version. It can be raised but never lowered."
+  description = "Valkey's major version. A plan refuses another than the cache has, and says how it is raised; it can never be lowered."
   type        = string
   nullable    = false
   default     = "8"

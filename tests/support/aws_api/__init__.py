@@ -83,6 +83,18 @@ class Account:
             "AWS_DEFAULT_REGION": REGION,
         }
 
+    def client(self, service: str) -> Any:
+        """boto3's, for a service."""
+        import boto3  # type: ignore[import-untyped]
+
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id=self.variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.variables["AWS_SECRET_ACCESS_KEY"],
+        )
+
     def calls(self) -> list[Call]:
         """All requests until now, in the order in which they arrived."""
         return [Call(**call) for call in self._ask("GET", "calls")]

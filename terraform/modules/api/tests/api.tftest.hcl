@@ -258,6 +258,7 @@ run "a_domain_of_ones_own_is_the_only_way_in" {
   command = plan
 
   variables {
+    closed_operations = ["PUT /users/{userId}/score"]
     domain = {
       name            = "scores.example.com"
       certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
@@ -268,6 +269,11 @@ run "a_domain_of_ones_own_is_the_only_way_in" {
   assert {
     condition     = aws_api_gateway_rest_api.this.disable_execute_api_endpoint
     error_message = "AWS's own host name goes around the domain."
+  }
+
+  assert {
+    condition     = aws_api_gateway_method_settings.this["~1users~1{userId}~1score/PUT"].settings[0].throttling_rate_limit == 0 && aws_api_gateway_method_settings.this["~1users~1{userId}~1score/PUT"].settings[0].throttling_burst_limit == 0
+    error_message = "An operation that nobody answers should be closed, whatever its throttle is."
   }
 
   assert {

@@ -22,14 +22,14 @@ variables {
       "/users/{userId}" = {
         summary    = "no operation"
         parameters = [{ name = "userId" }]
-        get        = { operationId = "get_user" }
-        head       = { operationId = "get_user.head" }
+        get        = { operationId = "get_user", x-cache-role = "profiles" }
+        head       = { operationId = "get_user.head", x-cache-role = "profiles" }
       }
-      "/users/{userId}/score" = { put = { operationId = "update_score" } }
-      "/sessions"             = { get = { operationId = "sessions.list" } }
+      "/users/{userId}/score" = { put = { operationId = "update_score", x-cache-role = "writes" } }
+      "/sessions"             = { get = { operationId = "sessions.list", x-cache-role = "sessions" } }
       "/sessions/{sessionId}" = {
-        get    = { operationId = "sessions.get" }
-        delete = { operationId = "sessions.delete" }
+        get    = { operationId = "sessions.get", x-cache-role = "sessions" }
+        delete = { operationId = "sessions.delete", x-cache-role = "sessions" }
       }
     }
   }
@@ -38,12 +38,20 @@ variables {
   security_group_ids = ["sg-a"]
   environment        = { VALKEY_HOST = "cache.example", VALKEY_TLS = "1" }
   cache = {
-    arn  = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"
     name = "game-test"
+    arns = [
+      "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test",
+      "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test-r1",
+    ]
     users = {
-      read      = { name = "game-test-read", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read" }
-      write     = { name = "game-test-write", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-write" }
+      profiles  = { name = "game-test-profiles", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-profiles" }
+      sessions  = { name = "game-test-sessions", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-sessions" }
+      writes    = { name = "game-test-writes", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-writes" }
       reconcile = { name = "game-test-reconcile", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-reconcile" }
+    }
+    former_users = {
+      get_user = ["arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read"]
+      gone     = ["arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read"] # a route of the release before
     }
   }
   memory_mb          = { default = 512 }
@@ -126,12 +134,12 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
   # Each function connects only as its own user.
   assert {
     condition = { for key, function in aws_lambda_function.this : key => function.environment[0].variables.VALKEY_USER } == {
-      get_user     = "game-test-read"
-      update_score = "game-test-write"
-      sessions     = "game-test-write"
+      get_user     = "game-test-profiles"
+      update_score = "game-test-writes"
+      sessions     = "game-test-sessions"
       reconcile    = "game-test-reconcile"
     }
-    error_message = "Who only answers GET reads; any other method writes; reconcile is itself."
+    error_message = "A function should connect as the role that its operations name; reconcile is itself."
   }
 
   assert {
@@ -143,10 +151,11 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
 
   assert {
     condition = alltrue([for key, policy in aws_iam_role_policy.function :
-      toset(flatten([for statement in jsondecode(policy.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "elasticache:Connect")])) == toset([
-        "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test",
-        "arn:aws:elasticache:eu-central-1:123456789012:user:${aws_lambda_function.this[key].environment[0].variables.VALKEY_USER}",
-      ])
+      toset(flatten([for statement in jsondecode(policy.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "elasticache:Connect")])) == toset(concat(
+        var.cache.arns,
+        ["arn:aws:elasticache:eu-central-1:123456789012:user:${aws_lambda_function.this[key].environment[0].variables.VALKEY_USER}"],
+        key == "get_user" ? ["arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read"] : [],
+      ))
     ])
     error_message = "A role should connect to our cache, as the function's own user, and to nothing else."
   }
@@ -241,6 +250,11 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
       timeout_seconds = 60
     }
     error_message = "The output should tell callers the alias, known when planning."
+  }
+
+  assert {
+    condition     = output.stopped_operations == []
+    error_message = "Nothing should be stopped unless asked for."
   }
 
   assert {
@@ -437,6 +451,42 @@ run "takes_a_stopped_reconcile" {
   }
 }
 
+run "stops_whatever_writes" {
+  command = plan
+
+  variables {
+    writes_stopped          = true
+    provisioned_concurrency = { default = 1, update_score = 0, sessions = 0, reconcile = 0 }
+    reserved_concurrency    = { get_user = 20, update_score = 30 }
+  }
+
+  assert {
+    condition = { for key, function in aws_lambda_function.this : key => function.reserved_concurrent_executions } == {
+      get_user     = 20
+      update_score = 0
+      sessions     = 0
+      reconcile    = 0
+    }
+    error_message = "Whatever writes should be stopped, and reads should go on."
+  }
+
+  assert {
+    condition     = toset(output.stopped_operations) == toset(["PUT /users/{userId}/score", "GET /sessions", "GET /sessions/{sessionId}", "DELETE /sessions/{sessionId}"])
+    error_message = "The output should tell the operations that nobody answers."
+  }
+}
+
+run "refuses_to_stop_a_function_that_is_kept_warm" {
+  command = plan
+
+  variables {
+    writes_stopped          = true
+    provisioned_concurrency = { update_score = 2 }
+  }
+
+  expect_failures = [var.writes_stopped]
+}
+
 run "a_value_for_one_function_leaves_the_others_theirs" {
   command = plan
 
@@ -487,9 +537,9 @@ run "refuses_what_lambda_does_not_take" {
     alias_mover        = "somebody"
     reconcile_schedule = "rate(1 minutes)"
     cache = { # no role but one
-      arn   = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"
       name  = "game-test"
-      users = { read = { name = "game-test-read", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-read" } }
+      arns  = ["arn:aws:elasticache:eu-central-1:123456789012:serverlesscache:game-test"]
+      users = { writes = { name = "game-test-writes", arn = "arn:aws:elasticache:eu-central-1:123456789012:user:game-test-writes" } }
     }
   }
 
@@ -505,7 +555,7 @@ run "refuses_other_bad_values" {
   variables {
     memory_mb            = { default = 10241 }
     timeout_seconds      = { default = 0 }
-    environment          = { VALKEY_USER = "game-test-write" }
+    environment          = { VALKEY_USER = "game-test-writes" }
     reconcile_schedule   = "cron(0/5 * * * ? *)"
     reserved_concurrency = { reconcile = 1 } # a rebuild would wait for the schedule
   }
@@ -576,7 +626,7 @@ run "refuses_a_route_that_means_all_others" {
   command = plan
 
   variables {
-    contract = { paths = { "/default" = { get = { operationId = "default" } } } }
+    contract = { paths = { "/default" = { get = { operationId = "default", x-cache-role = "board" } } } }
   }
 
   expect_failures = [var.contract]
@@ -596,8 +646,35 @@ run "refuses_a_route_to_reconcile" {
   command = plan
 
   variables {
-    contract = { paths = { "/reconcile" = { post = { operationId = "reconcile.now" } } } }
+    contract = { paths = { "/reconcile" = { post = { operationId = "reconcile.now", x-cache-role = "reconcile" } } } }
   }
 
   expect_failures = [var.contract]
+}
+
+run "refuses_an_operation_without_a_role_in_the_cache" {
+  command = plan
+
+  variables {
+    contract = { paths = { "/users" = { post = { operationId = "update_score" } } } }
+  }
+
+  expect_failures = [var.contract]
+}
+
+run "refuses_a_function_with_two_roles_in_the_cache" {
+  command = plan
+
+  variables {
+    contract = {
+      paths = {
+        "/sessions" = {
+          get  = { operationId = "sessions.list", x-cache-role = "sessions" }
+          post = { operationId = "sessions.create", x-cache-role = "writes" }
+        }
+      }
+    }
+  }
+
+  expect_failures = [aws_lambda_function.this]
 }

@@ -1,0 +1,264 @@
+"""The caches of an environment on AWS: `make snapshot ENV=prod`, and `make retire ENV=prod CACHE=r1`.
+
+Terraform takes no snapshots, and refuses to destroy a cache. So a cache that goes is taken out of Terraform's state and
+then deleted with a last snapshot. Whatever stops this, it can be run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from scripts.aws import deployed, infrastructure
+from scripts.places import ROOT, TERRAFORM
+from scripts.refusal import Refusal
+
+ADDRESS = re.compile(r"(?:\S+\.)?aws_elasticache_serverless_cache\.\S+")
+
+LONGEST_NAME = 40
+"""Characters in the name of a snapshot."""
+
+LOOK_SECONDS = 10
+TELL_SECONDS = 60
+LONGEST_SECONDS = 2 * 3600
+"""How often AWS is asked, how often that is told, and how long anything may take."""
+
+Terraform = Callable[..., str]
+"""Runs terraform with these arguments where the state is, and returns what it prints."""
+
+
+def client(environment: str, service: str = "elasticache") -> Any:
+    """A boto3 client for an environment's Region. Raises Refusal for an unknown one."""
+    import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - it takes long to import
+
+    return boto3.client(service, region_name=infrastructure.region(environment))
+
+
+def group_name(environment: str) -> str:
+    """The name that all of an environment begins with: its first cache's and its user group's. Raises Refusal."""
+    return infrastructure.function_name(environment, "").rstrip("-")
+
+
+def name(environment: str, suffix: str) -> str:
+    """A cache's name. Raises Refusal for an unknown environment."""
+    return "-".join(filter(None, (group_name(environment), suffix)))
+
+
+def existing(elasticache: Any, group: str) -> dict[str, Mapping[str, Any]]:
+    """All caches with this user group, as AWS describes them, by name: whatever Terraform's state knows of them."""
+    pages = elasticache.get_paginator("describe_serverless_caches").paginate()
+    caches = (cache for page in pages for cache in page["ServerlessCaches"])
+    return {cache["ServerlessCacheName"]: cache for cache in caches if cache.get("UserGroupId") == group}
+
+
+def snapshots(elasticache: Any, group: str) -> list[Mapping[str, Any]]:
+    """The snapshots of an environment's caches, those that are no more too, the newest last."""
+    pages = elasticache.get_paginator("describe_serverless_cache_snapshots").paginate()
+    found = (snapshot for page in pages for snapshot in page["ServerlessCacheSnapshots"])
+    own = re.compile(rf"{re.escape(group)}(-[a-z0-9]{{1,9}})?")
+    mine = (one for one in found if own.fullmatch(one["ServerlessCacheConfiguration"]["ServerlessCacheName"]))
+    return sorted(mine, key=lambda snapshot: str(snapshot.get("CreateTime")))
+
+
+def snapshot_name(cache: str) -> str:
+    """A name for a snapshot that is taken now, in UTC to the second."""
+    moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d%H%M%S")
+    return f"{cache[: LONGEST_NAME - len(moment) - 1].rstrip('-')}-{moment}"
+
+
+def take_snapshot(elasticache: Any, cache: str) -> str:
+    """Takes a snapshot and waits until it can be restored: its ARN. Raises Refusal."""
+    _wait_until_available(elasticache, cache)
+    taken = snapshot_name(cache)
+    elasticache.create_serverless_cache_snapshot(ServerlessCacheSnapshotName=taken, ServerlessCacheName=cache)
+    return _wait_for_snapshot(elasticache, taken)
+
+
+def take_out_of_state(terraform: Terraform, suffix: str | None = None) -> None:
+    """Makes Terraform forget a cache, or all of them."""
+    addresses = [line.strip() for line in terraform("state", "list").splitlines() if ADDRESS.fullmatch(line.strip())]
+    forgotten = [address for address in addresses if suffix is None or address.endswith(f'["{suffix}"]')]
+    if forgotten:
+        terraform("state", "rm", *forgotten)
+
+
+def delete(elasticache: Any, cache: str) -> str:
+    """Deletes a cache and waits until it is gone: the ARN of its last snapshot, '' where its deletion had begun before.
+
+    Raises Refusal, also if the snapshot is not there afterwards.
+    """
+    taken = ""
+    if _status(elasticache, cache) != "deleting":
+        _wait_until_available(elasticache, cache)
+        taken = snapshot_name(cache)
+        elasticache.delete_serverless_cache(ServerlessCacheName=cache, FinalSnapshotName=taken)
+        print(f"Deleting the cache {cache}; its last snapshot is {taken}.", file=sys.stderr)
+    _wait(f"The cache {cache} is being deleted", lambda: _status(elasticache, cache) is None)
+    return _wait_for_snapshot(elasticache, taken) if taken else ""
+
+
+def users(environment: str, cache: str) -> list[str]:
+    """The functions of an environment whose versions behind the alias connect to a cache."""
+    functions = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
+    awslambda = client(environment, "lambda")
+    return [key for key in functions if cache in _caches_of(awslambda, infrastructure.function_name(environment, key))]
+
+
+def _caches_of(awslambda: Any, function: str) -> set[str]:
+    try:
+        alias = awslambda.get_alias(FunctionName=function, Name=deployed.ALIAS)
+    except awslambda.exceptions.ResourceNotFoundException:
+        return set()
+    versions = [alias["FunctionVersion"], *alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})]
+    configured = (awslambda.get_function_configuration(FunctionName=function, Qualifier=one) for one in versions)
+    return {one.get("Environment", {}).get("Variables", {}).get("VALKEY_IAM_CACHE", "") for one in configured}
+
+
+def retire(environment: str, suffix: str, elasticache: Any, terraform: Terraform) -> str:
+    """Takes a cache that nobody uses out of the state and away: the ARN of its last snapshot.
+
+    Raises Refusal while values or functions have it.
+    """
+    cache = name(environment, suffix)
+    file = TERRAFORM.relative_to(ROOT) / "environments" / f"{environment}.tfvars"
+    if suffix == (infrastructure.value(environment, "cache_in_use") or ""):
+        raise Refusal(
+            f'{cache} is the cache in use: only another can be retired (cache_in_use = "{suffix}" in {file}).'
+        )
+    if suffix in listed(TERRAFORM / "environments" / f"{environment}.tfvars"):
+        raise Refusal(
+            f'{file} still has it among its caches, and the next apply would make it anew: take "{suffix}" out.'
+        )
+    if keys := users(environment, cache):
+        raise Refusal(
+            f"{cache} is still used by {', '.join(keys)}: apply cache_in_use, and deploy them, so that their alias "
+            f"{deployed.ALIAS} moves to a version with the other cache."
+        )
+    if cache not in existing(elasticache, group_name(environment)):
+        raise Refusal(f"There is no cache {cache} of this environment.")
+    take_out_of_state(terraform, suffix)
+    return delete(elasticache, cache)
+
+
+def listed(file: Path) -> list[str]:
+    """The suffixes that an environment's values have among the caches."""
+    text = file.read_text()
+    given = re.search(r"^caches\s*=\s*\{", text, re.MULTILINE)
+    if given is None:
+        return [""]
+    depth, end = 1, given.end()
+    while depth and end < len(text):
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        end += 1
+    outermost = re.sub(r"\{[^{}]*\}", "", text[given.end() : end - 1])
+    return [one.strip('"') for one in re.findall(r'("[a-z0-9]*"|[a-z0-9]+)\s*=', outermost)]
+
+
+def _status(elasticache: Any, cache: str) -> str | None:
+    try:
+        (found,) = elasticache.describe_serverless_caches(ServerlessCacheName=cache)["ServerlessCaches"]
+    except elasticache.exceptions.ServerlessCacheNotFoundFault:
+        return None
+    return str(found["Status"]).lower()
+
+
+def _wait_until_available(elasticache: Any, cache: str) -> None:
+    """Nothing can be done with a cache that AWS is busy with."""
+
+    def is_available() -> bool:
+        status = _status(elasticache, cache)
+        if status is None or "failed" in status:
+            raise Refusal(f"The cache {cache} is {status or 'not there'}: look at it in the console of ElastiCache.")
+        return status == "available"
+
+    _wait(f"The cache {cache} is busy", is_available)
+
+
+def _wait_for_snapshot(elasticache: Any, taken: str) -> str:
+    def find() -> Mapping[str, Any]:
+        answer = elasticache.describe_serverless_cache_snapshots(ServerlessCacheSnapshotName=taken)
+        (found,) = answer["ServerlessCacheSnapshots"]
+        if str(found["Status"]).lower() == "failed":
+            raise Refusal(f"The snapshot {taken} failed: look at it in the console of ElastiCache.")
+        return dict(found)
+
+    _wait(f"The snapshot {taken} is being taken", lambda: str(find()["Status"]).lower() == "available")
+    return str(find()["ARN"])
+
+
+def _wait(what: str, is_over: Callable[[], bool]) -> None:
+    began = told = time.monotonic()
+    while not is_over():
+        now = time.monotonic()
+        if now - began > LONGEST_SECONDS:
+            raise Refusal(f"{what} for {LONGEST_SECONDS // 60} minutes: look at it on AWS, then run this again.")
+        if now - told >= TELL_SECONDS:
+            told = now
+            print(f"{what}, since {(now - began) / 60:.0f} min.", file=sys.stderr, flush=True)
+        time.sleep(LOOK_SECONDS)
+
+
+def run_terraform(*arguments: str) -> str:
+    """terraform in terraform/, after init. Raises Refusal with what it says if it fails."""
+    line = ["terraform", f"-chdir={TERRAFORM}", *arguments]
+    done = subprocess.run(line, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Refusal(f"terraform {' '.join(arguments[:2])} failed, see above: mend that and run this again.")
+    return done.stdout
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """The exit status of a command: 2 with a sentence for what it cannot do, 130 for Ctrl-C."""
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
+
+    try:
+        return work()
+    except Refusal as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (BotoCoreError, ClientError) as error:
+        print(f"AWS refuses: {error}. Mend that and run this again.", file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:  # terraform init has said why
+        return error.returncode
+    except KeyboardInterrupt:
+        print("\nStopped. Run this again to go on from here.", file=sys.stderr)
+        return 130
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    """Takes a snapshot or retires a cache, or says in one sentence why not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.aws.caches", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("action", choices=["snapshot", "retire"])
+    parser.add_argument("environment", help="name of a file in terraform/environments")
+    parser.add_argument("cache", nargs="?", default="", help="to retire: what its name adds, or nothing for the first")
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    os.environ["TF_DATA_DIR"] = str(infrastructure.data_folder(options.environment))
+    return guarded(lambda: _snapshot(options.environment) if options.action == "snapshot" else _retire(options))
+
+
+def _snapshot(environment: str) -> int:
+    suffix = infrastructure.value(environment, "cache_in_use") or ""
+    print(take_snapshot(client(environment), name(environment, suffix)))
+    return 0
+
+
+def _retire(options: argparse.Namespace) -> int:
+    infrastructure.command("state", options.environment, [])
+    arn = retire(options.environment, options.cache, client(options.environment), run_terraform)
+    print(f"{name(options.environment, options.cache)} is gone. Its last snapshot: {arn or 'as said when it began'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

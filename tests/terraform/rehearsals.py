@@ -1,0 +1,152 @@
+"""The cache through its life, as far as an emulated API goes: users widened, a snapshot restored beside it, the switch,
+the old one retired, the engine raised, all destroyed. Every step is Terraform's own, on the module as it is.
+
+The provider waits for half a minute after it has made a group or a cache. So what is there at first is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scripts.aws import caches, terraform_mirror, terraform_provider
+from scripts.places import ROOT
+from tests.support import aws_api, terraforms
+from tests.support.terraforms import TerraformError
+
+NAME = "leaderboard-test"
+
+VALUES: Mapping[str, Any] = {
+    "name": NAME,
+    "subnet_ids": ["subnet-11111111", "subnet-22222222"],
+    "security_group_ids": ["sg-11111111"],
+    "data_storage_gb": {"maximum": 2},
+    "ecpu_per_second": {"maximum": 5000},
+}
+
+CHANGES = re.compile("(Create|Modify|Delete)(User|UserGroup|ServerlessCache)")
+
+
+class Life:
+    """The module with its state, on an account of its own."""
+
+    def __init__(self, folder: Path, account: aws_api.Account, environment: Mapping[str, str]):
+        self.folder, self.account, self.environment = folder, account, environment
+        self.elasticache, self.kms = (account.client(service) for service in ("elasticache", "kms"))
+        self.terraform = functools.partial(terraforms.run, folder, environment=environment)
+        self.outputs: Mapping[str, Any] = {}
+        """The module's, of the last apply."""
+
+    def begin(self) -> None:
+        """Users and group are there."""
+        roles = {**caches_roles("former"), **caches_roles("access")}
+        users = [f"{NAME}-{role}" for role in roles]
+        for user in users:
+            self.elasticache.create_user(
+                UserId=user, UserName=user, Engine="valkey", AccessString="on", AuthenticationMode={"Type": "iam"}
+            )
+        self.elasticache.create_user_group(UserGroupId=NAME, Engine="valkey", UserIds=users)
+        imported = {f"aws_elasticache_user.{role}": f"{NAME}-{role}" for role in roles}
+        imported["aws_elasticache_user_group.this"] = NAME
+        blocks = [f'import {{\n  to = {to}\n  id = "{id}"\n}}\n' for to, id in imported.items()]
+        (self.folder / "imported.tf").write_text("".join(blocks))
+
+    def apply(self, **values: Any) -> list[str]:
+        """What it asks ElastiCache to change, sorted; nothing is refused."""
+        self.account.forget_calls()
+        state = terraforms.apply(self.folder, {**VALUES, **values}, environment=self.environment)
+        self.outputs = {name: output["value"] for name, output in state["values"]["outputs"].items()}
+        changes = [call for call in self.account.calls() if CHANGES.fullmatch(call.operation)]
+        assert [call for call in changes if call.error] == []
+        return sorted({f"{call.operation} {named(call)}" for call in changes})
+
+    def planned(self, **values: Any) -> list[str]:
+        """The addresses that a plan would change. Raises TerraformError."""
+        document = terraforms.plan(self.folder, {**VALUES, **values}, environment=self.environment)
+        return [one["address"] for one in document["resource_changes"] if one["change"]["actions"] != ["no-op"]]
+
+
+def named(call: aws_api.Call) -> str:
+    """What a call changes."""
+    kinds = ("ServerlessCacheName", "UserId", "UserGroupId")
+    return next(str(call.parameters[kind]) for kind in kinds if kind in call.parameters)
+
+
+def caches_roles(file: str) -> dict[str, Any]:
+    """The roles of one of the module's files."""
+    return dict(yaml.safe_load((ROOT / "terraform" / "modules" / "cache" / f"{file}.yaml").read_text()))
+
+
+def of_a_cache(folder: Path) -> None:
+    """All of it, in an empty folder."""
+    module = terraforms.copy(folder) / "modules" / "cache"
+    terraforms.init(module)
+    with aws_api.serving(folder) as aws:
+        account = aws.account()
+        seen = {**terraform_mirror.environment(), **account.variables}
+        log = folder / "provider.log"
+        with terraform_provider.serving(module / ".terraform", log, seen) as provider:
+            live(Life(module, account, {**account.variables, **provider.variables}))
+
+
+def live(life: Life) -> None:
+    """From its first cache to the last snapshot."""
+    life.begin()
+    # ElastiCache changes one user at a time, and has nothing to refuse though each gets another access string.
+    changed = life.apply()
+    users = [call for call in changed if call.startswith("ModifyUser ")]
+    assert len(users) == len(life.elasticache.describe_users()["Users"])
+    assert life.outputs["name"] == NAME
+
+    # A second cache beside the first, from its snapshot.
+    arn = caches.take_snapshot(life.elasticache, NAME)
+    both = {"": {}, "r1": {"restore_snapshot_arn": arn}}
+    assert life.apply(caches=both) == [f"CreateServerlessCache {NAME}-r1"]
+    (made,) = [call for call in life.account.calls() if call.operation == "CreateServerlessCache"]
+    assert made.parameters["SnapshotArnsToRestore"] == [arn]
+    before = life.outputs
+
+    # The switch changes nothing at ElastiCache.
+    assert life.apply(caches=both, in_use="r1") == []
+    assert life.outputs["name"] == f"{NAME}-r1"
+    assert life.outputs["host"] != before["host"]
+    assert life.outputs["arns"] == before["arns"]
+
+    # Terraform takes no cache away and replaces none, and says how an engine is raised.
+    alone = {"caches": {"r1": {}}, "in_use": "r1", "major_engine_version": "9"}
+    with pytest.raises(TerraformError, match=r"(?s)prevent_destroy") as refusal:
+        life.planned(**alone)
+    raise_engine(life, str(refusal.value))
+    caches.take_out_of_state(life.terraform, "")
+    last = caches.delete(life.elasticache, NAME)
+    assert life.planned(**alone) == []
+    assert set(caches.existing(life.elasticache, NAME)) == {f"{NAME}-r1"}
+
+    # All of it goes, but for snapshots and, for a month, their key.
+    caches.take_out_of_state(life.terraform)
+    final = caches.delete(life.elasticache, f"{NAME}-r1")
+    life.terraform("destroy", "-auto-approve", "-input=false", "-var-file=given.tfvars.json")
+    assert [one["ARN"] for one in caches.snapshots(life.elasticache, NAME)] == [arn, last, final]
+    assert (life.elasticache.describe_users()["Users"], caches.existing(life.elasticache, NAME)) == ([], {})
+    (key,) = life.kms.list_keys()["Keys"]
+    assert life.kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"] == "PendingDeletion"
+
+
+def raise_engine(life: Life, printed: str) -> None:
+    """Does what a refused plan says."""
+    said = re.sub(r"\s+", " ", re.sub(r"(?m)^│ ?", "", printed))
+    command = re.search(r"`aws elasticache modify-serverless-cache (.*?)`", said)
+    assert command, said
+    words = command[1].split()
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    life.elasticache.modify_serverless_cache(
+        ServerlessCacheName=given["--serverless-cache-name"],
+        Engine=given["--engine"],
+        MajorEngineVersion=given["--major-engine-version"],
+    )
