@@ -47,8 +47,8 @@ def test_a_second_plan_is_empty(applies: Applies, environment: str) -> None:
 
 
 def test_an_own_host_name_closes_the_other_way_in(applies: Applies) -> None:
-    apis = {name: applies[name].result().client("apigateway").get_rest_apis()["items"] for name in ("dev", "staging")}
-    assert [api["disableExecuteApiEndpoint"] for api in apis["dev"]] == [False]
+    apis = {name: applies[name].result().client("apigateway").get_rest_apis()["items"] for name in ("prod", "staging")}
+    assert [api["disableExecuteApiEndpoint"] for api in apis["prod"]] == [False]
     assert [api["disableExecuteApiEndpoint"] for api in apis["staging"]] == [True]
 
 

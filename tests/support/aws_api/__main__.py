@@ -36,7 +36,7 @@ MODULES = (apigateway, awslambda, codedeploy, elasticache, others)
 
 
 class Handler(MotoRequestHandler):  # type: ignore[misc]
-    """Keeps connections, which werkzeug's own closes after each request: under load a reply was lost with one."""
+    """Keeps connections, which werkzeug's own closes after each request."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # one packet a reply
@@ -71,6 +71,8 @@ class Api:
         self._moto = DomainDispatcherApplication(create_backend_app)
         # It lists its own folders for each request, a quarter of its time.
         self._moto.get_backend_for_host = functools.cache(self._moto.get_backend_for_host)
+        self._answered: dict[str, Response] = {}
+        """By the SDK's id of an invocation. When it comes again, the first reply was lost: here, under load."""
         self._accounts: dict[str, AccountState] = {}
         self._calls: dict[str, list[dict[str, Any]]] = {}
 
@@ -82,7 +84,13 @@ class Api:
             return self._control(environ, body)
         if signed is None:
             return Response.from_app(self._moto, environ, buffered=True)
-        return self._answer(environ, body, *signed.groups())
+        invocation = environ.get("HTTP_AMZ_SDK_INVOCATION_ID", "")
+        if (lost := self._answered.get(invocation)) is not None:
+            return lost
+        response = self._answer(environ, body, *signed.groups())
+        if invocation and response.status_code < 300:
+            self._answered[invocation] = response
+        return response
 
     def _answer(self, environ: dict[str, Any], body: bytes, key: str, region: str, signed_as: str) -> Response:
         id = key[-12:] if key[-12:].isdigit() else ACCOUNT
