@@ -15,6 +15,9 @@ from tests.terraform.plans import EMULATED, ENVIRONMENTS
 
 Applies = Mapping[str, Future[Applied]]
 
+READS = ("Describe", "Get", "Head", "List")
+"""A 404 is how Terraform learns that there is no state, say."""
+
 UNCHANGED = "No changes. Your infrastructure matches the configuration."
 
 environments = pytest.mark.parametrize("environment", ACCOUNTS)
@@ -28,7 +31,7 @@ def test_every_environment_on_aws_is_applied() -> None:
 def test_the_first_apply_is_refused_nothing(applies: Applies, environment: str) -> None:
     calls = applies[environment].result().calls
     assert len(calls) > 500
-    assert [call for call in calls if call.error] == []
+    assert [call for call in calls if call.error and not call.operation.startswith(READS)] == []
 
 
 @environments
@@ -44,8 +47,8 @@ def test_a_second_plan_is_empty(applies: Applies, environment: str) -> None:
 
 
 def test_an_own_host_name_closes_the_other_way_in(applies: Applies) -> None:
-    apis = {name: applies[name].result().client("apigateway").get_rest_apis()["items"] for name in ("dev", "staging")}
-    assert [api["disableExecuteApiEndpoint"] for api in apis["dev"]] == [False]
+    apis = {name: applies[name].result().client("apigateway").get_rest_apis()["items"] for name in ("prod", "staging")}
+    assert [api["disableExecuteApiEndpoint"] for api in apis["prod"]] == [False]
     assert [api["disableExecuteApiEndpoint"] for api in apis["staging"]] == [True]
 
 

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from moto.core.model import OperationModel
@@ -36,34 +36,61 @@ MODULES = (apigateway, awslambda, codedeploy, elasticache, others)
 
 
 class Handler(MotoRequestHandler):  # type: ignore[misc]
-    """Without a line in the log for each request."""
+    """Keeps connections, which werkzeug's own closes after each request."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet a reply
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self) -> None:
+        """Answers one request."""
+        environ = self.make_environ()
+        length = environ.get("CONTENT_LENGTH")
+        body = environ["wsgi.input"].read(*([] if environ.get("wsgi.input_terminated") else [int(length or 0)]))
+        response = self.server.app.answer(environ, body)
+        reply = response.get_data()
+        self.send_response(response.status_code)
+        for name, value in response.headers:
+            if name.lower() not in ("connection", "content-length", "date", "server"):
+                self.send_header(name, value)
+        empty = environ["REQUEST_METHOD"] == "HEAD" or response.status_code in (204, 304)
+        self.send_header("Content-Length", response.headers.get("Content-Length", "0") if empty else str(len(reply)))
+        self.end_headers()
+        if not empty:
+            self.wfile.write(reply)
+        self.wfile.flush()
 
     def log_request(self, *_: Any) -> None:
-        """Nothing."""
+        """No line in the log for each."""
 
 
 class Api:
-    """The WSGI application: all accounts."""
+    """All accounts."""
 
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
         # It lists its own folders for each request, a quarter of its time.
         self._moto.get_backend_for_host = functools.cache(self._moto.get_backend_for_host)
+        self._answered: dict[str, Response] = {}
+        """By the SDK's id of an invocation. When it comes again, the first reply was lost: here, under load."""
         self._accounts: dict[str, AccountState] = {}
         self._calls: dict[str, list[dict[str, Any]]] = {}
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    def answer(self, environ: dict[str, Any], body: bytes) -> Response:
+        """The reply to a request, whole."""
         environ["wsgi.input"] = io.BytesIO(body)
         signed = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
-        response: Response
         if environ["PATH_INFO"].startswith("/emulated/"):
-            response = self._control(environ, body)
-        elif signed is None:
-            response = Response.from_app(self._moto, environ)
-        else:
-            response = self._answer(environ, body, *signed.groups())
-        return response(environ, start_response)
+            return self._control(environ, body)
+        if signed is None:
+            return Response.from_app(self._moto, environ, buffered=True)
+        invocation = environ.get("HTTP_AMZ_SDK_INVOCATION_ID", "")
+        if (lost := self._answered.get(invocation)) is not None:
+            return lost
+        response = self._answer(environ, body, *signed.groups())
+        if invocation and response.status_code < 300:
+            self._answered[invocation] = response
+        return response
 
     def _answer(self, environ: dict[str, Any], body: bytes, key: str, region: str, signed_as: str) -> Response:
         id = key[-12:] if key[-12:].isdigit() else ACCOUNT
