@@ -29,30 +29,18 @@ API_KEY = os.environ.get("API_KEY", "")
 AT_BASE_URL = "test_acceptance.py"
 """The only tests that may meet a board that is not theirs."""
 
-
-NEED_TERRAFORM = {
-    "test_module_examples.py",
-    "test_applies.py",
-    "test_plans.py",
-    "test_plan_mutants.py",
-    "test_the_life_of_a_cache.py",
-    "test_gateway_templates.py",
-    "test_saved_plans.py",
-    "test_terraform_joins_the_very_strings_that_are_tested_here",
-}
-"""Whole files, and one test of another file."""
+TIERS = {"clients", "emulated", "terraform"}
+"""Rooms whose tests are a tier of their own: all others need a Valkey alone."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks for them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives each test its tier, and keeps all tests but the acceptance tests away from a deployment."""
     for item in items:
-        if "localstack_python" in getattr(item, "fixturenames", ()) or item.path.parent.name == "emulated":
-            item.add_marker("emulated")
-        elif item.path.parent.name == "clients":
-            item.add_marker("clients")
-        elif {item.path.name, item.name} & NEED_TERRAFORM:
-            item.add_marker("terraform")
+        tier = "emulated" if "localstack_python" in getattr(item, "fixturenames", ()) else item.path.parent.name
+        if tier in TIERS:
+            item.add_marker(tier)
+        if tier == "terraform":
             item.add_marker(pytest.mark.timeout(terraforms.LONGEST_SECONDS))  # the first waits for the plans
     if BASE_URL:
         for item in items:

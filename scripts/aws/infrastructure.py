@@ -59,6 +59,7 @@ def begin(environment: str, *, fully: bool, output: Any = None) -> str:
     fully: whether it has all that the environment needs, and not just whether it is the right one. The table goes to
     standard output, or to `output`.
     """
+    _check_overrides()
     _check_backend(environment)
     _check_credentials()
     aws = accounts.clients(region(environment))
@@ -218,6 +219,12 @@ def check_terraform() -> str:
     if (int(found[2]), int(found[3])) < OLDEST:
         raise Refusal(f"terraform {found[1]} is too old: install Terraform {wanted} or newer.")
     return found[1]
+
+
+def _check_overrides() -> None:
+    """Terraform reads them without a word: a tflocal that was killed has left one that leads to an emulator."""
+    if found := sorted(path.name for path in TERRAFORM.glob("*_override.tf*")):
+        raise Refusal(f"terraform/{found[0]} would change where everything goes, so remove it and run this again.")
 
 
 def _check_backend(environment: str) -> None:

@@ -1,8 +1,7 @@
-"""Writes the tables of inputs and outputs in terraform/README.md; `--check` only compares.
+"""Writes each folder's interface into its README.md under terraform/, as terraform-docs would; `--check` only compares.
 
-Between `<!-- tables of modules/cache -->` and `<!-- end -->` stand the tables of that folder, made of its variables,
-its outputs, and its thresholds.tf if it has one; `<!-- tables of . -->` are the root's, and so its one module's. A
-folder without its two markers is an error, and so are markers without their folder.
+Between `<!-- BEGIN_TF_DOCS -->` and `<!-- END_TF_DOCS -->` stand what the folder requires, the modules that it calls,
+its inputs and its outputs, and the thresholds of its thresholds.tf if it has one. A folder without them is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from typing import Any
 
 import hcl2
 
-from scripts.dev import terraform_root
 from scripts.places import TERRAFORM
 from scripts.refusal import Refusal
 
@@ -27,91 +25,98 @@ AS_WRITTEN = hcl2.SerializationOptions(with_comments=False, explicit_blocks=Fals
 
 THRESHOLD = re.compile(r"^ +(\w+) += ([\d.]+) +# (.+)$", re.MULTILINE)
 
-MARKED = re.compile(r"(<!-- tables of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- BEGIN_TF_DOCS -->\n).*?(<!-- END_TF_DOCS -->)", re.DOTALL)
 
 
-def tables(folder: Path) -> str:
-    """The inputs and the outputs of one folder, as Markdown. What must be given comes first."""
+def interface(folder: Path, heading: str = "##") -> str:
+    """What a folder requires, calls, takes and gives, as Markdown. What must be given comes first."""
     inputs = sorted(_blocks(folder, "variable"), key=lambda named: "default" in named[1])
-    outputs = _blocks(folder, "output")
-    parts = []
-    if inputs:
-        rows = (
-            (
-                f"`{name}`",
-                _prose(block),
-                _code(block.get("type")),
-                _code(block["default"]) if "default" in block else "",
-            )
-            for name, block in inputs
+    requirements = _requirements(folder)
+    sections = {
+        "Requirements": _table(("Name", "Version"), requirements),
+        "Providers": _table(("Name", "Version"), requirements[1:]),
+        "Modules": _table(
+            ("Name", "Source"), ((name, f"`{json.loads(call['source'])}`") for name, call in _blocks(folder, "module"))
+        ),
+        "Inputs": _table(("Name", "Description", "Type", "Default", "Required"), map(_input, inputs)),
+        "Outputs": _table(
+            ("Name", "Description"), ((f"`{name}`", _prose(block)) for name, block in _blocks(folder, "output"))
+        ),
+        "Thresholds": _table(("Name", "Default", "Description"), _thresholds(folder / "thresholds.tf")),
+    }
+    return "\n".join(f"{heading} {title}\n\n{table}" for title, table in sections.items() if table)
+
+
+def rendered(folder: Path, terraform: Path) -> str:
+    """A folder's README as it should be. Raises Refusal if it has no place for the interface."""
+    path = folder / "README.md"
+    readme = path.read_text() if path.exists() else ""
+    if len(MARKED.findall(readme)) != 1:
+        raise Refusal(
+            f"{path.relative_to(terraform.parent)} needs one place for its interface: add\n"
+            "<!-- BEGIN_TF_DOCS -->\n<!-- END_TF_DOCS -->"
         )
-        parts.append(_table(("input", "what", "type", "default"), rows))
-    if outputs:
-        parts.append(_table(("output", "what"), ((f"`{name}`", _prose(block)) for name, block in outputs)))
-    if thresholds := _thresholds(folder / "thresholds.tf"):
-        parts.append(_table(("threshold", "default", "what"), thresholds))
-    return "\n".join(parts)
-
-
-def rendered(readme: str, terraform: Path) -> str:
-    """The README with the tables as they should be.
-
-    Raises Refusal if a folder has no markers or markers have no folder.
-    """
-    wanted = set(_folders(terraform))
-    marked = [found[1] for found in MARKED.findall(readme)]
-    if missing := wanted - set(marked):
-        lines = "".join(f"\n<!-- tables of {folder} -->\n<!-- end -->" for folder in sorted(missing))
-        raise Refusal(f"README.md has no place for the tables of {', '.join(sorted(missing))}: add{lines}")
-    if stray := [folder for folder in marked if folder not in wanted or marked.count(folder) > 1]:
-        raise Refusal(f"README.md has markers for {stray[0]}, which has no variables, or has them twice: take them out")
-    return MARKED.sub(lambda found: found[1] + tables(terraform / found[2]) + found[3], readme)
+    heading = "###" if folder == terraform else "##"
+    return MARKED.sub(lambda found: found[1] + interface(folder, heading) + found[2], readme)
 
 
 def main(arguments: Sequence[str] | None = None, terraform: Path = TERRAFORM) -> int:
-    """Writes the README, or with --check says whether it would change."""
+    """Writes the READMEs, or with --check says which would change."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--check", action="store_true", help="write nothing, exit with 1 if a table is not as it should be"
+        "--check", action="store_true", help="write nothing, exit with 1 if an interface is not as it should be"
     )
     options = parser.parse_args(arguments)
-    readme = terraform / "README.md"
-    before = readme.read_text()
     try:
-        after = rendered(before, terraform)
+        texts = {folder / "README.md": rendered(folder, terraform) for folder in _folders(terraform)}
     except Refusal as error:
         print(error, file=sys.stderr)
         return 1
-    if after == before:
-        return 0
-    if options.check:
-        stale = [
-            old[2] for old, new in zip(MARKED.finditer(before), MARKED.finditer(after), strict=True) if old[0] != new[0]
-        ]
-        print(f"terraform/README.md: the tables of {', '.join(stale)} are out of date. Run: {COMMAND}", file=sys.stderr)
+    stale = {path: text for path, text in texts.items() if path.read_text() != text}
+    if options.check and stale:
+        names = ", ".join(str(path.relative_to(terraform.parent)) for path in stale)
+        print(f"The interface is out of date in {names}. Run: {COMMAND}", file=sys.stderr)
         return 1
-    readme.write_text(after)
+    for path, text in stale.items():
+        path.write_text(text)
     return 0
 
 
-def _folders(terraform: Path) -> Iterator[str]:
+def _requirements(folder: Path) -> list[tuple[str, str]]:
+    """Terraform's own version first, then the providers'."""
+    rows = []
+    for terraform in _documents(folder, "terraform"):
+        rows.append(("terraform", _code(json.loads(terraform["required_version"]))))
+        for providers in terraform.get("required_providers", []):
+            rows += [(name, _code(json.loads(one["version"]))) for name, one in providers.items()]
+    return rows
+
+
+def _input(named: tuple[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    name, block = named
+    default = _code(block["default"]) if "default" in block else "n/a"
+    return f"`{name}`", _prose(block), _code(block.get("type")), default, "no" if "default" in block else "yes"
+
+
+def _folders(terraform: Path) -> Iterator[Path]:
     for pattern in ("variables.tf", "bootstrap/variables.tf", "modules/*/variables.tf"):
-        for file in terraform.glob(pattern):
-            folder = file.parent.relative_to(terraform)
-            if folder != terraform_root.MODULE:
-                yield folder.as_posix()
+        for file in sorted(terraform.glob(pattern)):
+            yield file.parent
 
 
-def _blocks(folder: Path, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
+def _documents(folder: Path, kind: str) -> list[Any]:
+    """All blocks of a kind in a folder's files, as python-hcl2 reads them; files without one are not parsed."""
     texts = [path.read_text() for path in sorted(folder.glob("*.tf"))]
     documents = [
         hcl2.loads(text, serialization_options=AS_WRITTEN)
         for text in texts
-        if re.search(rf'^{kind} "', text, re.MULTILINE)
+        if re.search(rf'^{kind} ["{{]', text, re.MULTILINE)
     ]
-    return [
-        (json.loads(name), block) for document in documents for named in document[kind] for name, block in named.items()
-    ]
+    return [block for document in documents for block in document[kind]]
+
+
+def _blocks(folder: Path, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(json.loads(name), block) for named in _documents(folder, kind) for name, block in named.items()]
 
 
 def _thresholds(file: Path) -> list[tuple[str, ...]]:
@@ -144,7 +149,10 @@ def _hcl(value: Any) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+    """A table as Markdown; nothing if it has no row."""
+    if not (listed := list(rows)):
+        return ""
+    lines = [head, ["---"] * len(head), *listed]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from scripts.places import TERRAFORM
 from scripts.refusal import Refusal
 
 ENVIRONMENT = "local"
+BACKEND = Path("environments", f"{ENVIRONMENT}.backend.hcl")
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The credentials that LocalStack takes for its account 000000000000."""
 
@@ -63,7 +65,7 @@ class Terraform:
     @property
     def bucket(self) -> str:
         """The bucket of the states, as terraform/bootstrap/ makes one in an account."""
-        return f"leaderboard-{ENVIRONMENT}-states"
+        return self._backend("bucket")
 
     def init(self) -> None:
         """Makes the state's bucket and the working files. Raises Refusal."""
@@ -75,21 +77,15 @@ class Terraform:
         if self._unfinished.exists():  # whoever locked the state was killed: the folder is ours now
             with contextlib.suppress(ClientError):
                 s3.delete_object(Bucket=self.bucket, Key=f"{self._state}.tflock")
-        backend = {
-            "bucket": self.bucket,
-            "key": self._state,
-            "region": self.region,
-            "encrypt": "true",
-            "use_lockfile": "true",
-            "use_path_style": "true",
-            "skip_credentials_validation": "true",
-            "skip_metadata_api_check": "true",
-            "skip_requesting_account_id": "true",
-            "skip_region_validation": "true",
-        }
-        options = [f"-backend-config={name}={value}" for name, value in backend.items()]
         try:
-            self.run("init", "-input=false", "-no-color", "-reconfigure", *options, *terraform_mirror.init_options())
+            self.run(
+                "init",
+                "-input=false",
+                "-no-color",
+                "-reconfigure",
+                f"-backend-config={BACKEND}",
+                *terraform_mirror.init_options(),
+            )
         except Refusal as error:
             self.localstack.check_alive()
             raise Refusal(
@@ -121,7 +117,12 @@ class Terraform:
 
     @property
     def _state(self) -> str:
-        return f"{ENVIRONMENT}.tfstate"
+        return self._backend("key")
+
+    def _backend(self, name: str) -> str:
+        """One of the texts in the backend's file."""
+        (found,) = re.findall(rf'^{name}\s*= "(.*)"$', (self.tree / BACKEND).read_text(), re.MULTILINE)
+        return str(found)
 
     @property
     def _data(self) -> Path:

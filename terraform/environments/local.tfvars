@@ -1,7 +1,10 @@
-# An emulator of AWS on this machine, and a real Valkey beside it. `make emulate` adds where they are.
+# An emulator of AWS on this machine, and a real Valkey beside it. docs/emulator.md says how either is started.
 environment  = "local"
 region       = "eu-central-1"
 alarm_emails = []
+
+# Where functions find that Valkey. With this, no ElastiCache is planned. `make emulate` puts its own address in its place.
+emulator = { valkey_host = "127.0.0.1", valkey_port = 6379 }
 
 cache_data_storage_gb = { maximum = 1 }
 cache_ecpu_per_second = { maximum = 1000 }

@@ -27,9 +27,6 @@ EMULATED = "local"
 WHOLE = "leaderboard"
 """The root's one module, which holds everything; addresses are those within it."""
 
-EMULATOR = {"emulator": {"valkey_host": "127.0.0.1", "valkey_port": 6379}, "architecture": "x86_64"}
-"""What `make emulate` adds to the values of the emulated environment, except the runtime, which is the default here."""
-
 KNOWN = {"modules/cache": {"host": "cache.invalid", "port": 6379}}
 """Outputs that AWS would make up, by module: set so that the plan shows the functions' environment."""
 
@@ -253,12 +250,9 @@ class Tree:
         shutil.copytree(self._folder, folder, symlinks=True)
         if edit:
             edit(folder / "terraform")
-        variables = {**(EMULATOR if environment == EMULATED else {}), **more}
         file = Path("environments", f"{environment}.tfvars")
         with self._provider() as provider:
-            planned = terraforms.plan(
-                folder / "terraform", variables, var_file=file, options=options, environment=provider
-            )
+            planned = terraforms.plan(folder / "terraform", more, var_file=file, options=options, environment=provider)
             return read(planned)
 
     def _plan_example(self, name: str) -> Plan:

@@ -171,6 +171,12 @@ def test_a_missing_backend_file_is_named_with_the_way_to_it(project: Project) ->
     assert f'output "{output[1]}"' in bootstrap.read_text()
 
 
+def test_what_tflocal_has_left_is_not_applied(project: Project) -> None:
+    project.write("terraform/localstack_providers_override.tf", 'provider "aws" {}\n')
+    said = "terraform/localstack_providers_override.tf would change where everything goes, so remove it"
+    assert project.refused("apply", "dev") == f"{said} and run this again."
+
+
 def test_a_missing_build_is_named_with_the_way_to_it(project: Project) -> None:
     said = "build/x86_64-python3.13 is missing: run make build ARCH=x86_64 PYTHON=3.13."
     assert project.refused("plan", "prod") == said

@@ -451,7 +451,7 @@ MUTANTS = (
     Mutant(
         "a key that never rotates",
         plan_rules.everything_is_encrypted,
-        r"aws_kms_key\.operations: does not rotate",
+        r"aws_kms_key\.operations\[0\]: does not rotate",
         ((OPERATIONS_KEY, "enable_key_rotation     = true", "enable_key_rotation     = false"),),
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""terraform/README.md lists every input and output as the code has them."""
+"""Each README under terraform/ has its folder's interface as the code has it, and terraform/README.md the costs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ variable "limit" {
   description = "GB | less."
   type = object({
     maximum = number
-    low     = optional(number, 1)
+    low     = optional(number)
   })
   default = { maximum = 5, list = ["a"] } # a comment
 }
@@ -64,28 +64,68 @@ output "keys" {
 }
 """
 
-TABLES = """\
-| input | what | type | default |
-| --- | --- | --- | --- |
-| `name` | What it is called, "quoted": `<a>`-&lt;b>. | `string` |  |
-| `limit` | GB \\| less. | `object({maximum = number, low = optional(number, 1)})` | `{ maximum = 5, list = ["a"] }` |
-| `waf` | Two lines. | `bool` | `null` |
+VERSIONS = """
+terraform {
+  required_version = ">= 1.11"
 
-| output | what |
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+}
+
+module "network" {
+  source = "../network"
+}
+"""
+
+INTERFACE = """\
+## Requirements
+
+| Name | Version |
+| --- | --- |
+| terraform | `>= 1.11` |
+| aws | `~> 5.100` |
+
+## Providers
+
+| Name | Version |
+| --- | --- |
+| aws | `~> 5.100` |
+
+## Modules
+
+| Name | Source |
+| --- | --- |
+| network | `../network` |
+
+## Inputs
+
+| Name | Description | Type | Default | Required |
+| --- | --- | --- | --- | --- |
+| `name` | What it is called, "quoted": `<a>`-&lt;b>. | `string` | n/a | yes |
+| `limit` | GB \\| less. | `object({maximum = number, low = optional(number)})` | `{ maximum = 5, list = ["a"] }` | no |
+| `waf` | Two lines. | `bool` | `null` | no |
+
+## Outputs
+
+| Name | Description |
 | --- | --- |
 | `keys` | The keys. Sensitive. |
 """
 
 THRESHOLD_TABLE = """\
-| threshold | default | what |
+## Thresholds
+
+| Name | Default | Description |
 | --- | --- | --- |
 | `errors_per_minute` | `1` | errors, of all |
 | `share_percent` | `0.5` | share \\| half |
 """
 
-MARKERS = (
-    "# Title\n<!-- tables of . -->\n<!-- end -->\nbetween\n<!-- tables of modules/cache -->\nold\n<!-- end -->\nafter\n"
-)
+MARKERS = "# Title\n<!-- BEGIN_TF_DOCS -->\nold\n<!-- END_TF_DOCS -->\nafter\n"
 
 
 @pytest.fixture
@@ -93,78 +133,73 @@ def tree(tmp_path: Path) -> Path:
     for folder in (tmp_path, tmp_path / "modules" / "cache"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "variables.tf").write_text(VARIABLES)
+        (folder / "README.md").write_text(MARKERS)
     (tmp_path / "modules" / "cache" / "outputs.tf").write_text(OUTPUTS)
-    (tmp_path / "README.md").write_text(MARKERS)
+    (tmp_path / "modules" / "cache" / "main.tf").write_text(VERSIONS)
     return tmp_path
 
 
-def test_the_tables_say_what_the_files_say(tree: Path) -> None:
-    assert terraform_docs.tables(tree / "modules" / "cache") == TABLES
+def test_the_interface_says_what_the_files_say(tree: Path) -> None:
+    assert terraform_docs.interface(tree / "modules" / "cache") == INTERFACE
 
 
 def test_thresholds_have_a_table_too(tree: Path) -> None:
     (tree / "modules" / "cache" / "thresholds.tf").write_text(THRESHOLDS)
-    assert terraform_docs.tables(tree / "modules" / "cache") == f"{TABLES}\n{THRESHOLD_TABLE}"
+    assert terraform_docs.interface(tree / "modules" / "cache") == f"{INTERFACE}\n{THRESHOLD_TABLE}"
 
 
 def test_every_threshold_is_in_its_table() -> None:
-    shown = re.findall(r"^\| `(\w+)` \| `[\d.]+` \| ", README, re.MULTILINE)
-    document = hcl2.loads((terraform_docs.TERRAFORM / "modules" / "monitoring" / "thresholds.tf").read_text())
+    monitoring = terraform_docs.TERRAFORM / "modules" / "monitoring"
+    readme = (monitoring / "README.md").read_text()
+    shown = re.findall(r"^\| `(\w+)` \| `[\d.]+` \| ", readme, re.MULTILINE)
+    document = hcl2.loads((monitoring / "thresholds.tf").read_text())
     assert shown == [*document["locals"][0]["threshold_defaults"]]
 
 
 def test_only_what_is_between_markers_changes(tree: Path) -> None:
     assert terraform_docs.main([], tree) == 0
-    written = (tree / "README.md").read_text()
-    assert TABLES in written
-    assert re.sub(r"(?m)^\|.*\n|^\n", "", written) == MARKERS.replace("old\n", "")
+    written = (tree / "modules" / "cache" / "README.md").read_text()
+    assert written == MARKERS.replace("old\n", INTERFACE)
+    assert "\n### Inputs\n" in (tree / "README.md").read_text()
     assert terraform_docs.main(["--check"], tree) == 0
 
 
 def test_drift_is_said_with_the_command_and_nothing_is_written(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     terraform_docs.main([], tree)
-    (tree / "modules" / "cache" / "variables.tf").write_text(VARIABLES.replace("GB", "GiB"))
-    before = (tree / "README.md").read_text()
+    cache = tree / "modules" / "cache"
+    (cache / "variables.tf").write_text(VARIABLES.replace("GB", "GiB"))
+    before = (cache / "README.md").read_text()
     assert terraform_docs.main(["--check"], tree) == 1
-    assert (
-        "the tables of modules/cache are out of date. Run: python -m scripts.dev.terraform_docs"
-        in capsys.readouterr().err
-    )
-    assert (tree / "README.md").read_text() == before
+    assert "modules/cache/README.md. Run: python -m scripts.dev.terraform_docs" in capsys.readouterr().err
+    assert (cache / "README.md").read_text() == before
 
 
-def test_a_folder_without_markers_is_said(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("readme", [None, "# Title\n", MARKERS + MARKERS])
+def test_a_folder_without_its_one_place_is_said(
+    tree: Path, readme: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tree / "modules" / "api").mkdir()
     (tree / "modules" / "api" / "variables.tf").write_text(VARIABLES)
-    assert terraform_docs.main(["--check"], tree) == 1
-    assert "<!-- tables of modules/api -->" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("folder", ["modules/gone", "modules/cache"])
-def test_markers_without_a_folder_or_twice_are_said(
-    tree: Path, folder: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tree / "README.md").write_text(MARKERS + f"<!-- tables of {folder} -->\n<!-- end -->\n")
+    if readme:
+        (tree / "modules" / "api" / "README.md").write_text(readme)
     assert terraform_docs.main([], tree) == 1
-    assert f"markers for {folder}" in capsys.readouterr().err
+    assert "modules/api/README.md needs one place" in capsys.readouterr().err
 
 
-def test_the_readme_of_the_tree_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_readme_of_the_tree_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert terraform_docs.main(["--check"]) == 0, capsys.readouterr().err
 
 
 def test_the_five_values_are_the_first_inputs_of_the_root() -> None:
     shown = re.findall(r"^\| `(\w+)` \|", README.split("## Five values")[1].split("\n## ")[0], re.MULTILINE)
-    inputs = re.findall(r"^\| `(\w+)` \|", README.split("<!-- tables of . -->")[1], re.MULTILINE)
+    inputs = re.findall(r"^\| `(\w+)` \|", README.split("<!-- BEGIN_TF_DOCS -->")[1], re.MULTILINE)
     assert shown == inputs[:5]
 
 
 def test_the_lines_that_change_a_value_set_variables_of_the_root() -> None:
     section = README.split("## Environments")[1].split("\n## ")[0]
     lines = re.findall(r"^\| [^|]+ \| `(\w+ = [^`]+)` \|", section, re.MULTILINE)
-    inputs = re.findall(
-        r"^\| `(\w+)` \|", README.split("<!-- tables of . -->")[1].split("<!-- end -->")[0], re.MULTILINE
-    )
+    inputs = re.findall(r"^\| `(\w+)` \|", README.split("<!-- BEGIN_TF_DOCS -->")[1], re.MULTILINE)
     assert len(lines) >= 5
     assert {name for line in lines for name in hcl2.loads(line + "\n")} <= set(inputs)
 

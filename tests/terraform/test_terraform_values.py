@@ -15,6 +15,7 @@ import pytest
 from functions.reconcile import handler
 from scripts.dev import terraform_docs, terraform_root
 from scripts.local import proxy
+from scripts.places import ROOT
 from shared import config, endpoint, outbox
 
 TERRAFORM = terraform_docs.TERRAFORM
@@ -113,3 +114,14 @@ def test_an_environment_sets_what_there_is(file: Path) -> None:
     declared = set(re.findall(r'^variable "(\w+)"', root, re.MULTILINE))
     set_here = set(hcl2.loads(file.read_text(), serialization_options=terraform_docs.AS_WRITTEN))
     assert set_here - declared == set()
+
+
+def test_the_recipe_for_tflocal_names_what_there_is() -> None:
+    """That the file alone plans no ElastiCache is seen by the walk over the plans."""
+    recipe = (ROOT / "docs" / "emulator.md").read_text().split("tflocal init ")[0].rsplit("```\n", 1)[1]
+    backend = hcl2.loads((TERRAFORM / "environments" / "local.backend.hcl").read_text())
+    values = hcl2.loads((TERRAFORM / "environments" / "local.tfvars").read_text())
+    assert f"s3://{json.loads(backend['bucket'])}\n" in recipe
+    assert f"AWS_REGION={json.loads(values['region'])}\n" in recipe
+    assert backend["region"] == values["region"]
+    assert "localstack_providers_override.tf" in (ROOT / ".gitignore").read_text().splitlines()

@@ -168,7 +168,9 @@ def test_the_layout_names_all_that_stands_at_the_top_and_is_code() -> None:
 
 
 def test_the_readme_leads_to_every_document() -> None:
+    """Those of the modules by way of terraform/README.md."""
     linked = {target.partition("#")[0] for _, target in links(README)}
+    linked |= {f"terraform/{target.partition('#')[0]}" for _, target in links(DOCUMENTS["terraform/README.md"])}
     assert set(DOCUMENTS) - {"README.md"} <= linked
 
 
@@ -257,6 +259,7 @@ def missing_files(name: str, document: str) -> list[str]:
 MADE_BY_COMMANDS = {
     "terraform/backend.hcl",
     "backend.hcl",
+    "localstack_providers_override.tf",
     "environments/<environment>.backend.hcl",
     "environments/prod.backend.hcl",
     "prod.tfplan.json",

@@ -374,7 +374,7 @@ variable "log_retention_days" {
 }
 
 variable "alarm_thresholds" {
-  description = "Alarm thresholds to change, by name: { api_5xx_percent = 2 }. The [table below](#monitoring) has all names and defaults."
+  description = "Alarm thresholds to change, by name: { api_5xx_percent = 2 }. modules/monitoring/README.md has all names and defaults."
   type        = map(number)
   nullable    = false
   default     = {}
