@@ -19,6 +19,7 @@ from typing import Any
 from localstack.aws.connect import connect_to  # type: ignore[import-not-found]
 from localstack.http import Response  # type: ignore[import-not-found]
 from localstack.runtime import main as runtime  # type: ignore[import-not-found]
+from localstack.services.apigateway.helpers import get_moto_rest_api  # type: ignore[import-not-found]
 from localstack.services.apigateway.legacy.provider import ApigatewayProvider  # type: ignore[import-not-found]
 from localstack.services.apigateway.models import apigateway_stores  # type: ignore[import-not-found]
 from localstack.services.apigateway.next_gen.execute_api import (  # type: ignore[import-not-found]
@@ -27,6 +28,9 @@ from localstack.services.apigateway.next_gen.execute_api import (  # type: ignor
 )
 from localstack.services.apigateway.next_gen.execute_api.handlers.gateway_exception import (  # type: ignore[import-not-found]
     GatewayExceptionHandler,
+)
+from localstack.services.apigateway.next_gen.provider import (  # type: ignore[import-not-found]
+    ApigatewayNextGenProvider,
 )
 from localstack.services.cloudwatch import alarm_scheduler  # type: ignore[import-not-found]
 from localstack.services.cloudwatch.provider_v2 import CloudwatchProvider  # type: ignore[import-not-found]
@@ -88,6 +92,26 @@ def render_gateway_responses() -> None:
         return response
 
     GatewayExceptionHandler.create_exception_response = rendered
+
+
+def update_stages_one_by_one() -> None:
+    """Of two updates of a stage at once, one is lost, and the settings of a single method cannot be removed."""
+    update_stage = ApigatewayNextGenProvider.update_stage
+    lock = threading.Lock()
+
+    @functools.wraps(update_stage)
+    def updating(self: Any, context: Any, patch_operations: Any = None, **given: Any) -> Any:
+        with lock:
+            stages = get_moto_rest_api(context, given["rest_api_id"]).stages
+            settings = stages[given["stage_name"]].method_settings if given["stage_name"] in stages else {}
+            wanted = [
+                change
+                for change in patch_operations or ()
+                if change["op"] != "remove" or settings.pop(change["path"].strip("/"), None) is None
+            ]
+            return update_stage(self, context, patch_operations=wanted, **given)
+
+    ApigatewayNextGenProvider.update_stage = updating
 
 
 def keep_tags_of_alarms() -> None:
@@ -168,6 +192,7 @@ def count_what_metric_filters_match() -> None:
 REPAIRS: tuple[Callable[[], None], ...] = (
     import_gateway_responses,
     render_gateway_responses,
+    update_stages_one_by_one,
     keep_tags_of_alarms,
     keep_descriptions_of_rules,
     keep_keys_of_functions,
