@@ -15,6 +15,15 @@ from tests.terraform import plans, rehearsals
 from tests.terraform.projects import Project
 
 
+BEGUN_EARLY = ("applies", "rehearsal")
+"""Fixtures that wait more than they work."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts last whoever needs one of them."""
+    items.sort(key=lambda item: bool({*BEGUN_EARLY} & {*getattr(item, "fixturenames", ())}))
+
+
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plans.Tree]:
     """A copy of `terraform/`, and what it takes to plan it without AWS. Skips, by name, without Terraform."""
@@ -64,7 +73,7 @@ def applies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, F
 
 @pytest.fixture(scope="session", autouse=True)
 def _begin_early(request: pytest.FixtureRequest) -> None:
-    """Begins what will be asked for before the first test of the room: these wait more than they work."""
-    for name in ("applies", "rehearsal"):
+    """Begins those that will be asked for before the first test of the room."""
+    for name in BEGUN_EARLY:
         if any(name in getattr(item, "fixturenames", ()) for item in request.session.items):
             request.getfixturevalue(name)
