@@ -14,7 +14,6 @@ from tests.terraform import applies as whole_applies
 from tests.terraform import plans, rehearsals
 from tests.terraform.projects import Project
 
-
 BEGUN_EARLY = ("applies", "rehearsal")
 """Fixtures that wait more than they work."""
 
