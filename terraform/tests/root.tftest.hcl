@@ -29,22 +29,13 @@ variables {
   alias_mover           = "terraform"
 }
 
-run "what_is_no_region_is_refused" {
+run "what_is_no_region_and_what_is_no_account_are_refused" {
   command = plan
 
   variables {
-    region = "Frankfurt"
-  }
-
-  expect_failures = [var.region]
-}
-
-run "what_is_no_account_is_refused" {
-  command = plan
-
-  variables {
+    region     = "Frankfurt"
     account_id = "prod"
   }
 
-  expect_failures = [var.account_id]
+  expect_failures = [var.region, var.account_id]
 }
