@@ -721,7 +721,7 @@ def test_our_own_zips_answer_from_a_real_valkey(
     )
     environment = Environment(function, workshop)
     environment.start()
-    assert proxy.connections == 1
+    wait_until(lambda: proxy.connections == 1)  # it connects before the proxy has accepted
     result = invoke(environment, event("GET", "/health"))
     answered = json.loads(result.body)
     assert (result.is_error, answered["statusCode"]) == (False, 200), result

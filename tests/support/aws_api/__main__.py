@@ -8,6 +8,7 @@ import io
 import json
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -64,6 +65,10 @@ class Handler(MotoRequestHandler):  # type: ignore[misc]
         """No line in the log for each."""
 
 
+MOTO = threading.Lock()
+"""It goes through dictionaries that it changes in another thread: one request at a time."""
+
+
 class Api:
     """All accounts."""
 
@@ -100,7 +105,8 @@ class Api:
             calls = self._calls.setdefault(id, [])
 
         def ask_moto() -> Response:
-            return Response.from_app(self._moto, {**environ, "wsgi.input": io.BytesIO(body)}, buffered=True)
+            with MOTO:
+                return Response.from_app(self._moto, {**environ, "wsgi.input": io.BytesIO(body)}, buffered=True)
 
         service = SIGNED_AS.get(signed_as, signed_as)
         raw = RawRequest({**environ, "wsgi.input": io.BytesIO(body)})
