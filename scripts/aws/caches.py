@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.aws import deployed, infrastructure
-from scripts.places import ROOT, TERRAFORM
+from scripts.aws import accounts, deployed, infrastructure, values
+from scripts.places import TERRAFORM, functions, seen_from_here
 from scripts.refusal import Refusal
 
 ADDRESS = re.compile(r"(?:\S+\.)?aws_elasticache_serverless_cache\.\S+")
@@ -37,14 +37,12 @@ Terraform = Callable[..., str]
 
 def client(environment: str, service: str = "elasticache") -> Any:
     """A boto3 client for an environment's Region. Raises Refusal for an unknown one."""
-    import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - it takes long to import
-
-    return boto3.client(service, region_name=infrastructure.region(environment))
+    return accounts.clients(infrastructure.region(environment))(service)
 
 
 def group_name(environment: str) -> str:
     """The name that all of an environment begins with: its first cache's and its user group's. Raises Refusal."""
-    return infrastructure.function_name(environment, "").rstrip("-")
+    return infrastructure.name(environment)
 
 
 def name(environment: str, suffix: str) -> str:
@@ -107,9 +105,10 @@ def delete(elasticache: Any, cache: str) -> str:
 
 def users(environment: str, cache: str) -> list[str]:
     """The functions of an environment whose versions behind the alias connect to a cache."""
-    functions = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
     awslambda = client(environment, "lambda")
-    return [key for key in functions if cache in _caches_of(awslambda, infrastructure.function_name(environment, key))]
+    return [
+        key for key in functions() if cache in _caches_of(awslambda, infrastructure.function_name(environment, key))
+    ]
 
 
 def _caches_of(awslambda: Any, function: str) -> set[str]:
@@ -128,12 +127,12 @@ def retire(environment: str, suffix: str, elasticache: Any, terraform: Terraform
     Raises Refusal while values or functions have it.
     """
     cache = name(environment, suffix)
-    file = TERRAFORM.relative_to(ROOT) / "environments" / f"{environment}.tfvars"
+    file = seen_from_here(values.file_of(environment))
     if suffix == (infrastructure.value(environment, "cache_in_use") or ""):
         raise Refusal(
             f'{cache} is the cache in use: only another can be retired (cache_in_use = "{suffix}" in {file}).'
         )
-    if suffix in listed(TERRAFORM / "environments" / f"{environment}.tfvars"):
+    if suffix in listed(values.file_of(environment)):
         raise Refusal(
             f'{file} still has it among its caches, and the next apply would make it anew: take "{suffix}" out.'
         )
@@ -150,16 +149,7 @@ def retire(environment: str, suffix: str, elasticache: Any, terraform: Terraform
 
 def listed(file: Path) -> list[str]:
     """The suffixes that an environment's values have among the caches."""
-    text = file.read_text()
-    given = re.search(r"^caches\s*=\s*\{", text, re.MULTILINE)
-    if given is None:
-        return [""]
-    depth, end = 1, given.end()
-    while depth and end < len(text):
-        depth += {"{": 1, "}": -1}.get(text[end], 0)
-        end += 1
-    outermost = re.sub(r"\{[^{}]*\}", "", text[given.end() : end - 1])
-    return [one.strip('"') for one in re.findall(r'("[a-z0-9]*"|[a-z0-9]+)\s*=', outermost)]
+    return [*values.read(file).get("caches", {"": {}})]
 
 
 def _status(elasticache: Any, cache: str) -> str | None:

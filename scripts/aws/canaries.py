@@ -11,9 +11,8 @@ from collections.abc import Generator
 from typing import Any
 
 from scripts.aws.accounts import Aws
+from scripts.aws.deployed import ALIAS
 from scripts.aws.verdicts import LOOK, NO, OK, Verdict
-
-ALIAS = "live"
 
 DESCRIPTION = "make smoke: the running version once more"
 

@@ -161,7 +161,13 @@ def outputs(environment: str) -> dict[str, Any]:
 def function_name(environment: str, key: str) -> str:
     """The name of a function on AWS, as terraform/ makes it. Raises Refusal for an unknown environment."""
     _check_environment(environment)
-    return f"{value(environment, 'project')}-{value(environment, 'environment')}-{key.replace('_', '-')}"
+    return values.function_name(values.of(environment), key)
+
+
+def name(environment: str) -> str:
+    """What every name of an environment begins with on AWS. Raises Refusal for an unknown environment."""
+    _check_environment(environment)
+    return values.name_of(values.of(environment))
 
 
 def region(environment: str) -> str:

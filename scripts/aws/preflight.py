@@ -15,7 +15,7 @@ from typing import Any
 from scripts.aws import values
 from scripts.aws.accounts import Aws, asked, code_of, unless
 from scripts.aws.verdicts import LOOK, NO, NOT_KNOWN, NOT_NEEDED, OK, Verdict
-from scripts.places import ROOT, TERRAFORM
+from scripts.places import TERRAFORM, functions
 from scripts.refusal import Refusal
 
 UNRESERVED = 100
@@ -59,7 +59,7 @@ class Target:
 
     def function(self, key: str) -> str:
         """A function's name on AWS."""
-        return f"{self.values['project']}-{self.values['environment']}-{key.replace('_', '-')}"
+        return values.function_name(self.values, key)
 
     def by_function(self, name: str) -> dict[str, int]:
         """What a map by function says of each function, in which `default` stands for all that it does not name."""
@@ -81,7 +81,7 @@ def target(environment: str, backend_file: str, *, is_own_backend: bool) -> Targ
     return Target(
         environment,
         values.of(environment),
-        tuple(sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))),
+        tuple(functions()),
         values.read(TERRAFORM / backend_file),
         f"terraform/{backend_file}",
         is_own_backend,

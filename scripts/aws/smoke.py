@@ -119,8 +119,7 @@ def _deployment(environment: str) -> Deployment:
     if not outputs.get("api_url"):
         raise Refusal(f"{environment} has not been applied: run make apply ENV={environment} first.")
     found = values.of(environment)
-    name = f"{found['project']}-{found['environment']}"
-    return Deployment(name, found, outputs, accounts.clients(found["region"]))
+    return Deployment(values.name_of(found), found, outputs, accounts.clients(found["region"]))
 
 
 if __name__ == "__main__":

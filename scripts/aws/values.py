@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.places import ROOT, TERRAFORM
+from scripts.places import TERRAFORM, seen_from_here
 from scripts.refusal import Refusal
 
 TOKEN = re.compile(r'\s*((?:#|//)[^\n]*|/\*.*?\*/|"(?:[^"\\]|\\.)*"|-?[\w.][\w.-]*|[][{}=:,])', re.DOTALL)
@@ -31,6 +31,16 @@ def file_of(environment: str) -> Path:
 def of(environment: str) -> dict[str, Any]:
     """Every variable of the root that has a value in an environment. Raises Refusal for what is no literal."""
     return {**defaults(TERRAFORM), **read(file_of(environment))}
+
+
+def name_of(found: Mapping[str, Any]) -> str:
+    """What every name begins with on AWS that is made of these values, as terraform/ makes it."""
+    return f"{found['project']}-{found['environment']}"
+
+
+def function_name(found: Mapping[str, Any], key: str) -> str:
+    """A function's name on AWS, made of these values and its key."""
+    return f"{name_of(found)}-{key.replace('_', '-')}"
 
 
 def defaults(folder: Path) -> dict[str, Any]:
@@ -114,5 +124,4 @@ def _text(token: str) -> str:
 
 
 def _unreadable(file: Path, where: str) -> Refusal:
-    shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
-    return Refusal(f"{shown} cannot be read near {where!r}: write its values as plain literals.")
+    return Refusal(f"{seen_from_here(file)} cannot be read near {where!r}: write its values as plain literals.")

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scripts.aws import build, terraform_mirror, terraform_provider
-from scripts.places import ROOT
+from scripts.places import ROOT, functions
 from scripts.refusal import Refusal
 
 CHECKOV = ROOT / ".checkov"
@@ -76,8 +76,8 @@ def _copy(to: Path) -> Path:
     folder = to / "build" / f"{build.ARCHITECTURE}-python{build.PYTHON}"
     (folder / "functions").mkdir(parents=True)
     (folder / "layer.zip").touch()
-    for handler in (ROOT / "functions").glob("*/handler.py"):
-        (folder / "functions" / f"{handler.parent.name}.zip").touch()
+    for key in functions():
+        (folder / "functions" / f"{key}.zip").touch()
     for module, resource in PROTECTED.items():
         kind, name = resource.split(".")
         released = {"resource": {kind: {name: {"lifecycle": {"prevent_destroy": False}}}}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts import children
-from scripts.aws import terraform_mirror, terraform_provider
+from scripts.aws import terraform_mirror, terraform_provider, values
 from scripts.aws.terraform_provider import Provider
 from scripts.emulator.localstack import LocalStack
 from scripts.places import TERRAFORM
@@ -121,8 +120,7 @@ class Terraform:
 
     def _backend(self, name: str) -> str:
         """One of the texts in the backend's file."""
-        (found,) = re.findall(rf'^{name}\s*= "(.*)"$', (self.tree / BACKEND).read_text(), re.MULTILINE)
-        return str(found)
+        return str(values.read(self.tree / BACKEND)[name])
 
     @property
     def _data(self) -> Path:

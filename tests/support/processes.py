@@ -18,7 +18,7 @@ import pytest
 
 from scripts.places import ROOT
 from tests.support.patience import wait_until
-from tests.support.wires import free_port
+from tests.support.wires import free_port, is_listening
 
 START_SECONDS = 30
 
@@ -55,6 +55,26 @@ def started(
                 process.wait(end_seconds)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class ServerError(Exception):
+    """It did not start; the message is its log."""
+
+
+@contextlib.contextmanager
+def serving(log: Path, module: str, *arguments: str, port: int) -> Iterator[None]:
+    """`python -m module` from when it listens on the port until the block ends. Raises ServerError."""
+    with log.open("wb") as file:
+        line = [sys.executable, "-m", module, *arguments]
+        process = subprocess.Popen(line, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: process.poll() is not None or is_listening(port))
+        if process.poll() is not None:
+            raise ServerError(log.read_text())
+        yield
+    finally:
+        process.kill()
         process.wait()
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import pytest
 
 from scripts.aws import terraform_mirror, terraform_provider
 from scripts.places import ROOT
-from tests.support.patience import wait_until
-from tests.support.wires import free_port, is_listening
+from tests.support import processes
+from tests.support.wires import free_port
 
 OFFLINE: dict[str, Any] = {
     "region": "eu-central-1",
@@ -111,21 +110,13 @@ def apply(folder: Path, variables: Mapping[str, Any], *, environment: Mapping[st
 def emulator(folder: Path) -> Iterator[dict[str, str]]:
     """AWS as moto emulates it, gone at the end: the environment variables that lead to it. Its log is in the folder."""
     port = free_port()
-    log = folder / "moto.log"
-    with log.open("wb") as file:
-        line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
-    try:
-        _wait_until_listening(port, process, log)
+    with processes.serving(folder / "moto.log", "moto.server", "-H", "127.0.0.1", "-p", str(port), port=port):
         yield {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": OFFLINE["region"],
         }
-    finally:
-        process.kill()
-        process.wait()
 
 
 def resources(planned: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -153,12 +144,6 @@ def run(folder: Path, *command: str, environment: Mapping[str, str] | None = Non
     if done.returncode:
         raise TerraformError(f"terraform {command[0]} in {folder}\n{done.stdout}{done.stderr}")
     return done.stdout
-
-
-def _wait_until_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    wait_until(lambda: process.poll() is not None or is_listening(port))
-    if process.poll() is not None:
-        raise TerraformError(f"moto does not answer; it said:\n{log.read_text()}")
 
 
 def _modules(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

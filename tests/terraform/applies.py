@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import botocore.session  # type: ignore[import-untyped]
-
 from scripts.aws import terraform_mirror, terraform_provider
 from tests.support import aws_api, terraforms
 from tests.terraform import plans
@@ -52,13 +50,6 @@ class Applied:
     """What Terraform says when it is asked again."""
     left: Mapping[str, Any] | None
     """The state after the destroy; None if there was none."""
-
-    def client(self, service: str) -> Any:
-        """One of botocore's, for a look at the account."""
-        given = self.account.variables
-        session = botocore.session.get_session()
-        session.set_credentials(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"])
-        return session.create_client(service, region_name=aws_api.REGION, endpoint_url=self.account.url)
 
 
 @contextlib.contextmanager
@@ -113,9 +104,7 @@ def _backend(environment: str) -> Iterator[str]:
 
 def _make_bucket(account: aws_api.Account) -> None:
     where = {"LocationConstraint": aws_api.REGION}
-    Applied(account, (), "", None).client("s3").create_bucket(
-        Bucket=f"states-{account.id}", CreateBucketConfiguration=where
-    )
+    account.client("s3").create_bucket(Bucket=f"states-{account.id}", CreateBucketConfiguration=where)
 
 
 def _unprotect(root: Path) -> None:

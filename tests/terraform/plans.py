@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.aws import terraform_mirror, terraform_provider
-from scripts.places import ROOT
+from scripts.places import ROOT, functions
 from tests.support import terraforms
 
 ENVIRONMENTS = tuple(sorted(path.stem for path in (ROOT / "terraform" / "environments").glob("*.tfvars")))
@@ -302,7 +302,7 @@ def tree(folder: Path) -> Iterator[Tree]:
 
 def pretend_to_build(folder: Path) -> None:
     """Writes something in the place of zips: a plan only asks for their hashes."""
-    keys = [path.parent.name for path in (ROOT / "functions").glob("*/handler.py")]
+    keys = functions()
     for architecture in ("arm64", "x86_64"):
         built = folder / "build" / f"{architecture}-python3.13"
         (built / "functions").mkdir(parents=True)

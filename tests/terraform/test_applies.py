@@ -47,7 +47,10 @@ def test_a_second_plan_is_empty(applies: Applies, environment: str) -> None:
 
 
 def test_an_own_host_name_closes_the_other_way_in(applies: Applies) -> None:
-    apis = {name: applies[name].result().client("apigateway").get_rest_apis()["items"] for name in ("prod", "staging")}
+    apis = {
+        name: applies[name].result().account.client("apigateway").get_rest_apis()["items"]
+        for name in ("prod", "staging")
+    }
     assert [api["disableExecuteApiEndpoint"] for api in apis["prod"]] == [False]
     assert [api["disableExecuteApiEndpoint"] for api in apis["staging"]] == [True]
 
@@ -56,8 +59,8 @@ def test_a_destroy_leaves_nothing_but_keys_that_wait_for_their_end(applies: Appl
     destroyed = applies[DESTROYED].result()
     assert destroyed.left is not None
     assert destroyed.left["resources"] == []
-    keys = destroyed.client("kms")
+    keys = destroyed.account.client("kms")
     states = [keys.describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"] for key in keys.list_keys()["Keys"]]
     assert states == ["PendingDeletion", "PendingDeletion"]
-    tagged = destroyed.client("resourcegroupstaggingapi").get_resources()["ResourceTagMappingList"]
+    tagged = destroyed.account.client("resourcegroupstaggingapi").get_resources()["ResourceTagMappingList"]
     assert [one["ResourceARN"] for one in tagged if ":kms:" not in one["ResourceARN"]] == []

@@ -21,17 +21,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.places import ROOT
-from tests.support.patience import wait_until
-from tests.support.wires import free_port, is_listening
+from tests.support import processes
+from tests.support.wires import free_port
 
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
@@ -129,23 +126,9 @@ class Aws:
         return Account(self.url, id)
 
 
-class AwsApiError(Exception):
-    """It did not start; the message is its log."""
-
-
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Aws]:
-    """Serves until the block ends. Raises AwsApiError."""
+    """Serves until the block ends. Raises ServerError."""
     port = free_port()
-    log = folder / "aws_api.log"
-    with log.open("wb") as file:
-        line = [sys.executable, "-m", "tests.support.aws_api", str(port)]
-        process = subprocess.Popen(line, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
-    try:
-        wait_until(lambda: process.poll() is not None or is_listening(port))
-        if process.poll() is not None:
-            raise AwsApiError(log.read_text())
+    with processes.serving(folder / "aws_api.log", "tests.support.aws_api", str(port), port=port):
         yield Aws(f"http://127.0.0.1:{port}")
-    finally:
-        process.kill()
-        process.wait()

@@ -8,7 +8,6 @@ import io
 import json
 import re
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -65,10 +64,6 @@ class Handler(MotoRequestHandler):  # type: ignore[misc]
         """No line in the log for each."""
 
 
-MOTO = threading.Lock()
-"""It goes through dictionaries that it changes in another thread: one request at a time."""
-
-
 class Api:
     """All accounts."""
 
@@ -105,8 +100,7 @@ class Api:
             calls = self._calls.setdefault(id, [])
 
         def ask_moto() -> Response:
-            with MOTO:
-                return Response.from_app(self._moto, {**environ, "wsgi.input": io.BytesIO(body)}, buffered=True)
+            return Response.from_app(self._moto, {**environ, "wsgi.input": io.BytesIO(body)}, buffered=True)
 
         service = SIGNED_AS.get(signed_as, signed_as)
         raw = RawRequest({**environ, "wsgi.input": io.BytesIO(body)})
@@ -127,11 +121,8 @@ class Api:
             if found:
                 raise Refused("ValidationException", "; ".join(found))
             ours = OPERATIONS.get((service, model.name))
-            if ours is None:
-                answer: Answer = ask_moto()
-            else:
-                with LOCK:
-                    answer = ours(Request(account, region, parameters, ask_moto))
+            with LOCK:
+                answer: Answer = ours(Request(account, region, parameters, ask_moto)) if ours else ask_moto()
         except Refused as refusal:
             call["error"] = refusal.code
             print(service, model.name, refusal.code, refusal, flush=True)

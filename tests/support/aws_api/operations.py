@@ -57,7 +57,7 @@ Answer = Response | Mapping[str, Any]
 OPERATIONS: dict[tuple[str, str], Callable[[Request], Answer]] = {}
 
 LOCK = threading.RLock()
-"""Held while an operation of ours runs: none sees another's half-done work."""
+"""Held while an operation runs: none sees another's half-done work, neither ours nor moto's."""
 
 
 def operation(service: str, *names: str) -> Callable[[Callable[[Request], Answer]], Callable[[Request], Answer]]:
