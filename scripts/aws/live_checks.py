@@ -26,6 +26,7 @@ from scripts.aws import canaries
 from scripts.aws.accounts import Aws
 from scripts.aws.verdicts import LOOK, NO, NOT_NEEDED, OK, Verdict
 from scripts.local import examples
+from shared.endpoint import LARGEST_BODY_BYTES
 
 PLAYER = "smoke-test"
 """The one player that is left behind, with no points."""
@@ -39,9 +40,6 @@ RECENT = timedelta(hours=3)
 LOWEST_TLS, OLD_TLS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_1
 
 CONTEXT = "aws:lambda:FunctionArn"
-
-LONGEST_BODY_BYTES = 64 * 1024
-"""What the contract allows, and the firewall lets pass (modules/api)."""
 
 TRACED = {"AWS::ApiGateway::Stage", "AWS::Lambda::Function"}
 """Where a request's trace comes from: X-Ray's names for the gateway, and for our code in Lambda."""
@@ -278,7 +276,7 @@ def firewall(deployment: Deployment) -> Looking:
         yield from ()
         return Verdict("firewall", "none", "", NOT_NEEDED)
     needed = "400 for 64 KiB, 403 for more"
-    while (seen := _of_sizes(deployment, LONGEST_BODY_BYTES, LONGEST_BODY_BYTES + 1)) != [400, 403]:
+    while (seen := _of_sizes(deployment, LARGEST_BODY_BYTES, LARGEST_BODY_BYTES + 1)) != [400, 403]:
         yield "{} for 64 KiB, {} for more".format(*seen)
     return Verdict("firewall", needed, needed, OK)
 
