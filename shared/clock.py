@@ -8,8 +8,9 @@ import time
 
 def text(milliseconds: int) -> str:
     """A time in ms since 1970 as ISO-8601 in UTC with milliseconds and a Z: such texts sort like their times."""
-    moment = datetime.datetime.fromtimestamp(milliseconds // 1000, datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    seconds, rest = divmod(milliseconds, 1000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=rest * 1000, tzinfo=None)
+    return f"{moment.isoformat(timespec='milliseconds')}Z"
 
 
 def now() -> str:

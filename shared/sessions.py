@@ -22,10 +22,12 @@ SPARE_SECONDS = 60
 RESERVED_NAMES = ("sessionId", "userId", "startTime")
 """What a session says about itself; the client's data cannot overwrite it."""
 
+_RESERVED = frozenset(name.casefold() for name in RESERVED_NAMES)
+
 
 def is_reserved(name: str) -> bool:
     """Whether a client could read this name as one of the session's own: Go and .NET match names in any case."""
-    return name.casefold() in {reserved.casefold() for reserved in RESERVED_NAMES}
+    return name.casefold() in _RESERVED
 
 
 def session_key(session_id: str) -> str:
