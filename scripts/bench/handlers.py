@@ -143,15 +143,14 @@ class Bare:
 def rows(host: str, port: int, players: int, iterations: int, only: str) -> Iterator[Row]:
     os.environ.update(VALKEY_HOST=host, VALKEY_PORT=str(port))  # as Lambda would have set them
     with contextlib.closing(Bare(host, port)) as bare, open(os.devnull, "w", buffering=1) as log:
-        cases = _cases(planted(bare, log, players), log)
-        for case in (case for case in cases if only in case.name):
+        for case in (case for case in cases(planted(bare, log, players), log) if only in case.name):
             progress(f"clocking {case.name}")
             yield _row(case, bare, log, iterations)
     progress("")
 
 
 def _row(case: Case, bare: Bare, log: Any, iterations: int) -> Row:
-    handler, context = _handler(case.function), proxy.Context(LONGEST_SECONDS, case.function)
+    handler, context = handler_of(case.function), proxy.Context(LONGEST_SECONDS, case.function)
     for event in case.events[:5]:
         _answer(handler, event, log)
     recordings = [_recorded(handler, event, log) for event in case.events]
@@ -183,7 +182,7 @@ def _row(case: Case, bare: Bare, log: Any, iterations: int) -> Row:
     return Row(case.name, len(recordings[0]), round(ours, 1), round(floor, 1), round(ours / floor, 2), case.target)
 
 
-def _cases(user_ids: list[str], log: Any) -> list[Case]:
+def cases(user_ids: list[str], log: Any) -> list[Case]:
     """A row for each operation of the contract that can be asked for again and again: its example, of many players.
 
     Writes come last: the replies of reads keep their lengths.
@@ -201,7 +200,7 @@ def _cases(user_ids: list[str], log: Any) -> list[Case]:
     def make_another(trips: Trips, _: int) -> Trips:
         return _replaced(trips, str(uuid.uuid4()), score(), 10**15)
 
-    ids = examples.existing(lambda example: _answer(_handler(example.function), _event(example), log))
+    ids = examples.existing(lambda example: _answer(handler_of(example.function), _event(example), log))
     found = examples.load({**ids, USER_ID: some[0]}).values()
     repeatable = sorted((one for one in found if one.method not in ("DELETE", "HEAD")), key=lambda one: one.changes)
     cases = []
@@ -230,7 +229,7 @@ def _about(example: Example, user_id: str, score: int) -> Example:
 
 def planted(bare: Bare, log: Any, players: int) -> list[str]:
     """A board of that many: one creation is recorded, the others are that one with another id and score."""
-    handler = _handler("create_user")
+    handler = handler_of("create_user")
     event = _event(replace(examples.load()["create_user"], body={**NAMES, "score": SCORE}))
     _answer(handler, event, log)
     template = _recorded(handler, event, log)
@@ -275,7 +274,7 @@ def _replaced(trips: Trips, user_id: str, score: int, revision: int) -> Trips:
     return replaced
 
 
-def _handler(function: str) -> Callable[[Event, Any], dict[str, Any]]:
+def handler_of(function: str) -> Callable[[Event, Any], dict[str, Any]]:
     handler: Callable[[Event, Any], dict[str, Any]] = importlib.import_module(f"functions.{function}.handler").handler
     return handler
 
