@@ -6,8 +6,8 @@ environment in another account has a file of its own, environments/<name>.backen
 
 `make apply` applies exactly the plan that it has shown. With OUT=file `make plan` saves one, and `make apply PLAN=file`
 applies that. `make drift` looks whether AWS still is what the tree says. Exit status: that of terraform; 2 if a
-sentence says why nothing was done. Of drift: 0 the same, 2 different, 1 cannot tell; since make turns either into 2, the
-last line says which it was, and so does the JSON.
+sentence says why nothing was done. Of drift: 0 the same, 2 different, 1 cannot tell; make turns either into 2, so the
+last line says which it was, and the JSON does.
 """
 
 from __future__ import annotations
