@@ -347,7 +347,7 @@ class Tree:
         folder = self._folder.parent / f"root-{name}"
         shutil.copytree(self._folder, folder, symlinks=True)
         root = folder / "terraform"
-        for file in root.glob("*.tf"):
+        for file in (*root.glob("*.tf"), root / ".terraform" / "terraform.tfstate"):  # the latter knows a backend
             file.unlink()
         (root / terraforms.OFFLINE_FILE).rename(root / "offline.tf.json")
         (root / "offline.tf.json").write_text(json.dumps({"provider": {"aws": terraforms.OFFLINE}}))
