@@ -7,12 +7,11 @@ they wait, as the provider waits for AWS, so they run side by side.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,35 +106,42 @@ def _destroy(root: Path, account: aws_api.Account, variables: Mapping[str, str])
     """The command as an owner types it, with the real Terraform; nothing in the sources is changed for it."""
     line = [sys.executable, "-B", "-m", "scripts.aws.destroy", DESTROYED, "-refresh=false"]
     given = {**terraform_mirror.environment(), **variables}
-    start = functools.partial(
-        subprocess.Popen, line, cwd=root.parent, env=given, text=True, stdin=-1, stdout=-1, stderr=subprocess.PIPE
-    )
 
-    def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-        printed = process.communicate(timeout=terraforms.LONGEST_SECONDS)
-        return subprocess.CompletedProcess(line, process.returncode, *printed)
+    @contextlib.contextmanager
+    def begun(name: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[], subprocess.CompletedProcess[str]]]]:
+        """The command, with the name typed, and what waits for its end."""
+        printed = [root / f"{name}.{stream}" for stream in ("out", "err")]  # a pipe would fill up
+
+        def finish() -> subprocess.CompletedProcess[str]:
+            status = process.wait(terraforms.LONGEST_SECONDS)
+            return subprocess.CompletedProcess(line, status, *(path.read_text() for path in printed))
+
+        (root / "typed").write_text(f"{DESTROYED}\n")
+        with (root / "typed").open() as typed, printed[0].open("w") as out, printed[1].open("w") as err:
+            process = subprocess.Popen(line, cwd=root.parent, env=given, text=True, stdin=typed, stdout=out, stderr=err)
+            try:
+                yield process, finish
+            finally:
+                process.kill()
+                process.wait()
 
     def state() -> Mapping[str, Any]:
         found: Mapping[str, Any] = json.loads(terraforms.run(root, "state", "pull", environment=variables))
         return found
 
-    def has_begun() -> bool:
-        deleted = {call.operation for call in account.calls() if call.operation.startswith("Delete")}
-        return bool(deleted - {"DeleteServerlessCache", "DeleteObject"}) or process.poll() is not None
-
     account.forget_calls()
-    with start() as process:
-        assert process.stdin
-        process.stdin.write(f"{DESTROYED}\n")
-        process.stdin.flush()
-        wait_until(has_begun, terraforms.LONGEST_SECONDS)
+    with begun("first") as (process, finish):
+
+        def deletes() -> bool:
+            deleted = {call.operation for call in account.calls() if call.operation.startswith("Delete")}
+            return bool(deleted - {"DeleteServerlessCache", "DeleteObject"}) or process.poll() is not None
+
+        wait_until(deletes, terraforms.LONGEST_SECONDS)
         process.terminate()
-        broken_off = finish(process)
+        broken_off = finish()
     between = state()
-    with start() as process:
-        assert process.stdin
-        process.stdin.write(f"{DESTROYED}\n")
-        again = finish(process)
+    with begun("second") as (_, finish):
+        again = finish()
     return Destroyed(broken_off, between, again, state())
 
 
