@@ -6,8 +6,8 @@
   (developer guide, "How to change a security policy"). Until then UpdateRestApi is refused
   (terraform-provider-aws#45905). Here it lasts until `Account.settle`. Another import is refused as well: nobody has
   seen what AWS does.
-- CreateDeployment is taken meanwhile: that page has one deploy the API as soon as the policy is saved. Should AWS refuse
-  it all the same, `make apply` has to be run again a quarter of an hour later: nobody has tried that.
+- CreateDeployment is taken meanwhile: that page has one deploy the API as soon as the policy is saved. Should AWS
+  refuse it all the same, `make apply` has to be run again a quarter of an hour later: nobody has tried that.
 - A stage that is to write logs needs the account's role for it, `Switches.logging_role`.
 """
 
