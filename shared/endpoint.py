@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import orjson
 from marshmallow.exceptions import ValidationError
 
-from shared import deadline, idempotency, logs, problems, telemetry
+from shared import deadline, idempotency, logs, problems, telemetry, tracing
 from shared.config import MisconfiguredError, settings
 from shared.fields import Arguments
 
@@ -57,13 +57,14 @@ def endpoint(arguments: type[Arguments], *, keyed: str | None = None) -> Callabl
     schema = arguments()
 
     def decorate(function: Callable[..., Reply]) -> Handler:
+        @functools.wraps(function)
         def answer(event: Event, request_id: str) -> Response:
             given, loaded = _arguments(schema, event)
             if keyed:
                 loaded["key"] = _key(event, keyed, _sent(schema, given, loaded))
             return _response(request_id, *function(**loaded))
 
-        return functools.update_wrapper(_answering(answer), function)
+        return _answering(answer)
 
     return decorate
 
@@ -81,8 +82,10 @@ def _answering(answer: Callable[[Event, str], Response]) -> Handler:
     """A handler that always returns a reply, within its time, and writes the request's line."""
     telemetry.ready()
 
+    @functools.wraps(answer)
     def handler(event: Event, context: Any) -> Response:
         telemetry.start()
+        tracing.start()
         request_id = _request_id(event, context)
         code = None
         try:
@@ -93,7 +96,9 @@ def _answering(answer: Callable[[Event, str], Response]) -> Handler:
             response, code = reply_to_problem(problem, request_id), problem.code
         if event.get("httpMethod") == "HEAD":
             response["body"] = ""
-        telemetry.answered(request_id, event, response["statusCode"], code, _outcome(response, code))
+        status, outcome = response["statusCode"], _outcome(response, code)
+        tracing.send(handler, event, status, outcome, cold=telemetry.is_first())
+        telemetry.answered(request_id, event, status, code, outcome)
         return response
 
     return handler

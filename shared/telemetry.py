@@ -82,6 +82,11 @@ def start() -> None:
     _thread.started, _thread.processor_started = time.perf_counter_ns(), time.thread_time_ns()
 
 
+def is_first() -> bool:
+    """Whether this process has not answered a request yet."""
+    return bool(_first)
+
+
 def add(metric: str, value: float = 1, by: str | None = None) -> None:
     """Counts something for this thread's request; without one, nothing happens.
 

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import stat
 import struct
 import subprocess
@@ -395,12 +396,14 @@ def invoke(unzipped: Path, server: embedded_valkey.Server, empty: None) -> Invok
     return lambda function, *events: _invoke(unzipped, server, function, *events)
 
 
-def _invoke(unzipped: Path, server: embedded_valkey.Server, function: str, *events: Any) -> list[dict[str, Any]]:
+def _invoke(
+    unzipped: Path, server: embedded_valkey.Server, function: str, *events: Any, **variables: str
+) -> list[dict[str, Any]]:
     task = unzipped / "task" / function
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-c", RUNTIME, str(task), str(unzipped / "opt" / "python"), function],
         input=json.dumps(events),
-        env={"VALKEY_HOST": server.host, "VALKEY_PORT": str(server.port)},
+        env={"VALKEY_HOST": server.host, "VALKEY_PORT": str(server.port), **variables},
         cwd=unzipped,
         check=False,
         capture_output=True,
@@ -445,6 +448,20 @@ def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
     (report,) = invoke("reconcile", {"source": "aws.events", "detail-type": "Scheduled Event"})
     assert report["finished"] is True
     assert {*answers, "reconcile"} == set(FUNCTIONS)
+
+
+def test_a_sampled_request_sends_its_trace_from_the_zips_alone(unzipped: Path, server: embedded_valkey.Server) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(10)
+        variables = {
+            "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{daemon.getsockname()[1]}",
+            "LAMBDA_TASK_ROOT": str(unzipped),
+            "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+        }
+        (answer,) = _invoke(unzipped, server, "health", event("GET", "/health"), **variables)
+        assert answer["statusCode"] == 200
+        assert b'"health.report"' in daemon.recv(1 << 16)
 
 
 @pytest.fixture
