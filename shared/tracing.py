@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, ParamSpec
 
 from valkey.exceptions import NoScriptError, ResponseError
 
@@ -26,25 +26,12 @@ CALLERS = ("functions.", "shared.")
 BETWEEN = ("shared.store", __name__)
 """What only carries it out."""
 
+Trip = tuple[str, float, float, bool]
+"""The function that made it, from when to when in seconds since 1970, and whether it failed."""
+
 Arguments = ParamSpec("Arguments")
 
 _request = threading.local()
-
-
-class Trip(NamedTuple):
-    """A trip to Valkey: the function that made it, from when to when in seconds since 1970, and whether it failed."""
-
-    name: str
-    began: float
-    ended: float
-    failed: bool
-
-
-class Sdk(NamedTuple):
-    """What we use of X-Ray's SDK: its recorder, and the class of a segment's parts."""
-
-    recorder: Any
-    part: Any
 
 
 def start() -> None:
@@ -65,7 +52,7 @@ def trip(make: Callable[Arguments, list[Any]]) -> Callable[Arguments, list[Any]]
             replies = make(*arguments, **named)
             failed = any(isinstance(one, ResponseError) and not isinstance(one, NoScriptError) for one in replies)
         finally:
-            trips.append(Trip(name, began, time.time(), failed))
+            trips.append((name, began, time.time(), failed))
         return replies
 
     return noted
@@ -78,28 +65,29 @@ def send(handler: Callable[..., Any], event: Mapping[str, Any], status: int, out
     ended, trips = time.time(), getattr(_request, "trips", None)
     if trips is None or (sdk := _sdk()) is None:
         return
+    recorder, part_of = sdk
     try:
-        sdk.recorder.clear_trace_entities()  # of an earlier request in the same trace, whose segment was another
-        segment = sdk.recorder.current_segment()
+        recorder.clear_trace_entities()  # of an earlier request in the same trace, whose segment was another
+        segment = recorder.current_segment()
         if not segment.sampled:
             return
-        around = sdk.part(_named(handler.__module__, handler.__qualname__), "local", segment)
+        around = part_of(_named(handler.__module__, handler.__qualname__), "local", segment)
         segment.add_subsegment(around)
         around.put_annotation("route", f"{event.get('httpMethod')} {event.get('resource')}")
         around.put_annotation("outcome", outcome)
         around.put_annotation("cold", cold)
         around.put_annotation("replay", outcome == "replayed")
         around.apply_status_code(status)
-        for one in trips:
-            part = sdk.part(one.name, "remote", segment)
+        for name, trip_began, trip_ended, failed in trips:
+            part = part_of(name, "remote", segment)
             around.add_subsegment(part)
-            if one.failed:
+            if failed:
                 part.add_fault_flag()
-            part.start_time = one.began
-            part.close(one.ended)
+            part.start_time = trip_began
+            part.close(trip_ended)
         around.start_time = _request.began
         around.close(ended)
-        sdk.recorder.emitter.send_entity(around)
+        recorder.emitter.send_entity(around)
     except Exception as error:
         logs.write("WARNING", "trace not sent", cause=type(error).__name__)
 
@@ -120,10 +108,10 @@ def _caller() -> str:
 
 
 @functools.cache
-def _sdk() -> Sdk | None:
-    """X-Ray's SDK; None, and a line in the log, if it cannot be used."""
+def _sdk() -> tuple[Any, Any] | None:
+    """X-Ray's SDK: its recorder and the class of a segment's parts; None, and a line in the log, if it is of no use."""
     try:
-        from aws_xray_sdk.core import xray_recorder  # type: ignore[import-untyped] # noqa: PLC0415 - 70 ms of a core
+        from aws_xray_sdk.core import xray_recorder  # type: ignore[import-untyped] # noqa: PLC0415 - 20 ms of a core, or more
         from aws_xray_sdk.core.models.subsegment import Subsegment  # type: ignore[import-untyped] # noqa: PLC0415
 
         socket.inet_aton(xray_recorder.emitter.ip)  # Lambda's is an address; looking a name up may take any time
@@ -133,7 +121,7 @@ def _sdk() -> Sdk | None:
     log = logging.getLogger("aws_xray_sdk")
     log.propagate = False
     log.addHandler(_Log(logging.WARNING))
-    return Sdk(xray_recorder, Subsegment)
+    return xray_recorder, Subsegment
 
 
 class _Log(logging.Handler):

@@ -41,8 +41,9 @@ LOWEST_TLS, OLD_TLS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_1
 
 CONTEXT = "aws:lambda:FunctionArn"
 
-TRACED = {"AWS::ApiGateway::Stage", "AWS::Lambda::Function"}
-"""Where a request's trace comes from: X-Ray's names for the gateway, and for our code in Lambda."""
+TRIP = "health.report"
+TRACED = {"AWS::ApiGateway::Stage", "AWS::Lambda::Function", TRIP}
+"""Where a request's trace comes from: X-Ray's names for gateway and Lambda, and our code's for its trip to Valkey."""
 
 
 @dataclass(frozen=True)
@@ -214,17 +215,18 @@ def log_metrics(deployment: Deployment) -> Looking:
 
 
 def traces(deployment: Deployment) -> Looking:
-    """A trace arrives from gateway and function, without an endpoint in the network."""
+    """A trace arrives from gateway, Lambda and our code, without an endpoint in the network."""
     trace = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
     ask(deployment, "GET", "/health", headers={"X-Amzn-Trace-Id": f"Root={trace};Sampled=1"})
     seen: set[str] = set()
     while not seen >= TRACED:
         found = deployment.aws("xray").batch_get_traces(TraceIds=[trace])["Traces"]
-        documents = [json.loads(segment["Document"]) for one in found for segment in one["Segments"]]
-        seen = {document.get("origin", "") for document in documents}
+        documents = [segment["Document"] for one in found for segment in one["Segments"]]
+        seen = {json.loads(document).get("origin", "") for document in documents}
+        seen |= {TRIP for document in documents if f'"{TRIP}"' in document}
         if not seen >= TRACED:
             yield f"trace {trace} has {_few(sorted(seen)) or 'nothing'}"
-    return Verdict("traces", ", ".join(sorted(seen)), "gateway and function", OK)
+    return Verdict("traces", ", ".join(sorted(seen)), "gateway, Lambda and our code", OK)
 
 
 def alarm_mail(deployment: Deployment) -> Looking:

@@ -240,15 +240,24 @@ class TestLogsAndTraces:
         assert (verdict.verdict, verdict.seen) == (OK, "both, with TLSv1.3")
 
     def segments(self, aws: Recorded, *origins: str) -> None:
-        documents = [{"Document": json.dumps({"origin": origin})} for origin in origins]
+        """A trace that has these; a name that is not AWS's is of a part within Lambda's segment."""
+        theirs = [origin for origin in origins if origin.startswith("AWS::")]
+        parts = [{"name": "health.handler.handler", "subsegments": [{"name": name}]} for name in {*origins} - {*theirs}]
+        documents = [{"Document": json.dumps({"origin": origin, "subsegments": parts})} for origin in theirs]
         aws.answer("xray", "batch_get_traces", {"Traces": [{"Segments": documents}] if origins else []}, TraceIds=ANY)
 
-    def test_a_trace_has_to_have_both_ends(self, aws: Recorded, gateway: str) -> None:
+    def test_a_trace_has_to_have_both_ends_and_our_own_part(self, aws: Recorded, gateway: str) -> None:
         self.segments(aws)
         self.segments(aws, "AWS::ApiGateway::Stage", "AWS::Lambda")
-        self.segments(aws, "AWS::ApiGateway::Stage", "AWS::Lambda", "AWS::Lambda::Function")
+        theirs = ("AWS::ApiGateway::Stage", "AWS::Lambda", "AWS::Lambda::Function")
+        self.segments(aws, *theirs)
+        self.segments(aws, *theirs, "health.report")
         waited, verdict = followed(live_checks.traces(deployment(aws, gateway)))
-        assert [text.split(" has ")[1] for text in waited] == ["nothing", "AWS::ApiGateway::Stage, AWS::Lambda"]
+        assert [text.split(" has ")[1] for text in waited] == [
+            "nothing",
+            "AWS::ApiGateway::Stage, AWS::Lambda",
+            "AWS::ApiGateway::Stage, AWS::Lambda, AWS::Lambda::Function",
+        ]
         assert verdict.verdict == OK
 
     def test_the_request_asks_for_its_trace(self, aws: Recorded) -> None:
