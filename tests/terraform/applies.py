@@ -1,7 +1,7 @@
-"""The whole tree applied as a pipeline does it: from an empty account, with its state in S3.
+"""The whole tree, applied as a pipeline does it: into an empty account, with its state in S3.
 
-Each environment has an account of its own on an AWS that refuses as AWS refuses, see tests/support/aws_api. Mostly
-they wait, as the provider waits for AWS, so they run side by side.
+Each environment has an account of its own on an AWS that refuses as AWS refuses, see tests/support/aws_api. Most
+of their time the provider waits for AWS, so they run side by side.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
     # another number, and costs the provider as much as all the rest.
     "staging": {"domain": OWN_DOMAIN, "waf": None},
 }
-"""What an environment gets besides its file."""
+"""Values for an environment in addition to its file."""
 
 DESTROYED = "dev"
 """The cheapest: a destroy of the others costs twice as much, for deployment groups and a firewall besides."""
@@ -41,23 +41,23 @@ PROTECTED = "prevent_destroy = true"
 
 @dataclass(frozen=True)
 class Applied:
-    """What happened to an environment."""
+    """What happened when an environment was applied."""
 
     account: aws_api.Account
     calls: Sequence[aws_api.Call]
-    """Of the first apply alone."""
+    """During the first apply only."""
     second_plan: str
-    """What Terraform says when it is asked again."""
+    """What a second plan says."""
     left: Mapping[str, Any] | None
-    """The state after the destroy; None if there was none."""
+    """The state after the destroy; None where nothing was destroyed."""
 
 
 @contextlib.contextmanager
 def begun(folder: Path, aws: aws_api.Aws) -> Iterator[Mapping[str, Future[Applied]]]:
-    """All environments, on their way."""
+    """The applies of all environments, under way."""
     tree = terraforms.copy(folder / "tree")
     plans.pretend_to_build(tree.parent)
-    terraforms.init(tree)  # finds the provider, once for all
+    terraforms.init(tree)  # finds the provider once for all of them
     (tree / terraforms.OFFLINE_FILE).unlink()
     with contextlib.ExitStack() as stack:
         pool = ThreadPoolExecutor(len(ACCOUNTS))
@@ -96,7 +96,7 @@ def _backend(environment: str) -> Iterator[str]:
         "key": f"{environment}.tfstate",
         "region": aws_api.REGION,
         "use_lockfile": "true",
-        "use_path_style": "true",  # moto has no host name for each bucket
+        "use_path_style": "true",  # moto has no host name per bucket
     }.items():
         yield f"-backend-config={name}={value}"
 
@@ -107,7 +107,7 @@ def _make_bucket(account: aws_api.Account) -> None:
 
 
 def _unprotect(root: Path) -> None:
-    """Takes out the lines that keep caches and what they need from Terraform; `make destroy` goes another way."""
+    """Removes the lines that protect caches, and what they need, from Terraform; `make destroy` does it differently."""
     for file in root.rglob("*.tf"):
         text = file.read_text()
         if PROTECTED in text:
