@@ -413,7 +413,7 @@ class TestSmoke:
             return (name, "ALARM") in [(one["AlarmName"], one["NewStateValue"]) for one in told]
 
         looking = CHECKS["alarm-mail"](deployment)
-        assert next(looking).endswith("has not told its topic"), "LocalStack's history has no actions"
+        assert next(looking).endswith("has not notified its topic"), "LocalStack's history has no actions"
         wait_until(is_heard, WAIT_SECONDS)
         looking.close()
         (alarm,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]

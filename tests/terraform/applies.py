@@ -1,7 +1,7 @@
-"""The whole tree applied as a pipeline does it: from an empty account, with its state in S3.
+"""The whole tree, applied as a pipeline does it: into an empty account, with its state in S3.
 
-Each environment has an account of its own on an AWS that refuses as AWS refuses, see tests/support/aws_api. Mostly
-they wait, as the provider waits for AWS, so they run side by side.
+Each environment has an account of its own on an AWS that refuses as AWS refuses, see tests/support/aws_api. Most
+of their time the provider waits for AWS, so they run side by side.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
     # another number, and costs the provider as much as all the rest.
     "staging": {"domain": OWN_DOMAIN, "waf": None},
 }
-"""What an environment gets besides its file."""
+"""Values for an environment in addition to its file."""
 
 DESTROYED = "dev"
 """The cheapest: a destroy of the others costs twice as much, for deployment groups and a firewall besides."""
@@ -55,11 +55,11 @@ class Destroyed:
 
 @dataclass(frozen=True)
 class Applied:
-    """What happened to an environment."""
+    """What happened when an environment was applied."""
 
     account: aws_api.Account
     calls: Sequence[aws_api.Call]
-    """Of the first apply alone."""
+    """During the first apply only."""
     second_plan: str
     """What Terraform says when it is asked again."""
     destroyed: Destroyed | None
@@ -67,10 +67,10 @@ class Applied:
 
 @contextlib.contextmanager
 def begun(folder: Path, aws: aws_api.Aws) -> Iterator[Mapping[str, Future[Applied]]]:
-    """All environments, on their way."""
+    """The applies of all environments, under way."""
     tree = terraforms.copy(folder / "tree")
     plans.pretend_to_build(tree.parent)
-    terraforms.init(tree)  # finds the provider, once for all
+    terraforms.init(tree)  # finds the provider once for all of them
     (tree / terraforms.OFFLINE_FILE).unlink()
     with contextlib.ExitStack() as stack:
         pool = ThreadPoolExecutor(len(ACCOUNTS))

@@ -1,4 +1,4 @@
-"""`terraform apply` of every environment into an empty account, once more, and away again.
+"""`terraform apply` of every environment into an empty account, a second plan, and a destroy.
 
 The provider is the real one, and so is what it sends: AWS's API is emulated, see tests/support/aws_api.
 """
@@ -18,7 +18,7 @@ from tests.terraform.plans import EMULATED, ENVIRONMENTS
 Applies = Mapping[str, Future[Applied]]
 
 READS = ("Describe", "Get", "Head", "List")
-"""A 404 is how Terraform learns that there is no state, say."""
+"""Terraform learns from a 404 that there is no state, for instance."""
 
 environments = pytest.mark.parametrize("environment", ACCOUNTS)
 

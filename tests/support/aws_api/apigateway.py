@@ -1,4 +1,4 @@
-"""API Gateway: an import as AWS does it, of which moto keeps paths and integrations alone.
+"""API Gateway: imports as AWS does them, where moto keeps only paths and integrations.
 
 - An import that overwrites sets name, description and the like from the document, or to nothing where it is silent
   (terraform-provider-aws#17099).
@@ -25,7 +25,7 @@ ROLE = "API Gateway's role"
 
 
 def settle(account: AccountState) -> None:
-    """No API is UPDATING any more."""
+    """Makes every API that is UPDATING available."""
     account.of(UPDATING).clear()
 
 
@@ -116,7 +116,7 @@ def _check_available(request: Request, id: str) -> None:
 
 
 def _readable(paths: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Paths of a document as moto takes them: it asks of a mock integration what only others have."""
+    """A document's paths as moto accepts them: it wants members in mock integrations that only others have."""
     integration = "x-amazon-apigateway-integration"
     mocked = {"uri": "", "httpMethod": ""}
     return {
