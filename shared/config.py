@@ -79,6 +79,7 @@ class Settings:
     default_operator: Operator = "set"
     metrics_namespace: str = "leaderboard-dev"
     metrics_depth: Depth = "routes"
+    slow_milliseconds: float = 150
 
     @property
     def rules(self) -> Rules:
@@ -115,6 +116,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         default_operator=_word(environ, "DEFAULT_OPERATOR", Operator, Settings.default_operator),
         metrics_namespace=_namespace(environ, "METRICS_NAMESPACE", Settings.metrics_namespace),
         metrics_depth=_word(environ, "METRICS_DEPTH", Depth, Settings.metrics_depth),
+        slow_milliseconds=_read(environ, "SLOW_MILLISECONDS", float, Settings.slow_milliseconds, 1, 28_000),
     )
     if settings.valkey_iam_cache and not (settings.valkey_user and settings.aws_region and settings.valkey_tls):
         raise MisconfiguredError("VALKEY_IAM_CACHE is set: VALKEY_USER, AWS_REGION and VALKEY_TLS=1 are needed with it")

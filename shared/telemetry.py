@@ -30,6 +30,7 @@ class Metric(NamedTuple):
 METRICS = {
     "Requests": Metric("Count", "Route"),
     "Latency": Metric("Milliseconds", "Route"),
+    "SlowRequests": Metric("Count"),
     "ServerErrors": Metric("Count", "Route"),
     "ClientErrors": Metric("Count", "Route"),
     "Problems": Metric("Count", "Code"),
@@ -113,6 +114,7 @@ def answered(request_id: str, event: Mapping[str, Any], status: int, code: str |
     values: dict[str, Any] = {
         "Requests": 1,
         "Latency": milliseconds,
+        "SlowRequests": int(milliseconds > _settings().slow_milliseconds),
         "ServerErrors": int(status >= 500),
         "ClientErrors": int(400 <= status < 500),
         "ColdStarts": int(is_first),
@@ -149,7 +151,8 @@ def answered(request_id: str, event: Mapping[str, Any], status: int, code: str |
 def write(level: Literal["INFO", "WARNING", "ERROR"], message: str, **facts: object) -> None:
     """Writes these facts, those that were noted, and what was counted since `start`, as one line."""
     values, dimensions = _thread.values, _thread.dimensions
-    directives = _directives(*_measuring(), tuple(values), tuple(dimensions))
+    own = _settings()
+    directives = _directives(own.metrics_namespace, own.metrics_depth, tuple(values), tuple(dimensions))
     about = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": directives}
     logs.write(level, message, **facts, **_thread.facts, _aws=about, **dimensions, **values)
     del _thread.values, _thread.dimensions, _thread.facts
@@ -172,13 +175,12 @@ def _directives(namespace: str, depth: str, names: tuple[str, ...], dimensions: 
     )
 
 
-def _measuring() -> tuple[str, str]:
-    """Namespace and depth, even if another setting is wrong."""
+def _settings() -> config.Settings | type[config.Settings]:
+    """The settings; their defaults if one of them is wrong."""
     try:
-        own = config.settings()
+        return config.settings()
     except config.MisconfiguredError:
-        return config.Settings.metrics_namespace, config.Settings.metrics_depth
-    return own.metrics_namespace, own.metrics_depth
+        return config.Settings
 
 
 def _trace_id(event: Mapping[str, Any]) -> str | None:
