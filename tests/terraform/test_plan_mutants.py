@@ -726,7 +726,7 @@ MUTANTS = (
     Mutant(
         "widgets that overlap",
         plan_rules.dashboards_are_well_formed,
-        r"log at 12, \d+: does not fit",
+        r"log at 13, \d+: does not fit",
         (
             (
                 "modules/monitoring/dashboard.tf",
