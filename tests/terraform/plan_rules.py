@@ -1083,7 +1083,7 @@ def _uncounted(plan: Plan, namespace: str, metric: str, dimensions: Mapping[str,
     if any(one.get("METRICS_NAMESPACE") != namespace for one in settings):
         return f"nobody writes {counted}"
     if not dimensions:
-        return f"{counted}: euros and dollars have no sum" if "Currency" in by else None
+        return f"{counted}: its sum means nothing" if not OWN["metrics"][metric].get("total", True) else None
     if len(dimensions) > 1 or not set(dimensions) <= set(by):
         return f"{counted} is counted by {by}"
     ((name, value),) = dimensions.items()
