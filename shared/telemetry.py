@@ -35,6 +35,7 @@ class Metric(NamedTuple):
 METRICS = {
     "Requests": Metric("Count", "Route"),
     "Latency": Metric("Milliseconds", "Route"),
+    "SlowRequests": Metric("Count"),
     "ServerErrors": Metric("Count", "Route"),
     "ClientErrors": Metric("Count", "Route"),
     "Problems": Metric("Count", "Code"),
@@ -144,6 +145,7 @@ def answered(status: int, code: str | None, outcome: str, kind: Kind | None) -> 
     milliseconds = (time.perf_counter_ns() - request.started) / 1e6
     is_first = bool(_first) and bool(_first.pop())
     values["Latency"] = milliseconds
+    values["SlowRequests"] = 1 if milliseconds > config.measuring().slow_milliseconds else 0
     values["ServerErrors"] = 1 if status >= 500 else 0
     values["ClientErrors"] = 1 if 400 <= status < 500 else 0
     values["ColdStarts"] = 1 if is_first else 0
@@ -176,7 +178,8 @@ def write(
     """Writes one line with these facts, and with the metrics' values and the dimensions by which they are counted."""
     line = logs.line(level, message)
     line.update(facts)
-    directives = _directives(*config.measuring(), tuple(values), tuple(dimensions))
+    own = config.measuring()
+    directives = _directives(own.metrics_namespace, own.metrics_depth, tuple(values), tuple(dimensions))
     line["_aws"] = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": directives}
     line.update(dimensions)
     line.update(values)
