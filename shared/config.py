@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 LARGEST_SCORE = 2**53 - 1
 """The largest whole number that a sorted set's score, a double, holds exactly together with all smaller ones."""
 
 Operator = Literal["set", "best", "increment", "decrement"]
 """What a submission's score does to the player's."""
+
+Depth = Literal["totals", "routes"]
+"""How finely metrics are counted: without the dimension Route, or with all dimensions."""
+
+NAMESPACE = re.compile(r"(?!AWS/)[A-Za-z0-9][A-Za-z0-9._/#-]{0,254}")
+"""A namespace of CloudWatch; those of AWS's own services begin with AWS/."""
 
 INITIALIZED = {"on-demand", "provisioned-concurrency"}
 """Kinds of Lambda environments that answer one request after the other with what their init has made. A snapshot's
@@ -70,6 +77,8 @@ class Settings:
     receipt_seconds: int = 86_400
     receipts_max: int = 1000
     default_operator: Operator = "set"
+    metrics_namespace: str = "leaderboard-dev"
+    metrics_depth: Depth = "routes"
 
     @property
     def rules(self) -> Rules:
@@ -103,7 +112,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         score_step_max=_read(environ, "SCORE_STEP_MAX", int, 0, 1, LARGEST_SCORE) or None,
         receipt_seconds=_read(environ, "RECEIPT_SECONDS", int, Settings.receipt_seconds, 60, 31_536_000),
         receipts_max=_read(environ, "RECEIPTS_MAX", int, Settings.receipts_max, 1, 1_000_000),
-        default_operator=_operator(environ, "DEFAULT_OPERATOR", Settings.default_operator),
+        default_operator=_word(environ, "DEFAULT_OPERATOR", Operator, Settings.default_operator),
+        metrics_namespace=_namespace(environ, "METRICS_NAMESPACE", Settings.metrics_namespace),
+        metrics_depth=_word(environ, "METRICS_DEPTH", Depth, Settings.metrics_depth),
     )
     if settings.valkey_iam_cache and not (settings.valkey_user and settings.aws_region and settings.valkey_tls):
         raise MisconfiguredError("VALKEY_IAM_CACHE is set: VALKEY_USER, AWS_REGION and VALKEY_TLS=1 are needed with it")
@@ -124,6 +135,11 @@ def aws_credentials() -> AwsCredentials | None:
     return AwsCredentials(key, secret, os.environ.get("AWS_SESSION_TOKEN")) if key and secret else None
 
 
+def trace() -> str:
+    """Lambda's header of the trace that the present request belongs to; '' where there is none."""
+    return os.environ.get("_X_AMZN_TRACE_ID", "")
+
+
 def is_initialized_by_lambda() -> bool:
     """Whether this process is a Lambda environment whose init serves its requests. Lambda alone sets the variable."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in INITIALIZED
@@ -133,12 +149,21 @@ def _boolean(text: str) -> bool:
     return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
 
 
-def _operator(environ: Mapping[str, str], name: str, default: Operator) -> Operator:
+def _word(environ: Mapping[str, str], name: str, words: Any, default: Any) -> Any:
+    """One of a Literal's words."""
     text = environ.get(name, "").strip() or default
-    for operator in get_args(Operator):
-        if text == operator:
-            return operator  # type: ignore[no-any-return]
-    raise MisconfiguredError(f"{name} is {text!r}: it should be one of {', '.join(get_args(Operator))}")
+    if text not in get_args(words):
+        raise MisconfiguredError(f"{name} is {text!r}: it should be one of {', '.join(get_args(words))}")
+    return text
+
+
+def _namespace(environ: Mapping[str, str], name: str, default: str) -> str:
+    text = environ.get(name, "").strip() or default
+    if not NAMESPACE.fullmatch(text):
+        raise MisconfiguredError(
+            f"{name} is {text!r}: it should be 1 to 255 letters, digits, and any of . _ / # - and not begin with AWS/"
+        )
+    return text
 
 
 def _read(

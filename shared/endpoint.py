@@ -7,7 +7,6 @@ import functools
 import json
 import math
 import re
-import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from urllib.parse import unquote
 import orjson
 from marshmallow.exceptions import ValidationError
 
-from shared import deadline, idempotency, logs, problems
+from shared import deadline, idempotency, logs, problems, telemetry
 from shared.config import MisconfiguredError, settings
 from shared.fields import Arguments
 
@@ -58,39 +57,13 @@ def endpoint(arguments: type[Arguments], *, keyed: str | None = None) -> Callabl
     schema = arguments()
 
     def decorate(function: Callable[..., Reply]) -> Handler:
-        @functools.wraps(function)
-        def handler(event: Event, context: Any) -> Response:
-            started = time.monotonic()
-            request_id = _request_id(event, context)
-            try:
-                deadline.start(_seconds(context))
-                given, loaded = _arguments(schema, event)
-                if keyed:
-                    loaded["key"] = _key(event, keyed, _sent(schema, given, loaded))
-                response = _response(request_id, *function(**loaded))
-                code = None
-            except problems.Problem as problem:
-                response, code = reply_to_problem(problem, request_id), problem.code
-            except Exception as error:
-                response = reply_to_problem(problems.InternalError(), request_id)
-                code = problems.InternalError.code
-                cause = str(error) if isinstance(error, MisconfiguredError) else _where(error)
-                logs.write("ERROR", "request failed", requestId=request_id, cause=cause)
-            if event.get("httpMethod") == "HEAD":
-                response["body"] = ""
-            logs.write(
-                "INFO" if response["statusCode"] < 500 else "WARNING",
-                "request answered",
-                requestId=request_id,
-                method=event.get("httpMethod"),
-                route=event.get("resource"),
-                status=response["statusCode"],
-                code=code,
-                milliseconds=round((time.monotonic() - started) * 1000, 3),
-            )
-            return response
+        def answer(event: Event, request_id: str) -> Response:
+            given, loaded = _arguments(schema, event)
+            if keyed:
+                loaded["key"] = _key(event, keyed, _sent(schema, given, loaded))
+            return _response(request_id, *function(**loaded))
 
-        return handler
+        return functools.update_wrapper(_answering(answer), function)
 
     return decorate
 
@@ -99,12 +72,54 @@ def by_method(**handlers: Handler) -> Handler:
     """One handler for all operations of a function, chosen by the HTTP method."""
 
     def handler(event: Event, context: Any) -> Response:
-        chosen = handlers.get(event.get("httpMethod") or "")
-        if chosen is None:
-            return reply_to_problem(problems.EndpointNotFound(), _request_id(event, context))
-        return chosen(event, context)
+        return handlers.get(event.get("httpMethod") or "", _no_endpoint)(event, context)
 
     return handler
+
+
+def _answering(answer: Callable[[Event, str], Response]) -> Handler:
+    """A handler that always returns a reply, within its time, and writes the request's line."""
+    telemetry.ready()
+
+    def handler(event: Event, context: Any) -> Response:
+        telemetry.start()
+        request_id = _request_id(event, context)
+        code = None
+        try:
+            deadline.start(_seconds(context))
+            response = answer(event, request_id)
+        except Exception as error:
+            problem = error if isinstance(error, problems.Problem) else _failed(error, request_id)
+            response, code = reply_to_problem(problem, request_id), problem.code
+        if event.get("httpMethod") == "HEAD":
+            response["body"] = ""
+        telemetry.answered(request_id, event, response["statusCode"], code, _outcome(response, code))
+        return response
+
+    return handler
+
+
+def _outcome(response: Response, code: str | None) -> str:
+    """What has become of a request, in a word."""
+    status = response["statusCode"]
+    if status < 400:
+        return "replayed" if "Idempotency-Replayed" in response["headers"] else "ok"
+    if status < 500:
+        return "refused"
+    if status == 503:
+        return "not_yet_visible" if code == problems.NotYetVisible.code else "unavailable"
+    return "failed"
+
+
+def _failed(error: Exception, request_id: str) -> problems.Problem:
+    cause = str(error) if isinstance(error, MisconfiguredError) else _where(error)
+    logs.write("ERROR", "request failed", requestId=request_id, cause=cause)
+    return problems.InternalError()
+
+
+@_answering
+def _no_endpoint(_event: Event, _request_id: str) -> Response:
+    raise problems.EndpointNotFound
 
 
 def reply_to_problem(problem: problems.Problem, request_id: str) -> Response:

@@ -18,7 +18,7 @@ from typing import Any
 from valkey import exceptions
 from valkey.connection import Connection, DefaultParser
 
-from shared import credentials, deadline, logs
+from shared import credentials, deadline, logs, telemetry
 from shared.config import Settings, is_initialized_by_lambda, settings
 from shared.problems import Unavailable
 
@@ -150,6 +150,7 @@ class _Connection(Connection):
         self._made_at = self._used_at = time.time()
         self.socket_connect_timeout = seconds
         self._parser.ends = time.monotonic() + seconds
+        telemetry.add("ValkeyConnections")
         self.connect()
 
     def _is_fit(self, now: float) -> bool:
@@ -200,6 +201,8 @@ class Store:
     def _attempt(self, commands: Sequence[Command], tries: int) -> list[Any]:
         for left in reversed(range(tries)):
             self.repeated = left < tries - 1
+            if self.repeated:
+                telemetry.add("ValkeyRetries")
             try:
                 replies = self.trip(commands)
                 unknown = [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
@@ -223,14 +226,19 @@ class Store:
         """One round trip: every reply, an error reply as the exception that it stands for."""
         connection = self._connection
         connection.prepare()
-        connection.send_packed_command(_packed(connection, commands), check_health=False)
-        replies = []
-        for _ in commands:
-            try:
-                replies.append(connection.read_response())
-            except exceptions.ResponseError as error:
-                replies.append(error.with_traceback(None))  # or it would hold this frame, and the frame the replies
-        return replies
+        started = time.perf_counter_ns()
+        try:
+            connection.send_packed_command(_packed(connection, commands), check_health=False)
+            replies = []
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except exceptions.ResponseError as error:
+                    replies.append(error.with_traceback(None))  # or it would hold this frame, and the frame the replies
+            return replies
+        finally:
+            telemetry.add("ValkeyTrips")
+            telemetry.add("ValkeyTripTime", (time.perf_counter_ns() - started) / 1e6)
 
 
 def value(reply: Any) -> Any:

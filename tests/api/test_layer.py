@@ -61,6 +61,8 @@ class TestSettings:
             ("DEADLINE_SECONDS", " 5 ", 5.0),
             ("SESSION_SECONDS", "60", 60),
             ("DEFAULT_OPERATOR", "best", "best"),
+            ("METRICS_NAMESPACE", " leaderboard-prod ", "leaderboard-prod"),
+            ("METRICS_DEPTH", "totals", "totals"),
             ("SCORE_MIN", "-100", -100),
             ("SCORE_MAX", "9007199254740991", 2**53 - 1),
         ],
@@ -88,10 +90,14 @@ class TestSettings:
             ("SCORE_MAX", "1e6"),
             ("DEFAULT_OPERATOR", "BEST"),
             ("DEFAULT_OPERATOR", "create"),
+            ("METRICS_NAMESPACE", "AWS/Lambda"),
+            ("METRICS_NAMESPACE", "two words"),
+            ("METRICS_NAMESPACE", "n" * 256),
+            ("METRICS_DEPTH", "users"),
         ],
     )
     def test_a_malformed_setting_is_named_with_its_range(self, name: str, text: str) -> None:
-        with pytest.raises(config.MisconfiguredError, match=rf"^{name} is .*should be (?:from|one of)"):
+        with pytest.raises(config.MisconfiguredError, match=rf"^{name} is .*should be (?:from|one of|1 to)"):
             config.load({**HOST, name: text})
 
     def test_the_lowest_score_is_not_above_the_highest(self) -> None:

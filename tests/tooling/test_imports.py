@@ -30,9 +30,10 @@ MAY_IMPORT = {
     "problems": set(),
     "fields": {"config", "problems"},
     "idempotency": set(),
-    "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems"},
+    "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems", "telemetry"},
+    "telemetry": {"config", "logs"},
     "credentials": {"config"},
-    "store": {"config", "credentials", "deadline", "logs", "problems"},
+    "store": {"config", "credentials", "deadline", "logs", "problems", "telemetry"},
     "reconcile": {"audit", "deadline", "outbox", "projections", "statistics", "store", "sweeps"},
 }
 """What a module of the layer may import from the layer. Modules that are not named here hold data: the next rule is
