@@ -77,12 +77,16 @@ def judge(alarm: Mapping[str, Any], metrics: Metrics, now: float) -> Judgement |
 def measured(alarm: Mapping[str, Any], metrics: Metrics, now: float) -> tuple[float | None, ...]:
     """The datapoints of an alarm, the newest last: some more than it evaluates, as CloudWatch retrieves."""
     queries, watched, period = asked(alarm)
-    count = int(alarm["EvaluationPeriods"])
-    count += max(count // 3, 2)
     end = int(now) + 1
-    begin = end - count * period
+    begin = end - retrieved(alarm) * period
     found = expressions.results(queries, metrics, begin, end, period)[watched]
     return tuple(found.get(moment) for moment in range(begin, end, period))
+
+
+def retrieved(alarm: Mapping[str, Any]) -> int:
+    """How many datapoints are looked at, so that missing ones have others in their place. CloudWatch does not say."""
+    wanted = int(alarm["EvaluationPeriods"])
+    return wanted + max(wanted // 3, 2)
 
 
 def asked(alarm: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str, int]:

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 import valkey
+import yaml
 
 from scripts.aws import smoke, values, verdicts
 from scripts.aws.live_checks import CHECKS, Deployment
@@ -76,6 +77,34 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     assert body.keys() >= contract.PROBLEM_MEMBERS
     assert (body["status"], body["code"]) == (status, code)
     return body
+
+
+def charts(emulated: Emulated) -> list[dict[str, Any]]:
+    """What the dashboard asks of each metric, as queries of GetMetricData."""
+    body = emulated.aws("cloudwatch").get_dashboard(DashboardName=emulated.outputs["dashboard_name"])["DashboardBody"]
+    queries = []
+    for widget in json.loads(body)["widgets"]:
+        for chart in widget["properties"].get("metrics", []):
+            *named, drawn = chart if isinstance(chart[-1], dict) else [*chart, {}]
+            if named:  # and not an expression
+                namespace, metric, *pairs = named
+                dimensions = [{"Name": name, "Value": value} for name, value in zip(*[iter(pairs)] * 2, strict=True)]
+                asked = {
+                    "Metric": {"Namespace": namespace, "MetricName": metric, "Dimensions": dimensions},
+                    "Period": drawn.get("period", widget["properties"]["period"]),
+                    "Stat": drawn.get("stat", widget["properties"].get("stat", "Average")),
+                }
+                queries.append({"Id": f"q{len(queries)}", "MetricStat": asked})
+    return queries
+
+
+def measured(emulated: Emulated, queries: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """What GetMetricData answers to them for the time of these tests, by Id."""
+    now = datetime.now(UTC)
+    found = emulated.aws("cloudwatch").get_metric_data(
+        MetricDataQueries=queries, StartTime=now - timedelta(hours=2), EndTime=now + timedelta(minutes=1)
+    )
+    return {result["Id"]: result["Values"] for result in found["MetricDataResults"]}
 
 
 @pytest.fixture(scope="module")
@@ -175,33 +204,43 @@ class TestWhatIsApplied:
         roles = [live(emulated, key)["Role"] for key in keys()]
         assert len(set(roles)) == len(roles)
 
+    def test_the_dashboard_is_the_one_that_terraform_wrote(self, emulated: Emulated) -> None:
+        state = emulated.aws("s3").get_object(Bucket=emulated.terraform.bucket, Key=emulated.terraform.state)
+        written = {
+            made["attributes"]["dashboard_name"]: made["attributes"]["dashboard_body"]
+            for resource in json.load(state["Body"])["resources"]
+            for made in resource["instances"]
+            if resource["type"] == "aws_cloudwatch_dashboard"
+        }
+        assert {name: json.loads(body) for name, body in written.items()} == {
+            name: json.loads(emulated.aws("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
+            for name in [emulated.outputs["dashboard_name"]]
+        }
+
     def test_the_dashboard_names_only_what_exists(self, emulated: Emulated) -> None:
-        board = emulated.aws("cloudwatch").get_dashboard(DashboardName=emulated.outputs["dashboard_name"])
         names = {emulated.function(key) for key in keys()}
         (api,) = emulated.aws("apigateway").get_rest_apis()["items"]
         filters = emulated.aws("logs").describe_metric_filters()["metricFilters"]
-        from_logs = {
-            (change["metricNamespace"], change["metricName"])
-            for found in filters
-            for change in found["metricTransformations"]
-        }
+        of_ours = {change["metricName"] for found in filters for change in found["metricTransformations"]}
+        of_ours |= yaml.safe_load((ROOT / "functions" / "metrics.yaml").read_text())["metrics"].keys()
         charted: Counter[str] = Counter()
-        for widget in json.loads(board["DashboardBody"])["widgets"]:
-            for namespace, metric, *rest in widget["properties"].get("metrics", []):
-                dimensions = dict(zip(rest[:-1:2], rest[1:-1:2], strict=True))
-                charted[namespace] += 1
-                match namespace:
-                    case "AWS/Lambda":
-                        assert dimensions["FunctionName"] in names
-                    case "AWS/ApiGateway":
-                        assert dimensions["ApiName"] == api["name"]
-                    case "AWS/SQS":
-                        assert any(
-                            url.endswith(f"/{dimensions['QueueName']}")
-                            for url in emulated.aws("sqs").list_queues()["QueueUrls"]
-                        )
-                    case _:
-                        assert (namespace, metric) in from_logs
+        for query in charts(emulated):
+            metric = query["MetricStat"]["Metric"]
+            dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+            charted[metric["Namespace"]] += 1
+            match metric["Namespace"]:
+                case "AWS/Lambda":
+                    assert dimensions.get("FunctionName", emulated.function("rank")) in names
+                case "AWS/ApiGateway":
+                    assert dimensions["ApiName"] == api["name"]
+                case "AWS/SQS":
+                    assert any(
+                        url.endswith(f"/{dimensions['QueueName']}")
+                        for url in emulated.aws("sqs").list_queues()["QueueUrls"]
+                    )
+                case namespace:
+                    assert namespace == emulated.name
+                    assert metric["MetricName"] in of_ours
         assert charted["AWS/Lambda"] >= len(names)
         assert charted["AWS/ApiGateway"] >= 3
 
@@ -342,6 +381,65 @@ class TestWatching:
             WAIT_SECONDS,
         )
         assert sum(report["projected"] for report in reports) >= 1
+
+    def test_a_requests_line_is_its_metrics(self, emulated: Emulated, at_api: Api) -> None:
+        route = "GET /users/{userId}"
+        at_api.get(f"/users/{fresh_id('missing')}")
+
+        def emitted(metric: str, event: dict[str, Any]) -> list[float]:
+            return (
+                list(event[metric])
+                if isinstance(event.get(metric), list)
+                else [event[metric]]
+                if metric in event
+                else []
+            )
+
+        def asked(metric: str, statistic: str, **dimensions: str) -> dict[str, Any]:
+            names = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+            one = {"Namespace": emulated.name, "MetricName": metric, "Dimensions": names}
+            return {
+                "Id": f"{metric.lower()}{len(names)}{statistic.lower()}",
+                "MetricStat": {"Metric": one, "Period": 14400, "Stat": statistic},
+            }
+
+        def agree() -> bool:
+            lines = [event for event in map(json.loads, emulated.log("get_user")) if event.get("Route") == route]
+            queries = [
+                asked(metric, statistic, Route=route)
+                for metric in ("Requests", "Latency", "ClientErrors", "ServerErrors")
+                for statistic in ("Sum", "SampleCount", "Maximum", "p50")
+            ]
+            found = measured(emulated, queries)
+            for query in queries:
+                figures = [
+                    value for line in lines for value in emitted(query["MetricStat"]["Metric"]["MetricName"], line)
+                ]
+                wanted = {
+                    "Sum": sum(figures),
+                    "SampleCount": len(figures),
+                    "Maximum": max(figures),
+                    "p50": sorted(figures)[(len(figures) - 1) // 2],
+                }
+                if sum(found[query["Id"]]) != pytest.approx(wanted[query["MetricStat"]["Stat"]]):
+                    return False
+            return len(lines) > 0
+
+        wait_until(agree, WAIT_SECONDS)
+        every = [event for key in keys() for event in map(json.loads, emulated.log(key)) if "Requests" in event]
+        (total,) = measured(emulated, [asked("Requests", "Sum")])["requests0sum"]
+        assert total >= len(every) > 0
+
+    def test_the_dashboard_is_drawn_with_what_was_measured(self, emulated: Emulated) -> None:
+        queries = charts(emulated)
+        found = measured(emulated, queries)
+        drawn = Counter(query["MetricStat"]["Metric"]["Namespace"] for query in queries if found[query["Id"]])
+        assert drawn["AWS/ApiGateway"] == sum(
+            query["MetricStat"]["Metric"]["Namespace"] == "AWS/ApiGateway" for query in queries
+        )
+        assert drawn["AWS/Lambda"] > len(keys())
+        assert drawn["AWS/SQS"] == 1
+        assert drawn[emulated.name] > 1
 
     def test_the_figures_in_its_log_become_metrics_and_other_lines_become_none(self, emulated: Emulated) -> None:
         def counted(metric: str) -> float:
