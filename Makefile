@@ -120,6 +120,7 @@ format: ## rewrite the code in its one format, and the generated parts of terraf
 	.venv/bin/python -m scripts.dev.terraform_root
 	.venv/bin/python -m scripts.dev.terraform_docs
 	if command -v terraform > /dev/null; then terraform fmt -recursive terraform; fi
+	.venv/bin/python -m scripts.dev.planned_dashboard
 
 lock: ## pin pyproject.toml's dependencies in *.lock (UPGRADE=1: the newest versions)
 	@$(call install,dev.lock)
