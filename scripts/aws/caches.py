@@ -14,10 +14,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.aws import accounts, deployed, infrastructure, values
+from scripts import signals
+from scripts.aws import accounts, deployed, endings, infrastructure, values
 from scripts.places import TERRAFORM, functions, seen_from_here
 from scripts.refusal import Refusal
 
@@ -30,6 +32,9 @@ LOOK_SECONDS = 10
 TELL_SECONDS = 60
 LONGEST_SECONDS = 2 * 3600
 """How often AWS is asked, how often that is told, and how long anything may take."""
+
+STOPPED = "\nStopped. Run this again to go on from here."
+"""What Ctrl-C is told: whatever stops this, it can be run again."""
 
 Terraform = Callable[..., str]
 """Runs terraform with these arguments where the state is, and returns what it prints."""
@@ -199,29 +204,10 @@ def _wait(what: str, is_over: Callable[[], bool]) -> None:
 def run_terraform(*arguments: str) -> str:
     """terraform in terraform/, after init. Raises Refusal with what it says if it fails."""
     line = ["terraform", f"-chdir={TERRAFORM}", *arguments]
-    done = subprocess.run(line, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    done = infrastructure.run(line, output=subprocess.PIPE, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise Refusal(f"terraform {' '.join(arguments[:2])} failed, see above: mend that and run this again.")
     return done.stdout
-
-
-def guarded(work: Callable[[], int]) -> int:
-    """The exit status of a command: 2 with a sentence for what it cannot do, 130 for Ctrl-C."""
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
-
-    try:
-        return work()
-    except Refusal as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (BotoCoreError, ClientError) as error:
-        print(f"AWS refuses: {error}. Mend that and run this again.", file=sys.stderr)
-        return 2
-    except subprocess.CalledProcessError as error:  # terraform init has said why
-        return error.returncode
-    except KeyboardInterrupt:
-        print("\nStopped. Run this again to go on from here.", file=sys.stderr)
-        return 130
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
@@ -234,7 +220,8 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser.add_argument("cache", nargs="?", default="", help="to retire: what its name adds, or nothing for the first")
     options = parser.parse_args(None if arguments is None else list(arguments))
     os.environ["TF_DATA_DIR"] = str(infrastructure.data_folder(options.environment))
-    return guarded(lambda: _snapshot(options.environment) if options.action == "snapshot" else _retire(options))
+    work = partial(_snapshot, options.environment) if options.action == "snapshot" else partial(_retire, options)
+    return endings.status(work, stopped=STOPPED)
 
 
 def _snapshot(environment: str) -> int:
@@ -251,4 +238,5 @@ def _retire(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    signals.interrupt_once()
     sys.exit(main())

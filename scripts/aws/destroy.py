@@ -13,7 +13,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.aws import caches, infrastructure
+from scripts import signals
+from scripts.aws import caches, endings, infrastructure
 from scripts.refusal import Refusal
 
 
@@ -26,7 +27,7 @@ def destroy(environment: str, more: Sequence[str]) -> int:
     caches.take_out_of_state(caches.run_terraform)
     for name in found:
         caches.delete(elasticache, name)
-    status = subprocess.run(line, check=False, stdin=subprocess.DEVNULL).returncode
+    status = infrastructure.run(line, stdin=subprocess.DEVNULL).returncode
     if status:
         print(f"Something is left. Mend it and run make destroy ENV={environment} again.", file=sys.stderr)
     else:
@@ -66,8 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("more", nargs=argparse.REMAINDER, help="arguments for terraform destroy")
     options = parser.parse_args(arguments)
     os.environ["TF_DATA_DIR"] = str(infrastructure.data_folder(options.environment))
-    return caches.guarded(lambda: destroy(options.environment, options.more))
+    return endings.status(lambda: destroy(options.environment, options.more), stopped=caches.STOPPED)
 
 
 if __name__ == "__main__":
+    signals.interrupt_once()
     sys.exit(main())

@@ -245,9 +245,11 @@ def _principal(iam: Any, caller: Caller) -> str | None:
 
 
 def zones(aws: Aws, wanted: Target) -> Verdict:
-    count = max(wanted.values["availability_zone_count"], CACHE_ZONES)
-    endpoints = sorted(wanted.values["interface_endpoints"])
     check = "availability zones"
+    if wanted.values.get("vpc"):
+        return Verdict(check, "a network of your own", "subnets that you choose", NOT_NEEDED)
+    functions = wanted.values["availability_zone_count"]
+    count, endpoints = max(functions, CACHE_ZONES), sorted(wanted.values["interface_endpoints"])
     needed = " with ".join(filter(None, [str(count), ", ".join(endpoints)]))
 
     def look() -> Verdict:
@@ -257,20 +259,25 @@ def zones(aws: Aws, wanted: Target) -> Verdict:
         if len(zones) < count:
             remedy = f"{wanted.region} has {len(zones)} zones for you: set availability_zone_count in {wanted.file}."
             return Verdict(check, seen, needed, NO, remedy)
-        served = _served(ec2, wanted.region, {"elasticache", *endpoints})
+        served = _served(ec2, wanted.region, sorted({"elasticache", *endpoints}))
+        found = []
         for service in endpoints:
-            missing = [zone for zone in zones if zone not in served.get(service, ())]
-            if missing:
+            missing = [zone for zone in zones[:functions] if zone not in served.get(service, ())]
+            if len(missing) == functions:
                 names = ", ".join(missing)
                 remedy = f"{service} has no endpoint in {names}: take it out of interface_endpoints in {wanted.file}."
                 return Verdict(check, seen, needed, NO, remedy)
+            if missing:
+                found.append(
+                    f"{service} has no endpoint in {', '.join(missing)}: it is made in the other zones, and calls from "
+                    "there go to one of these."
+                )
         without = [zone for zone in zones if zone not in served.get("elasticache", ())]
         if without:
-            remedy = (
+            found.append(
                 f"ElastiCache has no endpoint of its own in {', '.join(without)}, so it may not take a subnet there."
             )
-            return Verdict(check, seen, needed, LOOK, remedy)
-        return Verdict(check, seen, needed, OK)
+        return Verdict(check, seen, needed, LOOK if found else OK, " ".join(found))
 
     return asked(check, needed, look)
 

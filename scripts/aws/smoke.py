@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from scripts import signals
-from scripts.aws import accounts, infrastructure, values, verdicts
+from scripts.aws import accounts, endings, infrastructure, values, verdicts
 from scripts.aws.live_checks import CHECKS, Check, Deployment, Looking
 from scripts.aws.verdicts import NO, Verdict
 from scripts.refusal import Refusal
@@ -97,15 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=PATIENCE_SECONDS, help="how long to wait (%(default)s)")
     parser.add_argument("environment", help="name of a file in terraform/environments")
     options = parser.parse_args(arguments)
-    try:
-        rows = walk(_deployment(options.environment), CHECKS, options.seconds)
-    except Refusal as error:
-        print(error, file=sys.stderr)
-        return 2
-    except subprocess.CalledProcessError:  # terraform has said why
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return endings.status(lambda: _smoke(options), broken=endings.CANNOT)
+
+
+def _smoke(options: argparse.Namespace) -> int:
+    rows = walk(_deployment(options.environment), CHECKS, options.seconds)
     if options.json:
         print(json.dumps(verdicts.as_json(rows), indent=2))
     else:

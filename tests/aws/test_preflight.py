@@ -239,12 +239,29 @@ class TestWhat:
         self.service(aws, "elasticache", "ab")
         assert preflight.zones(aws, target(availability_zone_count=1)).seen == "eu-central-1a, eu-central-1b"
 
-    def test_a_wanted_endpoint_that_a_zone_lacks_is_refused(self, aws: Recorded) -> None:
+    def test_a_wanted_endpoint_that_a_zone_lacks_is_worth_a_look(self, aws: Recorded) -> None:
+        """modules/network makes it in the zones that have it."""
         self.zones(aws)
-        self.service(aws, "elasticache", "ac")
-        row = preflight.zones(aws, target(interface_endpoints=["elasticache"]))
-        assert (row.verdict, row.needed) == (NO, "3 with elasticache")
-        assert row.remedy.startswith("elasticache has no endpoint in eu-central-1b: take it out of interface_endpoints")
+        self.service(aws, "elasticache", "abc")
+        self.service(aws, "logs", "ac")
+        row = preflight.zones(aws, target(interface_endpoints=["elasticache", "logs"]))
+        assert (row.verdict, row.needed) == (LOOK, "3 with elasticache, logs")
+        assert row.remedy == (
+            "logs has no endpoint in eu-central-1b: it is made in the other zones, and calls from there go to one of "
+            "these."
+        )
+
+    def test_a_wanted_endpoint_that_no_zone_of_a_function_has_is_refused(self, aws: Recorded) -> None:
+        """The cache's second zone has none of the functions, and so no endpoint."""
+        self.zones(aws)
+        self.service(aws, "elasticache", "ab")
+        self.service(aws, "logs", "b")
+        row = preflight.zones(aws, target(interface_endpoints=["logs"], availability_zone_count=1))
+        assert (row.verdict, row.needed) == (NO, "2 with logs")
+        assert row.remedy.startswith("logs has no endpoint in eu-central-1a: take it out of interface_endpoints")
+
+    def test_a_network_that_others_have_made_has_its_zones(self, aws: Recorded) -> None:
+        assert preflight.zones(aws, target(vpc={"function_subnet_ids": ["subnet-1"]})).verdict == NOT_NEEDED
 
     def test_a_service_that_the_region_does_not_have_is_refused(self, aws: Recorded) -> None:
         self.zones(aws)

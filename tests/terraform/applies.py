@@ -53,14 +53,13 @@ class Applied:
 
 
 @contextlib.contextmanager
-def begun(folder: Path) -> Iterator[Mapping[str, Future[Applied]]]:
+def begun(folder: Path, aws: aws_api.Aws) -> Iterator[Mapping[str, Future[Applied]]]:
     """All environments, on their way."""
     tree = terraforms.copy(folder / "tree")
     plans.pretend_to_build(tree.parent)
     terraforms.init(tree)  # finds the provider, once for all
     (tree / terraforms.OFFLINE_FILE).unlink()
     with contextlib.ExitStack() as stack:
-        aws = stack.enter_context(aws_api.serving(folder))
         pool = ThreadPoolExecutor(len(ACCOUNTS))
         stack.callback(pool.shutdown, cancel_futures=True)
         yield {name: pool.submit(_apply, folder, tree, name, aws.account(ACCOUNTS[name])) for name in ACCOUNTS}

@@ -160,8 +160,12 @@ class Project:
         return [sys.executable, "-B", "-m", f"scripts.aws.{script}", *arguments]
 
     def _run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run_line(self._line(script, arguments), **environment)
+
+    def run_line(self, line: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+        """Any command, in this tree, with an environment that is bare but for this."""
         return subprocess.run(
-            self._line(script, arguments),
+            line,
             cwd=self.root,
             env={**self._bare(), **environment},
             check=False,

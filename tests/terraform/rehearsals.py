@@ -7,6 +7,7 @@ The provider waits for half a minute after it has made a group or a cache. So wh
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,16 +61,16 @@ class Life:
     def apply(self, **values: Any) -> list[str]:
         """What it asks ElastiCache to change, sorted; nothing is refused."""
         self.account.forget_calls()
-        state = terraforms.apply(self.folder, {**VALUES, **values}, environment=self.environment)
-        self.outputs = {name: output["value"] for name, output in state["values"]["outputs"].items()}
+        terraforms.apply(self.folder, {**VALUES, **values}, environment=self.environment)
+        self.outputs = {name: output["value"] for name, output in json.loads(self.terraform("output", "-json")).items()}
         changes = [call for call in self.account.calls() if CHANGES.fullmatch(call.operation)]
         assert [call for call in changes if call.error] == []
         return sorted({f"{call.operation} {named(call)}" for call in changes})
 
-    def planned(self, **values: Any) -> list[str]:
-        """The addresses that a plan would change. Raises TerraformError."""
-        document = terraforms.plan(self.folder, {**VALUES, **values}, environment=self.environment)
-        return [one["address"] for one in document["resource_changes"] if one["change"]["actions"] != ["no-op"]]
+    def plan(self, **values: Any) -> str:
+        """What a plan says. Raises TerraformError."""
+        (self.folder / "given.tfvars.json").write_text(json.dumps({**VALUES, **values}))
+        return self.terraform("plan", "-input=false", "-lock=false", "-var-file=given.tfvars.json")
 
 
 def named(call: aws_api.Call) -> str:
@@ -83,16 +84,14 @@ def caches_roles(file: str) -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "terraform" / "modules" / "cache" / f"{file}.yaml").read_text()))
 
 
-def of_a_cache(folder: Path) -> None:
-    """All of it, in an empty folder."""
+def of_a_cache(folder: Path, aws: aws_api.Aws) -> None:
+    """All of it, in an empty folder, on an account of its own."""
     module = terraforms.copy(folder) / "modules" / "cache"
-    terraforms.init(module)
-    with aws_api.serving(folder) as aws:
-        account = aws.account()
-        seen = {**terraform_mirror.environment(), **account.variables}
-        log = folder / "provider.log"
-        with terraform_provider.serving(module / ".terraform", log, seen) as provider:
-            live(Life(module, account, {**account.variables, **provider.variables}))
+    account = aws.account("444444444444")
+    terraforms.init(module, account=account.id)
+    seen = {**terraform_mirror.environment(), **account.variables}
+    with terraform_provider.serving(module / ".terraform", folder / "provider.log", seen) as provider:
+        live(Life(module, account, {**account.variables, **provider.variables}))
 
 
 def live(life: Life) -> None:
@@ -121,11 +120,11 @@ def live(life: Life) -> None:
     # Terraform takes no cache away and replaces none, and says how an engine is raised.
     alone = {"caches": {"r1": {}}, "in_use": "r1", "major_engine_version": "9"}
     with pytest.raises(TerraformError, match=r"(?s)prevent_destroy") as refusal:
-        life.planned(**alone)
+        life.plan(**alone)
     raise_engine(life, str(refusal.value))
     caches.take_out_of_state(life.terraform, "")
     last = caches.delete(life.elasticache, NAME)
-    assert life.planned(**alone) == []
+    assert terraforms.UNCHANGED in life.plan(**alone)
     assert set(caches.existing(life.elasticache, NAME)) == {f"{NAME}-r1"}
 
     # All of it goes, but for snapshots and, for a month, their key.

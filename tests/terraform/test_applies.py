@@ -10,6 +10,7 @@ from concurrent.futures import Future
 
 import pytest
 
+from tests.support import terraforms
 from tests.terraform.applies import ACCOUNTS, DESTROYED, Applied
 from tests.terraform.plans import EMULATED, ENVIRONMENTS
 
@@ -17,8 +18,6 @@ Applies = Mapping[str, Future[Applied]]
 
 READS = ("Describe", "Get", "Head", "List")
 """A 404 is how Terraform learns that there is no state, say."""
-
-UNCHANGED = "No changes. Your infrastructure matches the configuration."
 
 environments = pytest.mark.parametrize("environment", ACCOUNTS)
 
@@ -43,7 +42,7 @@ def test_nothing_updates_the_api_after_its_import(applies: Applies, environment:
 
 @environments
 def test_a_second_plan_is_empty(applies: Applies, environment: str) -> None:
-    assert UNCHANGED in applies[environment].result().second_plan
+    assert terraforms.UNCHANGED in applies[environment].result().second_plan
 
 
 def test_an_own_host_name_closes_the_other_way_in(applies: Applies) -> None:

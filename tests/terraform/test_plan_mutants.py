@@ -1,8 +1,8 @@
 """Each rule of plan_rules.py is worth something: a tree that breaks it is caught, and by that very rule.
 
-A mutant is a slip such as people make, one or two edits of the tree's text. Mutants of one batch share a copy and so a
-plan, since a plan takes seconds; each is looked for by words that no other mutant of its batch could cause. With
-MUTANTS_ALONE=1 each is planned by itself (some minutes): then nothing else can have caused them.
+A mutant is a slip such as people make, one or two edits of the tree's text. Mutants of one batch share a copy, and all
+copies share a plan, since a plan takes seconds; each is looked for by words that no other mutant of its batch could
+cause. With MUTANTS_ALONE=1 each is planned by itself (some minutes): then nothing else can have caused them.
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 from tests.terraform import plan_rules
 from tests.terraform.plan_rules import RULES, Rule
-from tests.terraform.plans import EMULATED, NETWORK, Plan, Tree
+from tests.terraform.plans import EMULATED, SWAPPED, Edits, Plan, Tree, edit
 
 ALONE = bool(os.environ.get("MUTANTS_ALONE"))
 
 WITHOUT_A_FIREWALL = {"waf": None}
 """No mutant is in it, and Terraform takes longer for the nested schema of a web ACL than for all the rest of a plan."""
-
-Edits = tuple[tuple[str, str, str], ...]
-"""The file, seen from terraform/; a text; what replaces it. If the text is empty, the rest is added at the end."""
 
 
 @dataclass(frozen=True)
@@ -721,53 +718,28 @@ MUTANTS = (
 )
 
 
-SWAPPED = Mutant(
-    "the rules are in each other's ACL",
-    plan_rules.acl_rules_are_where_their_keys_say,
-    "",
-    (
-        (
-            NETWORK_ACLS,
-            "{ function = aws_network_acl.function.id, cache = aws_network_acl.cache.id }",
-            "{ function = aws_network_acl.cache.id, cache = aws_network_acl.function.id }",
-        ),
-    ),
-    batch="applied-swapped",
-)
-"""Only for an applied network, since a plan does not know the ids."""
-
-
 def name(mutant: Mutant) -> str:
     """A mutant's name as a test's id."""
     return mutant.slip.replace(" ", "-")
 
 
 def batch(mutant: Mutant) -> str:
-    """The name of the plan that a mutant is in."""
-    return f"alone-{name(mutant)}" if ALONE else f"batch-{mutant.batch}"
-
-
-def edit(folder: Path, mutants: tuple[Mutant, ...]) -> None:
-    """Makes the slips in a copy of the tree. What they replace has to be there."""
-    for mutant in mutants:
-        for file, old, new in mutant.edits:
-            text = (folder / file).read_text(encoding="utf-8")
-            assert old in text, f"{mutant.slip}: {file} has no {old!r} any more"
-            (folder / file).write_text(text.replace(old, new) if old else text + new, encoding="utf-8")
+    """The name of the copy that a mutant is in."""
+    return re.sub(r"\W+", "-", f"alone-{mutant.slip}") if ALONE else f"batch-{mutant.batch}"
 
 
 @pytest.fixture(scope="module")
 def broken(tree: Tree) -> Tree:
     """The tree, with the plans of every batch and of unbroken production begun."""
+    batches = {}
     for begun in dict.fromkeys(map(batch, MUTANTS)):
-        mutants = tuple(mutant for mutant in MUTANTS if batch(mutant) == begun)
-        tree.start(
-            begun, mutants[0].environment, lambda folder, mutants=mutants: edit(folder, mutants), WITHOUT_A_FIREWALL
-        )
+        mutants = [mutant for mutant in MUTANTS if batch(mutant) == begun]
+        edits = tuple(one for mutant in mutants for one in mutant.edits)
+        batches[begun] = (mutants[0].environment, partial(edit, edits=edits))
+    for together in [{begun: one} for begun, one in batches.items()] if ALONE else [batches]:
+        tree.start_broken(together, WITHOUT_A_FIREWALL)
     tree.start("prod", "prod")
-    tree.start_applying(
-        SWAPPED.batch, "network", {**NETWORK, "name": "swapped"}, lambda folder: edit(folder, (SWAPPED,))
-    )
+    tree.start_networks()
     return tree
 
 
@@ -783,7 +755,7 @@ def check(rule: Rule, plan: Plan, tree: Tree) -> list[str]:
 
 
 def test_rules_in_the_wrong_acl_are_caught(broken: Tree) -> None:
-    network = broken.plan(SWAPPED.batch)
+    network = broken.plan(SWAPPED)
     found = plan_rules.acl_rules_are_where_their_keys_say(network)
     assert len(found) == len(network.of("aws_network_acl_rule")) > 0
 

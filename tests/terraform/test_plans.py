@@ -20,9 +20,7 @@ from shared import reconcile
 from tests.support.terraforms import TerraformError
 from tests.terraform import packets, plan_rules
 from tests.terraform.plan_rules import RULES, Rule
-from tests.terraform.plans import EMULATED, ENVIRONMENTS, NETWORK, WHOLE, Plan, Tree
-
-APPLIED = "applied"
+from tests.terraform.plans import APPLIED, EMULATED, ENVIRONMENTS, WHOLE, Plan, Tree
 
 FORMER_STATES = sorted((ROOT / "tests" / "terraform" / "states").glob("*.txt"))
 """What states of former trees hold, by their day: all that any environment had and no later tree gave up on purpose."""
@@ -42,7 +40,7 @@ def planned(tree: Tree) -> MakePlan:
     """The plan of an environment; all are begun with the first one, and the network is applied."""
     for name in ENVIRONMENTS:
         tree.start(name, name)
-    tree.start_applying(APPLIED, "network", NETWORK)
+    tree.start_networks()
     for state in FORMER_STATES:
         tree.start_moving(state.stem, "prod", state)
     return tree.plan
@@ -84,6 +82,15 @@ def test_a_rule_of_an_acl_is_where_its_key_says(planned: MakePlan) -> None:
     network = planned(APPLIED)
     assert plan_rules.acl_rules_are_where_their_keys_say(network) == []
     assert len(network.of("aws_network_acl_rule")) >= 12
+
+
+def test_an_endpoint_is_only_in_zones_that_have_its_service(planned: MakePlan) -> None:
+    """AWS refuses it in another, and so does the emulated one: in the account of this network one zone has none."""
+    network = planned(APPLIED)
+    (endpoint,) = network.of("aws_vpc_endpoint")
+    zones = [subnet.value("availability_zone") for subnet in network.linked(endpoint, "subnet_ids")]
+    assert sorted(zones) == ["eu-central-1a", "eu-central-1c"]
+    assert len([one for one in network.of("aws_subnet") if one.block == "aws_subnet.function"]) == 3
 
 
 @pytest.mark.parametrize("state", FORMER_STATES, ids=lambda state: state.stem)

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -142,20 +141,10 @@ class Takedown:
         return [re.sub(r" -var-file=\S+", "", line) for line in lines if not line.startswith("init")]
 
 
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[aws_api.Aws]:
-    """AWS, for all tests here."""
-    with aws_api.serving(tmp_path_factory.mktemp("aws")) as serving:
-        yield serving
-
-
-ACCOUNTS = iter(range(10**11, 10**12))
-
-
 @pytest.fixture
-def takedown(tmp_path: Path, aws: aws_api.Aws, built: Path) -> Takedown:
+def takedown(tmp_path: Path, account: aws_api.Account, built: Path) -> Takedown:
     """On an account that no other test has."""
-    one = Takedown(tmp_path, aws.account(str(next(ACCOUNTS))))
+    one = Takedown(tmp_path, account)
     shutil.copytree(built, one.root / "build")
     return one
 

@@ -62,6 +62,11 @@ class Call:
     """The code with which it was refused."""
 
 
+def access_key(account: str) -> str:
+    """The access key whose requests are an account's."""
+    return f"ACCOUNT{account}"
+
+
 @dataclass(frozen=True)
 class Account:
     """An account of its own on the emulated AWS."""
@@ -74,7 +79,7 @@ class Account:
         """The environment variables that lead Terraform, boto3 and the command line to it."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": f"ACCOUNT{self.id}",
+            "AWS_ACCESS_KEY_ID": access_key(self.id),
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,

@@ -1,7 +1,12 @@
-"""What is left: one operation here, one there."""
+"""What is left: one operation here, one there.
+
+In a zone of `Switches.zones_without_endpoints` there can be no endpoint: services do not name it, and one that is to be
+there is refused.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from moto.ec2.models.security_groups import SecurityGroupRule
@@ -30,3 +35,14 @@ def create_vpc_endpoint(request: Request) -> Answer:
                 f"of the subnet: {subnet}.",
             )
     return request.ask_moto()
+
+
+@operation("ec2", "DescribeVpcEndpointServices")
+def describe_vpc_endpoint_services(request: Request) -> Answer:
+    """As moto has it, less the zones that have no endpoints."""
+    answer = request.ask_moto()
+    text = answer.get_data(as_text=True)
+    for zone in request.account.switches.zones_without_endpoints:
+        text = re.sub(rf"<item>\s*{zone}\s*</item>", "", text)
+    answer.set_data(text)
+    return answer
