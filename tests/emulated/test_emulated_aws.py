@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,6 +34,7 @@ from tests.support.api import Api, fresh_id
 from tests.support.patience import wait_until
 
 ALARMED = "stats"
+DRILLED = "nearby"
 CHANGED = "health"
 AT_ONCE = 4
 ACCOUNT = "000000000000"
@@ -125,6 +128,39 @@ def crashed(emulated: Emulated, post: str) -> None:
     assert {"errorType", "errorMessage", "stackTrace"} <= answer["payload"].keys()
 
 
+def drill(emulated: Emulated, *arguments: str) -> subprocess.Popen[str]:
+    """`make drill`, just started."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "scripts.emulator.drill", "--json", *arguments],
+        cwd=emulated.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def told(drilling: subprocess.Popen[str], phrase: str) -> None:
+    """Returns once a drill has said something."""
+    assert drilling.stderr
+    said = []
+    for line in drilling.stderr:
+        said.append(line)
+        if phrase in line:
+            return
+    raise AssertionError("".join(said))
+
+
+@pytest.fixture(scope="module")
+def drilled(emulated: Emulated) -> Iterator[subprocess.Popen[str]]:
+    """A drill of an alarm that has gone off; its cause is gone, and its end takes minutes."""
+    with drill(emulated, f"{DRILLED}-failures") as drilling:
+        with timed("drilled"):
+            told(drilling, "The cause is gone.")
+        yield drilling
+        drilling.terminate()
+
+
 @pytest.fixture(scope="module")
 def planted(emulated: Emulated, at_api: Api) -> str:
     """A player whom a crash left without a place on the board, two minutes ago."""
@@ -135,7 +171,7 @@ def planted(emulated: Emulated, at_api: Api) -> str:
     return player
 
 
-@pytest.mark.usefixtures("crashed", "planted")
+@pytest.mark.usefixtures("crashed", "planted", "drilled")
 def test_a_plan_right_after_is_empty(emulated: Emulated) -> None:
     with timed("planned"):
         assert sorted(emulated.terraform.plan()) == []
@@ -457,7 +493,7 @@ class TestWatching:
         def logged() -> float:
             return float(sum(json.loads(line).get("found", 0) for line in emulated.log("reconcile")))
 
-        wait_until(lambda: counted("reconcile-found") == logged() > 0)
+        wait_until(lambda: counted("IntentsFound") == logged() > 0)
         assert counted("health-failures") == 0
 
     @pytest.mark.usefixtures("crashed")
@@ -480,6 +516,42 @@ class TestWatching:
             wait_until(is_heard, WAIT_SECONDS)
         raised = {alarm["AlarmName"] for alarm in heard if alarm["NewStateValue"] == "ALARM"}
         assert not {other for other in raised if other.endswith("-errors")} - {name}, "nothing else has crashed"
+
+
+class TestDrill:
+    def test_it_lists_every_alarm_and_what_raises_it(self, emulated: Emulated) -> None:
+        printed, _ = drill(emulated).communicate()
+        rows = {row["alarm"]: row for row in json.loads(printed)}
+        kinds = ("MetricAlarms", "CompositeAlarms")
+        found = emulated.aws("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+        assert {f"{emulated.name}-{alarm}" for alarm in rows} == {
+            one["AlarmName"] for kind in kinds for one in found[kind]
+        }
+        assert all(row["how"] and row["severity"] in ("page", "ticket", "deployment") for row in rows.values()), rows
+        assert rows["slo-page"]["drilled"]
+        refused = drill(emulated, "reconcile-duration")
+        assert "reconcile-duration cannot be caused here: " in refused.communicate()[1]
+        assert refused.returncode == 1
+
+    def test_interrupted_it_leaves_everything_as_it_was(self, emulated: Emulated) -> None:
+        events, rule = emulated.aws("events"), f"{emulated.name}-reconcile"
+        with drill(emulated, "reconcile-not-running") as drilling:
+            wait_until(lambda: events.describe_rule(Name=rule)["State"] == "DISABLED", WAIT_SECONDS)
+            drilling.send_signal(signal.SIGINT)
+            assert drilling.wait(WAIT_SECONDS) == 130
+        assert events.describe_rule(Name=rule)["State"] == "ENABLED"
+        assert [url for url in emulated.aws("sqs").list_queues()["QueueUrls"] if "drill-" in url] == []
+
+    def test_an_alarm_goes_off_by_its_cause_is_heard_and_is_over(
+        self, emulated: Emulated, drilled: subprocess.Popen[str]
+    ) -> None:
+        with timed("waited for the drill's end"):
+            printed, said = drilled.communicate()
+        assert drilled.returncode == 0, said
+        outcome = json.loads(printed)
+        assert (outcome["alarm"], outcome["severity"]) == (f"{DRILLED}-failures", "ticket")
+        assert f"{emulated.function(DRILLED)} answered 500" in outcome["told"]
+        assert live(emulated, DRILLED)["Version"] == "1"
 
 
 class TestSmoke:
