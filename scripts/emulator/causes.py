@@ -281,7 +281,7 @@ CAUSES = (
     Cause(ROUTE + "-duration", "Valkey stands still while the function is called.", slow_function),
     Cause(
         r"slo-page|slo-ticket|availability-.*",
-        "Valkey stands still, so that requests end at their deadline with 503; then come as many good ones as it takes.",
+        "Valkey stands still, and requests end at their deadline with 503; then come as many good ones as it takes.",
         lambda site: still(site, STOPPED_MILLISECONDS, site.visit),
     ),
     Cause(

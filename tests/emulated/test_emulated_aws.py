@@ -22,12 +22,12 @@ from typing import Any
 import httpx
 import pytest
 import valkey
-import yaml
 
 from scripts.aws import smoke, values, verdicts
 from scripts.aws.live_checks import CHECKS, Deployment
 from scripts.emulator import emulate
 from scripts.places import ROOT
+from shared import telemetry
 from tests.emulated.emulation import WAIT_SECONDS, Emulated, end, timed
 from tests.support import contract, invariants, processes
 from tests.support.api import Api, fresh_id
@@ -116,7 +116,8 @@ def post(emulated: Emulated) -> str:
     sqs = emulated.aws("sqs")
     url: str = sqs.create_queue(QueueName="hears-alarms")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    emulated.aws("sns").subscribe(TopicArn=emulated.outputs["alarm_topic_arn"], Protocol="sqs", Endpoint=arn)
+    for topic in emulated.outputs["alarm_topic_arns"].values():
+        emulated.aws("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     return url
 
 
@@ -233,8 +234,14 @@ class TestWhatIsApplied:
         for key in keys():
             found = live(emulated, key)["Environment"]["Variables"]
             assert found.items() >= planned.items()
+            measured = {
+                "METRICS_NAMESPACE",
+                "METRICS_DEPTH",
+                "CURRENCIES",
+                *(["SLOW_MILLISECONDS"] if key != "reconcile" else []),
+            }
             lives = {"RECEIPT_SECONDS", "SESSION_SECONDS", "DEADLINE_SECONDS"}
-            assert set(found) - set(planned) == {*lives, "DEFAULT_OPERATOR"}, key
+            assert set(found) - set(planned) == {*lives, *measured, "DEFAULT_OPERATOR"}, key
 
     def test_each_function_has_a_role_of_its_own(self, emulated: Emulated) -> None:
         roles = [live(emulated, key)["Role"] for key in keys()]
@@ -258,7 +265,7 @@ class TestWhatIsApplied:
         (api,) = emulated.aws("apigateway").get_rest_apis()["items"]
         filters = emulated.aws("logs").describe_metric_filters()["metricFilters"]
         of_ours = {change["metricName"] for found in filters for change in found["metricTransformations"]}
-        of_ours |= yaml.safe_load((ROOT / "functions" / "metrics.yaml").read_text())["metrics"].keys()
+        of_ours |= telemetry.METRICS.keys()
         charted: Counter[str] = Counter()
         for query in charts(emulated):
             metric = query["MetricStat"]["Metric"]
@@ -266,7 +273,7 @@ class TestWhatIsApplied:
             charted[metric["Namespace"]] += 1
             match metric["Namespace"]:
                 case "AWS/Lambda":
-                    assert dimensions.get("FunctionName", emulated.function("rank")) in names
+                    assert dimensions.get("FunctionName") in {*names, None}, "None: of the whole account"
                 case "AWS/ApiGateway":
                     assert dimensions["ApiName"] == api["name"]
                 case "AWS/SQS":
@@ -575,7 +582,7 @@ class TestSmoke:
         }
 
     def test_its_alarm_is_heard_and_put_back(self, emulated: Emulated, deployment: Deployment, post: str) -> None:
-        name = f"{emulated.name}-api-5xx"
+        name = emulated.outputs["page_alarm_name"]
 
         def is_heard() -> bool:
             found = emulated.aws("sqs").receive_message(QueueUrl=post, MaxNumberOfMessages=10)

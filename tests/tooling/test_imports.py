@@ -30,10 +30,11 @@ MAY_IMPORT = {
     "problems": set(),
     "fields": {"config", "problems"},
     "idempotency": set(),
-    "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems", "telemetry"},
+    "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems", "security", "telemetry"},
+    "security": {"logs", "telemetry"},
     "telemetry": {"config", "logs"},
     "credentials": {"config"},
-    "store": {"config", "credentials", "deadline", "logs", "problems", "telemetry"},
+    "store": {"config", "credentials", "deadline", "logs", "problems", "security", "telemetry"},
     "reconcile": {"audit", "deadline", "outbox", "projections", "statistics", "store", "sweeps"},
 }
 """What a module of the layer may import from the layer. Modules that are not named here hold data: the next rule is
