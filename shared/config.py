@@ -83,6 +83,7 @@ class Settings:
     metrics_namespace: str = "leaderboard-dev"
     metrics_depth: Depth = "routes"
     currencies: tuple[str, ...] = ("EUR", "USD")
+    slow_milliseconds: float = 150
 
     @property
     def rules(self) -> Rules:
@@ -120,6 +121,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         metrics_namespace=_namespace(environ, "METRICS_NAMESPACE", Settings.metrics_namespace),
         metrics_depth=_word(environ, "METRICS_DEPTH", Depth, Settings.metrics_depth),
         currencies=_currencies(environ, "CURRENCIES", Settings.currencies),
+        slow_milliseconds=_read(environ, "SLOW_MILLISECONDS", float, Settings.slow_milliseconds, 1, 28_000),
     )
     if settings.valkey_iam_cache and not (settings.valkey_user and settings.aws_region and settings.valkey_tls):
         raise MisconfiguredError("VALKEY_IAM_CACHE is set: VALKEY_USER, AWS_REGION and VALKEY_TLS=1 are needed with it")
@@ -134,17 +136,16 @@ def settings() -> Settings:
     return load(os.environ)
 
 
-def measuring() -> tuple[str, Depth]:
-    """Namespace and depth of this process's metrics, known even if another setting is wrong."""
+def measuring() -> Settings:
+    """The settings as far as metrics go: those are known even if another one is wrong."""
     try:
-        own = settings()
+        return settings()
     except MisconfiguredError:
-        told = {name: os.environ.get(name, "") for name in ("METRICS_NAMESPACE", "METRICS_DEPTH")}
-        try:
-            own = load({"VALKEY_HOST": "unknown", **told})
-        except MisconfiguredError:
-            own = load({"VALKEY_HOST": "unknown"})
-    return own.metrics_namespace, own.metrics_depth
+        told = {name: os.environ.get(name, "") for name in ("METRICS_NAMESPACE", "METRICS_DEPTH", "SLOW_MILLISECONDS")}
+    try:
+        return load({"VALKEY_HOST": "unknown", **told})
+    except MisconfiguredError:
+        return load({"VALKEY_HOST": "unknown"})
 
 
 def aws_credentials() -> AwsCredentials | None:
@@ -161,6 +162,11 @@ def trace() -> str:
 def is_initialized_by_lambda() -> bool:
     """Whether this process is a Lambda environment whose init serves its requests. Lambda alone sets the variable."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in INITIALIZED
+
+
+def is_initialized_ahead() -> bool:
+    """Whether this process's init is over long before a request comes: provisioned concurrency on Lambda."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "provisioned-concurrency"
 
 
 def _boolean(text: str) -> bool:

@@ -35,6 +35,7 @@ class Metric(NamedTuple):
 METRICS = {
     "Requests": Metric("Count", "Route"),
     "Latency": Metric("Milliseconds", "Route"),
+    "SlowRequests": Metric("Count"),
     "ServerErrors": Metric("Count", "Route"),
     "ClientErrors": Metric("Count", "Route"),
     "Problems": Metric("Count", "Code"),
@@ -102,6 +103,11 @@ def start(request_id: str, event: Mapping[str, Any], operations: Container[str])
     _thread.request = _Request({"traceId": _trace_id(event), "method": method, "route": route}, dimensions)
 
 
+def is_first() -> bool:
+    """Whether this process has not answered a request yet."""
+    return bool(first)
+
+
 def add(metric: str, value: float = 1, by: str | None = None) -> None:
     """Counts something for this thread's request; without one, nothing happens.
 
@@ -137,13 +143,14 @@ def answered(status: int, code: str | None, outcome: str, kind: Kind | None) -> 
     request: _Request = _thread.request
     values, dimensions, facts = request.values, request.dimensions, request.facts
     milliseconds = (time.perf_counter_ns() - request.started) / 1e6
-    is_first = first.pop("first", False)
+    is_cold = first.pop("first", False)
     trips = len(values.get("ValkeyTripTime", ()))
     values["Latency"], values["ValkeyTrips"] = milliseconds, trips
+    values["SlowRequests"] = 1 if milliseconds > config.measuring().slow_milliseconds else 0
     values["ServerErrors"] = 1 if status >= 500 else 0
     values["ClientErrors"] = 1 if 400 <= status < 500 else 0
-    values["ColdStarts"] = 1 if is_first else 0
-    if is_first and (init := _init_milliseconds()) is not None:
+    values["ColdStarts"] = 1 if is_cold else 0
+    if is_cold and (init := _init_milliseconds()) is not None:
         values["InitTime"] = init
     if outcome == "replayed":
         values["Replays"] = 1
@@ -155,7 +162,7 @@ def answered(status: int, code: str | None, outcome: str, kind: Kind | None) -> 
         values["ReadsAnswered"] = 1 if status < 400 else 0
     facts["status"], facts["code"] = status, code
     facts["milliseconds"], facts["trips"] = round(milliseconds, 3), trips
-    facts["cold"], facts["outcome"] = is_first, outcome
+    facts["cold"], facts["outcome"] = is_cold, outcome
     values["ProcessorTime"] = (time.thread_time_ns() - request.processor_started) / 1e6
     write("INFO" if status < 500 else "WARNING", "request answered", facts, values, dimensions)
     _thread.request = None
@@ -172,7 +179,8 @@ def write(
     """Writes one line with these facts, and with the metrics' values and the dimensions by which they are counted."""
     line = logs.line(level, message)
     line.update(facts)
-    directives = _directives(*config.measuring(), tuple(values), tuple(dimensions))
+    own = config.measuring()
+    directives = _directives(own.metrics_namespace, own.metrics_depth, tuple(values), tuple(dimensions))
     line["_aws"] = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": directives}
     line.update(dimensions)
     line.update(values)

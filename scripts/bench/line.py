@@ -5,18 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scripts.bench import handlers
 from scripts.local import proxy
-from shared import telemetry
 
 TARGET_MICROSECONDS = 20.0
-
-PARTS = ("start", "add", "note", "answered")
-"""The functions of `shared/telemetry.py` that requests call."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +52,10 @@ def _row(case: handlers.Case, iterations: int) -> Row:
     both, none = [], []
     for start in range(0, iterations, handlers.BLOCK):
         both.append(block(start))
-        with _no_line():
+        with handlers.unseen():
             none.append(block(start))
     ours, bare = min(both), min(none)
     return Row(case.name, round(ours, 1), round(bare, 1), round(ours - bare, 1), TARGET_MICROSECONDS)
-
-
-@contextlib.contextmanager
-def _no_line() -> Iterator[None]:
-    real: dict[str, Callable[..., Any]] = {name: getattr(telemetry, name) for name in PARTS}
-    try:
-        for name in PARTS:
-            setattr(telemetry, name, lambda *_, **__: None)
-        yield
-    finally:
-        for name, function in real.items():
-            setattr(telemetry, name, function)
 
 
 def print_table(rows: Sequence[Row], conditions: str) -> None:
