@@ -38,6 +38,8 @@ module "leaderboard" {
   provisioned_concurrency   = var.provisioned_concurrency
   duration_p99_milliseconds = var.duration_p99_milliseconds
   default_operator          = var.default_operator
+  metrics_depth             = var.metrics_depth
+  currencies                = var.currencies
   settings                  = var.settings
   reconcile_schedule        = var.reconcile_schedule
   stage_name                = var.stage_name
@@ -49,6 +51,12 @@ module "leaderboard" {
   tls_policy                = var.tls_policy
   detailed_metrics          = var.detailed_metrics
   log_retention_days        = var.log_retention_days
+  availability_percent      = var.availability_percent
+  latency_percent           = var.latency_percent
+  slow_milliseconds         = var.slow_milliseconds
+  concurrency_quota         = var.concurrency_quota
+  runbook_url               = var.runbook_url
+  alarm_channels            = var.alarm_channels
   alarm_thresholds          = var.alarm_thresholds
   monthly_budget            = var.monthly_budget
   alias_mover               = var.alias_mover

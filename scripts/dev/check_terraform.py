@@ -29,6 +29,9 @@ CHECKOV = ROOT / ".checkov"
 AT_ONCE = 2
 """How many folders are checked at once: each needs a provider, of half a gigabyte."""
 
+READ = ("openapi.yaml", "metrics.yaml")
+"""What the tree reads of functions/: the contract, and the table of metrics."""
+
 PROTECTED = {"modules/cache": "aws_elasticache_serverless_cache.this"}
 """What `terraform test` applies and could not take away again, by module."""
 
@@ -44,7 +47,7 @@ def main() -> int:
         )
         return 1 if os.environ.get("TERRAFORM_REQUIRED") else 0
     with contextlib.ExitStack() as stack:
-        tree = _copy(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        tree = copy(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         _init(tree, "terraform", *terraform_mirror.init_options())
         providers: Providers = queue.SimpleQueue()
         for number in range(AT_ONCE):
@@ -67,12 +70,13 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _copy(to: Path) -> Path:
-    """A copy of the tree and of the contract that it reads, with empty zips: a plan only hashes them."""
+def copy(to: Path) -> Path:
+    """A copy of the tree and of what it reads of functions/, with empty zips: a plan only hashes them."""
     ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
     shutil.copytree(ROOT / "terraform", to / "terraform", ignore=ignored)
     (to / "functions").mkdir()
-    shutil.copy(ROOT / "functions" / "openapi.yaml", to / "functions")
+    for name in READ:
+        shutil.copy(ROOT / "functions" / name, to / "functions")
     folder = to / "build" / f"{build.ARCHITECTURE}-python{build.PYTHON}"
     (folder / "functions").mkdir(parents=True)
     (folder / "layer.zip").touch()

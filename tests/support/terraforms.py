@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from scripts.aws import terraform_mirror, terraform_provider
+from scripts.dev import check_terraform
 from scripts.places import ROOT
 from tests.support import aws_api
 
@@ -52,11 +53,12 @@ def skip_unless_installed() -> None:
 
 
 def copy(to: Path) -> Path:
-    """Copies `terraform/` and, beside it, the contract that it reads; returns the copy's path."""
+    """Copies `terraform/` and, beside it, what it reads of functions/; returns the copy's path."""
     left = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
     shutil.copytree(ROOT / "terraform", to / "terraform", ignore=left)
     (to / "functions").mkdir()
-    shutil.copy(ROOT / "functions" / "openapi.yaml", to / "functions")
+    for name in check_terraform.READ:
+        shutil.copy(ROOT / "functions" / name, to / "functions")
     return to / "terraform"
 
 

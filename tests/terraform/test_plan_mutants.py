@@ -353,6 +353,26 @@ MUTANTS = (
         batch="second",
     ),
     Mutant(
+        "a user of that name in any account",
+        plan_rules.each_function_connects_as_its_own_user,
+        r'function\.this\["sessions"\]: may connect as \[.arn:aws:elasticache:\*:\*:user:\S+-sessions',
+        (("modules/cache/users.tf", "${local.elasticache_arn}:user:", "arn:aws:elasticache:*:*:user:"),),
+        batch="third",
+    ),
+    Mutant(
+        "a reader's user has a writer's access string",
+        plan_rules.each_function_may_do_what_its_role_needs,
+        r"function\.this\[\"stats\"\]: as board it has \[.*'\+zadd'.* too much, \[.*'\+evalsha_ro'",
+        (("modules/cache/users.tf", 'local.access_strings["board"]', 'local.access_strings["writes"]'),),
+    ),
+    Mutant(
+        "all commands for everybody",
+        plan_rules.each_function_may_do_what_its_role_needs,
+        r"function\.this\[\"get_user\"\]: as read it has \['\+@all'\] too much, \['-@all'\] too little",
+        (("modules/cache/access.tf", '["-@all"]', '["+@all"]'),),
+        batch="second",
+    ),
+    Mutant(
         "two users change at once",
         plan_rules.users_change_one_after_the_other,
         r"aws_elasticache_user\.board and \S*aws_elasticache_user\.profiles change at once",
@@ -411,7 +431,7 @@ MUTANTS = (
     Mutant(
         "a topic with AWS's own key",
         plan_rules.everything_is_encrypted,
-        r"aws_sns_topic\.alarms: kms_master_key_id",
+        r"aws_sns_topic\.this\[.*: kms_master_key_id",
         (
             (
                 "modules/monitoring/notifications.tf",
@@ -665,7 +685,7 @@ MUTANTS = (
     Mutant(
         "a metric that nobody writes",
         plan_rules.alarms_watch_what_exists,
-        r"alarm\.this\S+: nobody writes leaderboard-staging reconcile-mended",
+        r"alarm\.this\S+: nobody writes leaderboard-staging \S+-failures",
         (("modules/monitoring/alarms.tf", "    namespace = var.name\n", '    namespace = "Leaderboard"\n'),),
     ),
     Mutant(
@@ -687,6 +707,63 @@ MUTANTS = (
         (("modules/monitoring/dashboard.tf", '"${local.alarm_arn}-${name}"', '"${local.alarm_arn}/${name}"'),),
     ),
     Mutant(
+        "a cause that pages",
+        plan_rules.one_alarm_pages,
+        r"these page: \S+slo-page\S+ \S+cache-evictions",
+        (
+            (
+                "modules/monitoring/alarms.tf",
+                '        metric    = "Evictions"\n',
+                '        metric    = "Evictions"\n        severity = "page"\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "a window that a composite does not find",
+        plan_rules.one_alarm_pages,
+        r"slo-page\"\]: no alarm leaderboard-staging/availability-fast-1h",
+        (("modules/monitoring/slo.tf", 'ALARM(\\"${var.name}-${name}', 'ALARM(\\"${var.name}/${name}'),),
+    ),
+    Mutant(
+        "a day in periods of half an hour, and more",
+        plan_rules.alarms_can_be_evaluated,
+        r"steady-30m\"\]: looks at 90000 s in periods of 1800 s",
+        (("modules/monitoring/slo.tf", 'name = "30m", minutes = 30 }', 'name = "30m", minutes = 30, periods = 50 }'),),
+    ),
+    Mutant(
+        "math of a metric that is not there",
+        plan_rules.alarms_can_be_evaluated,
+        r"counts with \['all'\]",
+        (("modules/monitoring/slo.tf", "100 * bad / requests, 0)", "100 * bad / all, 0)"),),
+    ),
+    Mutant(
+        "a chart by what the metric is not counted by",
+        plan_rules.dashboards_show_what_exists,
+        r"SubmissionsRefused \{'Code': 'stale_attempt'\} is counted by \['Reason'\]",
+        (("modules/monitoring/dashboard.tf", "{ Reason = reason }", '{ Code = "stale_attempt" }'),),
+        batch="second",
+    ),
+    Mutant(
+        "widgets that overlap",
+        plan_rules.dashboards_are_well_formed,
+        r"log at 13, \d+: does not fit",
+        (
+            (
+                "modules/monitoring/dashboard.tf",
+                'kind = "chart", width = 12, title = "Security events',
+                'kind = "chart", width = 13, title = "Security events',
+            ),
+        ),
+        batch="second",
+    ),
+    Mutant(
+        "math that only CloudWatch knows",
+        plan_rules.dashboards_are_well_formed,
+        r"is more than plain math",
+        (("modules/monitoring/dashboard.tf", '"100 * answered"', '"100 * RATE(answered)"'),),
+        batch="third",
+    ),
+    Mutant(
         "deployments that stop on nothing",
         plan_rules.deployments_stop_on_alarms_that_exist,
         r"deployment_group\.this\S+: no alarm rank-errors",
@@ -695,7 +772,7 @@ MUTANTS = (
     Mutant(
         "an alarm that no deployment reads",
         plan_rules.deployments_stop_on_alarms_that_exist,
-        r"alarm\.this\S+-live-errors\"\]: tells nobody, and no deployment reads it",
+        r"alarm\.this\S+-live-errors\"\]: tells nobody, and nothing reads it",
         (("modules/monitoring/alarms.tf", '["live-errors", "failures"]', '["errors", "failures"]'),),
         batch="second",
     ),

@@ -30,11 +30,12 @@ MAY_IMPORT = {
     "problems": set(),
     "fields": {"config", "problems"},
     "idempotency": set(),
-    "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems", "telemetry", "tracing"},
+    "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems", "security", "telemetry", "tracing"},
+    "security": {"logs", "telemetry"},
     "telemetry": {"config", "logs"},
     "tracing": {"config", "logs"},
     "credentials": {"config"},
-    "store": {"config", "credentials", "deadline", "logs", "problems", "telemetry", "tracing"},
+    "store": {"config", "credentials", "deadline", "logs", "problems", "security", "telemetry", "tracing"},
     "reconcile": {"audit", "deadline", "outbox", "projections", "statistics", "store", "sweeps"},
 }
 """What a module of the layer may import from the layer. Modules that are not named here hold data: the next rule is

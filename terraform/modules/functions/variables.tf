@@ -269,6 +269,18 @@ variable "provisioned_concurrency" {
   }
 }
 
+variable "slow_milliseconds" {
+  description = "How long a request may take to be in time, in milliseconds, by function: its setting SLOW_MILLISECONDS. Functions without a number have the setting's default."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.slow_milliseconds), local.named_in_maps)) == 0
+    error_message = "slow_milliseconds names no function: ${join(", ", setsubtract(keys(var.slow_milliseconds), local.named_in_maps))}. ${local.naming}"
+  }
+}
+
 variable "reconcile_schedule" {
   description = "How often reconcile runs: rate(1 minute), or rate(2 minutes) to rate(5 minutes)."
   type        = string

@@ -16,12 +16,15 @@ locals {
   region     = data.aws_region.current.id
 
   contract = yamldecode(file(var.contract_path))
+  metrics  = yamldecode(file("${dirname(var.contract_path)}/metrics.yaml"))
 
   settings = {
     RECEIPT_SECONDS  = tostring(var.receipt_seconds)
     SESSION_SECONDS  = tostring(var.session_seconds)
     DEADLINE_SECONDS = tostring(var.deadline_seconds)
     DEFAULT_OPERATOR = var.default_operator
+    METRICS_DEPTH    = var.metrics_depth
+    CURRENCIES       = join(",", var.currencies)
   }
 
   # What every role has. As one value, so that no module takes the one and forgets the other.

@@ -53,6 +53,7 @@ module "functions" {
   provisioned_concurrency = local.emulated ? {} : var.provisioned_concurrency
   reconcile_schedule      = var.reconcile_schedule
   writes_stopped          = var.writes_stopped
+  slow_milliseconds       = var.slow_milliseconds
   iam_role                = local.iam_role
 }
 
@@ -79,17 +80,35 @@ module "monitoring" {
   source = "../monitoring"
 
   name                          = local.name
+  contract                      = local.contract
+  metrics                       = local.metrics
+  metrics_depth                 = var.metrics_depth
+  currencies                    = var.currencies
   functions                     = module.functions.functions
   codedeploy                    = local.codedeploy
   deadline_seconds              = var.deadline_seconds
   reconcile_interval_minutes    = module.functions.reconcile_interval_minutes
-  api                           = { name = module.api.name, stage_name = module.api.stage_name }
+  availability_percent          = var.availability_percent
+  latency_percent               = var.latency_percent
+  slow_milliseconds             = var.slow_milliseconds
   thresholds                    = var.alarm_thresholds
   duration_p99_milliseconds     = var.duration_p99_milliseconds
+  composite_alarms              = !local.emulated
+  concurrency_quota             = var.concurrency_quota
+  runbook_url                   = var.runbook_url
   reconcile_failures_queue_name = module.functions.reconcile_failures_queue.name
   emails                        = var.alarm_emails
+  channels                      = var.alarm_channels
   monthly_budget                = var.monthly_budget
   kms_key_arn                   = var.kms_key_arns == null ? aws_kms_key.operations[0].arn : var.kms_key_arns.operations
+  iam_role                      = local.iam_role
+
+  api = {
+    name                  = module.api.name
+    stage_name            = module.api.stage_name
+    access_log_group_name = module.api.access_log_group_name
+    detailed_metrics      = var.detailed_metrics
+  }
 
   cache = local.emulated ? null : {
     name                    = one(module.cache[*].name)

@@ -27,9 +27,14 @@ output "dashboard_name" {
   value       = module.monitoring.dashboard_name
 }
 
-output "alarm_topic_arn" {
-  description = "ARN of the SNS topic that every alarm is published to."
-  value       = module.monitoring.topic_arn
+output "alarm_topic_arns" {
+  description = "ARNs of the SNS topics that alarms are published to: `page`, which wakes somebody, and `ticket`, which waits for the morning."
+  value       = module.monitoring.topic_arns
+}
+
+output "page_alarm_name" {
+  description = "Name of the alarm that pages; in an emulator, of the first that does."
+  value       = module.monitoring.page_alarm_name
 }
 
 output "cache_host" {

@@ -1,7 +1,7 @@
 # A caller gives what has no default. Where functions and contract come from is first, then what every studio sets.
 
 variable "contract_path" {
-  description = "File of the OpenAPI document, the only list of operations, e.g. \"$${path.root}/../functions/openapi.yaml\"."
+  description = "File of the OpenAPI document, the only list of operations, with metrics.yaml beside it, e.g. \"$${path.root}/../functions/openapi.yaml\"."
   type        = string
   nullable    = false
 }
@@ -24,7 +24,7 @@ variable "environment" {
 }
 
 variable "alarm_emails" {
-  description = "Addresses that get every alarm, and the end of those that page, once their owners have followed the link in the confirmation mail."
+  description = "Addresses that get every alarm, and the end of each page, once their owners have followed the link in the confirmation mail."
   type        = set(string)
   nullable    = false
 
@@ -284,6 +284,30 @@ variable "default_operator" {
   }
 }
 
+variable "metrics_depth" {
+  description = "How finely our own metrics are counted: `routes`, or `totals`, which leaves out what is by route and costs two fifths."
+  type        = string
+  nullable    = false
+  default     = "routes"
+
+  validation {
+    condition     = contains(["totals", "routes"], var.metrics_depth)
+    error_message = "metrics_depth must be totals or routes."
+  }
+}
+
+variable "currencies" {
+  description = "The currencies in which revenue is counted, as codes of ISO 4217. Each is a metric of its own."
+  type        = list(string)
+  nullable    = false
+  default     = ["EUR", "USD"]
+
+  validation {
+    condition     = length(var.currencies) >= 1 && length(var.currencies) <= 10 && length(distinct(var.currencies)) == length(var.currencies) && alltrue([for code in var.currencies : can(regex("^[A-Z]{3}$", code))])
+    error_message = "currencies must be 1 to 10 different codes of ISO 4217, such as [\"EUR\", \"USD\"]."
+  }
+}
+
 variable "settings" {
   description = "Other settings of the leaderboard, by environment variable: { SCORE_MAX = \"1000000\" }. docs/operations.md lists them."
   type        = map(string)
@@ -291,8 +315,8 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.settings) : !startswith(name, "VALKEY_") && !contains(keys(local.settings), name)])
-    error_message = "settings must not have VALKEY_… names, which come from the cache, nor ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
+    condition     = alltrue([for name in keys(var.settings) : !contains(["METRICS_NAMESPACE", "SLOW_MILLISECONDS"], name) && !startswith(name, "VALKEY_") && !contains(keys(local.settings), name)])
+    error_message = "settings must not have VALKEY_… names, which come from the cache, nor METRICS_NAMESPACE, the name of all, nor SLOW_MILLISECONDS and ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
   }
 }
 
@@ -373,8 +397,68 @@ variable "log_retention_days" {
   default     = 30
 }
 
+variable "availability_percent" {
+  description = "What players are promised: the share of requests, in per cent, that are answered without a 5xx in 30 days. An alarm pages when failures use that up too fast."
+  type        = number
+  nullable    = false
+  default     = 99.9
+}
+
+variable "latency_percent" {
+  description = "What players are promised: the share of requests, in per cent, that take no longer than slow_milliseconds in 30 days. An alarm pages when slow ones use that up too fast."
+  type        = number
+  nullable    = false
+  default     = 99
+}
+
+variable "slow_milliseconds" {
+  description = "How long a request may take to be in time, in milliseconds within its function, by function; `default` stands for all others."
+  type        = map(number)
+  nullable    = false
+  default = {
+    health       = 35
+    create_user  = 120
+    update_score = 180
+    leaderboard  = 150
+    rank         = 95
+    nearby       = 200
+    sessions     = 110
+    default      = 150
+  }
+
+  validation {
+    condition     = contains(keys(var.slow_milliseconds), "default") && alltrue([for number in values(var.slow_milliseconds) : number >= 1 && number <= 28000])
+    error_message = "slow_milliseconds must have a `default`, and be numbers from 1 to 28000: then API Gateway gives up."
+  }
+}
+
+variable "concurrency_quota" {
+  description = "How many calls at once Lambda lets your account have in this Region, for the line on the dashboard: see Service Quotas."
+  type        = number
+  nullable    = false
+  default     = 1000
+}
+
+variable "runbook_url" {
+  description = "Where people read docs/operations.md, for the links in alarms and on the dashboard: https://github.com/you/leaderboard/blob/main/docs/operations.md. Without one, they name the file."
+  type        = string
+  nullable    = false
+  default     = "docs/operations.md"
+}
+
+variable "alarm_channels" {
+  description = "Who else hears of alarms, by topic, `page` or `ticket`. `emails`: more addresses. `urls`: HTTPS endpoints, by a name of yours, that confirm SNS's subscriptions by themselves, as on-call tools do; a chat's own webhook cannot. `slack`: a channel of a workspace that somebody has once authorised in the console of Amazon Q Developer in chat applications. { page = { urls = { on-call = \"https://…\" } }, ticket = { slack = { workspace_id = \"T…\", channel_id = \"C…\" } } }"
+  type = map(object({
+    emails = optional(set(string), [])
+    urls   = optional(map(string), {})
+    slack  = optional(object({ workspace_id = string, channel_id = string }))
+  }))
+  nullable = false
+  default  = {}
+}
+
 variable "alarm_thresholds" {
-  description = "Alarm thresholds to change, by name: { api_5xx_percent = 2 }. modules/monitoring/README.md has all names and defaults."
+  description = "Alarm thresholds to change, by name: { function_errors_per_5_minutes = 5 }. modules/monitoring/README.md has all names and defaults."
   type        = map(number)
   nullable    = false
   default     = {}

@@ -1,6 +1,6 @@
-# Every alarm is one entry of a table below, with what happened and what to do first. This is what an entry leaves out.
-# How urgent it is: `page` is for the night, since players feel it or soon will; `ticket` is for the next working day;
-# `deployment` tells nobody, because CodeDeploy alone reads it.
+# The alarms on causes. Each is one entry of a table below, with what happened and what to do first. This is what an entry
+# leaves out. None of them pages: slo.tf does, once, if players feel it. So an entry is a `ticket`, for the next working
+# day, or for whoever was paged and looks for the cause; or a `deployment`, which CodeDeploy alone reads.
 locals {
   alarm_defaults = {
     namespace         = var.name
@@ -15,9 +15,13 @@ locals {
   }
 
   alarms = {
-    for name, alarm in merge(local.function_alarms, local.api_alarms, local.cache_alarms, local.reconcile_alarms) :
-    name => merge(local.alarm_defaults, alarm)
+    for name, alarm in merge(local.function_alarms, local.cache_alarms, local.reconcile_alarms, local.security_alarms) :
+    name => merge(local.alarm_defaults, { section = name }, alarm)
   }
+
+  # Where the runbook speaks of an alarm, as its text ends. A section may serve several alarms.
+  sections = toset(concat([for alarm in local.alarms : alarm.section], keys(local.objectives), keys(local.composites)))
+  see      = { for section in local.sections : section => "Runbook: ${var.runbook_url}#${section}" }
 
   # In how long a time it happened, as the alarm's text says it.
   minutes = { for name, alarm in local.alarms : name => alarm.period / 60 }
@@ -35,7 +39,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
   alarm_name          = "${var.name}-${each.key}"
-  alarm_description   = "${title(each.value.severity)}: ${each.value.happened}${local.spans[each.key]}. ${each.value.first}"
+  alarm_description   = "${title(each.value.severity)}: ${each.value.happened}${local.spans[each.key]}. ${each.value.first} ${local.see[each.value.section]}"
   namespace           = each.value.namespace
   metric_name         = each.value.metric
   dimensions          = each.value.dimensions
@@ -47,12 +51,11 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   evaluation_periods  = each.value.periods
   datapoints_to_alarm = each.value.breaching_periods
   treat_missing_data  = each.value.missing
-  alarm_actions       = each.value.severity == "deployment" ? [] : [local.topic_arn]
-  ok_actions          = each.value.severity == "page" ? [local.topic_arn] : [] # a new alarm tells of its first "OK", too
+  alarm_actions       = each.value.severity == "deployment" ? [] : [local.topic_arns[each.value.severity]]
 
-  # The topic's ARN is built from names so that a plan shows it: Terraform does not see that the topic comes first. Nor that
+  # The topics' ARNs are built from names so that a plan shows them: Terraform does not see that the topics come first. Nor that
   # reconcile's schedule does: without it, the alarm on runs that fail to come would go off as soon as it is made.
-  depends_on = [aws_sns_topic_policy.alarms, var.reconcile_interval_minutes]
+  depends_on = [aws_sns_topic_policy.this, var.reconcile_interval_minutes]
 }
 
 # Functions: `<function>-<column>`.
@@ -79,6 +82,7 @@ locals {
   function_alarms = merge(concat(
     [for key, function in var.functions : {
       "${local.dashed[key]}-errors" = {
+        section    = "function-errors"
         namespace  = "AWS/Lambda"
         metric     = "Errors"
         dimensions = { FunctionName = function.name }
@@ -87,6 +91,7 @@ locals {
         first      = "Read ${function.log_group_name} for the first error; after a release, roll back."
       }
       "${local.dashed[key]}-throttles" = {
+        section    = "function-throttles"
         namespace  = "AWS/Lambda"
         metric     = "Throttles"
         dimensions = { FunctionName = function.name }
@@ -95,6 +100,7 @@ locals {
         first      = "All its concurrency was in use. Look at the dashboard for slow calls, which hold it; then raise its reserved concurrency or the account's quota."
       }
       "${local.dashed[key]}-duration" = {
+        section           = "function-duration"
         namespace         = "AWS/Lambda"
         metric            = "Duration"
         dimensions        = { FunctionName = function.name }
@@ -111,6 +117,7 @@ locals {
     # version has no number before the deployment that this alarm guards.
     [for key, function in var.functions : {
       "${local.dashed[key]}-live-errors" = {
+        section    = "function-live-errors"
         namespace  = "AWS/Lambda"
         metric     = "Errors"
         dimensions = { FunctionName = function.name, Resource = "${function.name}:${function.alias}" }
@@ -124,6 +131,7 @@ locals {
     # A handler turns its own bug into a 500, which Lambda counts as a success: only the log knows.
     [for key, function in local.routes : {
       "${local.dashed[key]}-failures" = {
+        section   = "function-failures"
         metric    = "${local.dashed[key]}-failures"
         threshold = local.thresholds.function_failures_per_minute
         period    = 60
@@ -134,41 +142,6 @@ locals {
   )...)
 
   rollback_columns = ["live-errors", "failures"]
-}
-
-# The API.
-locals {
-  api_dimensions = { ApiName = var.api.name, Stage = var.api.stage_name }
-
-  api_alarms = {
-    api-5xx = {
-      namespace         = "AWS/ApiGateway"
-      metric            = "5XXError"
-      dimensions        = local.api_dimensions
-      statistic         = "Average" # of ones and zeros: the share of requests
-      comparison        = "GreaterThanThreshold"
-      threshold         = local.thresholds.api_5xx_percent / 100
-      period            = 60
-      periods           = 5
-      breaching_periods = 3
-      severity          = "page"
-      happened          = "More than ${local.thresholds.api_5xx_percent} % of the requests to ${var.api.name} were answered with a 5xx"
-      first             = "Look at the functions' alarms: -failures means a bug, -errors a crash. With neither, the cache is not answering (503)."
-    }
-    api-latency = {
-      namespace         = "AWS/ApiGateway"
-      metric            = "Latency"
-      dimensions        = local.api_dimensions
-      statistic         = "p99" # preflights and refused requests take no time and would pull an average down
-      comparison        = "GreaterThanThreshold"
-      threshold         = local.thresholds.api_latency_p99_milliseconds
-      periods           = 3
-      breaching_periods = 3
-      severity          = "page"
-      happened          = "One request in a hundred to ${var.api.name} took more than ${local.thresholds.api_latency_p99_milliseconds} ms"
-      first             = "On the dashboard, compare with the integration's latency and the functions' durations: a gap means cold starts, no gap means the cache."
-    }
-  }
 }
 
 # The cache. Its metrics know it as clusterId; with any other dimension, an alarm would wait for ever, without an error.
@@ -202,14 +175,12 @@ locals {
       cache-evictions = {
         metric    = "Evictions"
         threshold = local.thresholds.cache_evictions_per_5_minutes
-        severity  = "page"
         happened  = "The cache ${cache.name} was full and evicted sessions${local.times.cache_evictions_per_5_minutes}"
         first     = "Players have to open new ones, and soon writes will fail. Raise the maximum of cache_data_storage_gb now."
       }
       cache-authentication = {
         metric    = "AuthenticationFailures"
         threshold = local.thresholds.cache_refused_sign_ins_per_5_minutes
-        severity  = "page"
         happened  = "Somebody failed to sign in to the cache ${cache.name}${local.times.cache_refused_sign_ins_per_5_minutes}"
         first     = "Look for functions that answer 503: a role or user was changed, or a clock is wrong. If there are none, somebody else is in the network."
       }
@@ -249,25 +220,24 @@ locals {
 
   reconcile_alarms = {
     reconcile-backlog = {
-      metric            = "reconcile-oldest-seconds"
+      metric            = "OldestIntentSeconds"
       statistic         = "Maximum"
       comparison        = "GreaterThanThreshold"
       threshold         = local.backlog_seconds
       period            = local.interval_seconds # each has a run, and so a figure
       periods           = 5
       breaching_periods = 3
-      severity          = "page"
       happened          = "A score waited more than ${local.backlog_seconds / 60} minutes to get from its profile to the board"
       first             = "Reconcile does not keep up, or cannot finish some intent. Look at found and unreadable on the dashboard, then at its errors and duration."
     }
     reconcile-mended = {
-      metric    = "reconcile-mended"
+      metric    = "PlayersMended"
       threshold = local.thresholds.reconcile_mended_per_5_minutes
       happened  = "Reconcile had to mend a player${local.times.reconcile_mended_per_5_minutes}"
       first     = "Its board entry and its profile differed. One now and then is a write that the sweep overtook; many are expected after a failover of the cache. Otherwise somebody wrote to Valkey past the API: find out who."
     }
     reconcile-unreadable = {
-      metric    = "reconcile-unreadable"
+      metric    = "PlayersUnreadable"
       threshold = local.thresholds.reconcile_unreadable_per_5_minutes
       happened  = "Reconcile met an unreadable player${local.times.reconcile_unreadable_per_5_minutes}"
       first     = "It cannot read the profile or intent, and leaves it alone. Look for \"player is unreadable\" in ${local.reconcile.log_group_name}, which has the userId; mend or delete that profile."
@@ -284,7 +254,6 @@ locals {
       periods           = 2
       breaching_periods = 2
       missing           = "breaching"
-      severity          = "page"
       happened          = "${local.reconcile.name} was not called once"
       first             = "Nothing is being healed. Check that its EventBridge schedule is enabled and may invoke it."
     }
@@ -300,36 +269,45 @@ locals {
   }
 }
 
-# What only the logs know. Our lines are JSON already, so Lambda's JSON log format does not wrap them.
+# What somebody may be trying: by the kind of security event, as functions/metrics.yaml lists them.
 locals {
-  log_metrics = merge(
-    {
-      for name, metric in {
-        reconcile-found          = { value = "$.found", unit = "Count" }
-        reconcile-oldest-seconds = { value = "$.oldestSeconds", unit = "Seconds" }
-        reconcile-mended         = { value = "$.mended", unit = "Count" }
-        reconcile-unreadable     = { value = "$.unreadable", unit = "Count" }
-      } :
-      name => merge(metric, { log_group_name = local.reconcile.log_group_name, message = "reconciled" })
-    },
-    {
-      for key, function in local.routes : "${local.dashed[key]}-failures" =>
-      { value = "1", unit = "Count", log_group_name = function.log_group_name, message = "request failed" }
-    },
-  )
+  security_alarms = { for name, alarm in {
+    security-refusals = {
+      kind      = "validation_refused"
+      threshold = local.thresholds.security_refusals_per_5_minutes
+      happened  = "Requests with arguments or bodies that nobody's client should send came${local.times.security_refusals_per_5_minutes}"
+      first     = "Ask the saved query \"one caller\" which key sent them. A game with a bug says the same every time; somebody who searches for holes says something else each time: revoke that key."
+    }
+    security-conflicts = {
+      kind      = "idempotency_conflict"
+      threshold = local.thresholds.security_conflicts_per_5_minutes
+      happened  = "An Idempotency-Key came again with another body${local.times.security_conflicts_per_5_minutes}"
+      first     = "Mostly a client that makes its keys badly, and so loses submissions: find it with the saved query \"security by kind\". If it is none of yours, somebody tries to replay requests."
+    }
+    security-cache-sign-in = {
+      kind      = "cache_authentication_failed"
+      threshold = local.thresholds.security_cache_sign_ins_per_5_minutes
+      happened  = "The cache refused a function's sign-in${local.times.security_cache_sign_ins_per_5_minutes}"
+      first     = "A role, a user or a clock was changed: those requests got a 503. Look at what was applied last."
+    }
+    } :
+    name => merge({ metric = "SecurityEvents", dimensions = { Kind = alarm.kind } }, alarm)
+  }
 }
 
+# What a handler cannot count itself: it logs a bug before it knows what the answer will be. A deployment is rolled back on
+# this. Our lines are JSON already, so Lambda's JSON log format does not wrap them.
 resource "aws_cloudwatch_log_metric_filter" "this" {
-  for_each = local.log_metrics
+  for_each = { for key, function in local.routes : "${local.dashed[key]}-failures" => function.log_group_name }
 
   name           = each.key
-  log_group_name = each.value.log_group_name
-  pattern        = "{ $.message = \"${each.value.message}\" }"
+  log_group_name = each.value
+  pattern        = "{ $.message = \"request failed\" }"
 
   metric_transformation {
     namespace = var.name
     name      = each.key
-    value     = each.value.value
-    unit      = each.value.unit
+    value     = "1"
+    unit      = "Count"
   }
 }

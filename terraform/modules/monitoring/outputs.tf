@@ -1,6 +1,11 @@
-output "topic_arn" {
-  description = "ARN of the SNS topic that alarms are published to. Subscribe your chat or on-call tool to it."
-  value       = aws_sns_topic.alarms.arn
+output "topic_arns" {
+  description = "ARNs of the SNS topics by how urgent they are: `page` and `ticket`."
+  value       = { for key, topic in aws_sns_topic.this : key => topic.arn }
+}
+
+output "page_alarm_name" {
+  description = "Name of the alarm that pages; where there are no composite alarms, of the first that does."
+  value       = var.composite_alarms ? aws_cloudwatch_composite_alarm.this["slo-page"].alarm_name : aws_cloudwatch_metric_alarm.window["availability-fast-5m"].alarm_name
 }
 
 output "dashboard_name" {

@@ -8,8 +8,7 @@ locals {
     function_duration_percent        = 80 # share of its time that one call in a hundred to a function may take, unless duration_p99_milliseconds has a number for it
     rollback_errors_per_minute       = 1  # crashes, timeouts and failed starts of one function's alias, which roll a deployment back
 
-    api_5xx_percent              = 1    # share of the requests that are answered with a 5xx
-    api_latency_p99_milliseconds = 1000 # what one request in a hundred may take, measured by API Gateway
+    slo_bad_requests = 10 # failed or slow requests in the long window of an objective, below which nobody is told
 
     cache_data_percent                     = 75 # share of the cache's data limit that is in use
     cache_ecpu_percent                     = 75 # share of the cache's ECPU limit that is in use
@@ -25,6 +24,10 @@ locals {
     reconcile_unreadable_per_5_minutes = 1  # players whose profile or intent cannot be read
     reconcile_standstill_minutes       = 10 # time without a run of reconcile
     reconcile_failed_runs              = 1  # runs of reconcile whose events are in its failures queue
+
+    security_refusals_per_5_minutes       = 1000 # requests with arguments or a body that are refused
+    security_conflicts_per_5_minutes      = 100  # keys of requests that came again with another body
+    security_cache_sign_ins_per_5_minutes = 1    # sign-ins of functions that the cache refused
   }
 
   thresholds = merge(local.threshold_defaults, var.thresholds)

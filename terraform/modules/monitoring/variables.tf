@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the deployment, e.g. `leaderboard-dev`: the prefix of every alarm, the dashboard's name, and the namespace of the metrics made from logs."
+  description = "Name of the deployment, e.g. `leaderboard-dev`: the prefix of every alarm, the dashboard's name, and the namespace of our own metrics."
   type        = string
   nullable    = false
 
@@ -7,6 +7,30 @@ variable "name" {
     condition     = can(regex("^[a-z][a-z0-9-]{0,62}$", var.name))
     error_message = "name must be 1 to 63 lower-case letters, digits and dashes, beginning with a letter."
   }
+}
+
+variable "contract" {
+  description = "The OpenAPI document, decoded: routes and problem codes are charted as it has them."
+  type        = any
+  nullable    = false
+}
+
+variable "metrics" {
+  description = "functions/metrics.yaml, decoded: the table of our own metrics."
+  type        = any
+  nullable    = false
+}
+
+variable "metrics_depth" {
+  description = "The functions' setting METRICS_DEPTH: with `totals`, no chart is by route."
+  type        = string
+  nullable    = false
+}
+
+variable "currencies" {
+  description = "The functions' setting CURRENCIES: revenue is charted by currency."
+  type        = list(string)
+  nullable    = false
 }
 
 variable "functions" {
@@ -49,12 +73,70 @@ variable "reconcile_interval_minutes" {
 }
 
 variable "api" {
-  description = "The REST API: its name (metrics do not know its id) and its stage."
+  description = "The REST API: its name (metrics do not know its id), its stage, the log group of its access log, and whether each method has metrics of its own."
   type = object({
-    name       = string
-    stage_name = string
+    name                  = string
+    stage_name            = string
+    access_log_group_name = string
+    detailed_metrics      = bool
   })
   nullable = false
+}
+
+variable "availability_percent" {
+  description = "The objective for availability: the share of requests, in per cent, that are answered without a 5xx in 30 days."
+  type        = number
+  nullable    = false
+  default     = 99.9
+
+  validation {
+    condition     = var.availability_percent >= 95 && var.availability_percent < 100
+    error_message = "availability_percent must be at least 95 and below 100: with less no alarm could go off, and with 100 each failure would be one."
+  }
+}
+
+variable "latency_percent" {
+  description = "The objective for latency: the share of requests, in per cent, that are answered within the functions' setting SLOW_MILLISECONDS in 30 days."
+  type        = number
+  nullable    = false
+  default     = 99
+
+  validation {
+    condition     = var.latency_percent >= 95 && var.latency_percent < 100
+    error_message = "latency_percent must be at least 95 and below 100: with less no alarm could go off, and with 100 each slow request would be one."
+  }
+}
+
+variable "slow_milliseconds" {
+  description = "How long a request may take to be in time, in milliseconds within the function, by function: the lines in the charts. It counts where the functions have it, as their setting SLOW_MILLISECONDS."
+  type        = map(number)
+  nullable    = false
+}
+
+variable "composite_alarms" {
+  description = "Whether there are composite alarms. Without them, as in an emulator, each window of an objective tells its topic by itself."
+  type        = bool
+  nullable    = false
+  default     = true
+}
+
+variable "concurrency_quota" {
+  description = "How many calls at once Lambda lets the account have in this Region: the line in the chart."
+  type        = number
+  nullable    = false
+  default     = 1000
+}
+
+variable "runbook_url" {
+  description = "Where docs/operations.md can be read, for the links in alarms and on the dashboard, e.g. https://github.com/you/leaderboard/blob/main/docs/operations.md."
+  type        = string
+  nullable    = false
+  default     = "docs/operations.md"
+
+  validation {
+    condition     = can(regex("^[^#[:space:]]{1,200}$", var.runbook_url))
+    error_message = "runbook_url must be a URL or path of 1 to 200 characters, without a space or a fragment (#)."
+  }
 }
 
 variable "thresholds" {
@@ -76,11 +158,6 @@ variable "thresholds" {
   validation {
     condition     = alltrue([for name, number in var.thresholds : number >= 1 && floor(number) == number if !endswith(name, "_percent")])
     error_message = "A threshold that is not in percent must be a whole number, 1 or more."
-  }
-
-  validation {
-    condition     = lookup(var.thresholds, "api_latency_p99_milliseconds", 1) <= 29000
-    error_message = "api_latency_p99_milliseconds must be at most 29000: then API Gateway gives up."
   }
 
   validation {
@@ -145,7 +222,7 @@ variable "reconcile_failures_queue_name" {
 }
 
 variable "emails" {
-  description = "Addresses that get every alarm, and the end of those that page, once their owners have followed the link in the confirmation mail. The budget's mails need no such link."
+  description = "Addresses that get every alarm, and the end of each page, once their owners have followed the link in the confirmation mail. The budget's mails need no such link."
   type        = set(string)
   default     = []
   nullable    = false
@@ -153,6 +230,27 @@ variable "emails" {
   validation {
     condition     = alltrue([for email in var.emails : can(regex("^[^@[:space:],;<>]+@[^@[:space:],;<>]+\\.[^@[:space:],;<>.]+$", email))])
     error_message = "Each of emails must be a bare address such as on-call@example.com."
+  }
+}
+
+variable "channels" {
+  description = "Who else is told, by topic, `page` or `ticket`. `emails`: more addresses. `urls`: HTTPS endpoints, by a name of yours, that confirm SNS's subscriptions by themselves, as on-call tools do; a chat's own webhook cannot. `slack`: a channel of a workspace that somebody has once authorised in the console of Amazon Q Developer in chat applications."
+  type = map(object({
+    emails = optional(set(string), [])
+    urls   = optional(map(string), {})
+    slack  = optional(object({ workspace_id = string, channel_id = string }))
+  }))
+  nullable = false
+  default  = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.channels), ["page", "ticket"])) == 0
+    error_message = "channels must be of page or ticket, not ${join(", ", setsubtract(keys(var.channels), ["page", "ticket"]))}."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for channel in var.channels : [for url in values(channel.urls) : startswith(url, "https://")]]))
+    error_message = "Each of the channels' urls must begin with https://: what SNS sends is not encrypted otherwise."
   }
 }
 
@@ -178,6 +276,13 @@ variable "monthly_budget" {
     condition     = var.monthly_budget == null ? true : length(var.emails) >= 1 && length(var.emails) <= 10
     error_message = "monthly_budget needs somebody to tell: give 1 to 10 addresses in `emails`, since AWS takes no other number."
   }
+}
+
+variable "iam_role" {
+  description = "What every IAM role here has: its path, and the ARN of the policy that bounds what it may do, or null."
+  type        = object({ path = string, permissions_boundary_arn = string })
+  nullable    = false
+  default     = { path = "/", permissions_boundary_arn = null }
 }
 
 variable "kms_key_arn" {

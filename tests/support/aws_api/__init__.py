@@ -22,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import json
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,7 @@ class Switches:
 
     concurrent_executions: int = 1000
     """Lambda's quota for the Region: 10 in a new account. 100 must stay unreserved."""
-    deploys_while_updating: bool = True
-    """Whether API Gateway takes CreateDeployment while an API is UPDATING. AWS's pages say so, see apigateway.py."""
-    zones_without_endpoints: tuple[str, ...] = ()
+    zones_without_endpoints: Sequence[str] = ()
     """Availability zones that no interface endpoint can be in."""
     logging_role: bool = True
     """Whether API Gateway has the role with which it writes logs in this Region."""
