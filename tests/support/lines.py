@@ -11,7 +11,6 @@ import functools
 import json
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
