@@ -16,7 +16,7 @@ WORKERS = --numprocesses auto --dist worksteal
 VALKEY_ONLY = --ignore tests/emulated --ignore tests/clients --ignore tests/terraform --ignore tests/aws -m "not emulated"
 
 .NOTPARALLEL:
-.PHONY: help run emulate rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-clients test-long check format lock clean
+.PHONY: help run emulate drill rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-clients test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -31,6 +31,10 @@ run: ## the whole API on http://127.0.0.1:8080, with 1,000 demo players (PORT, A
 emulate: ## all of terraform/ on an emulated AWS, with real functions and a real Valkey, until Ctrl-C (PORT, KEEP=1, LOCALSTACK_HOST, VALKEY_HOST)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.emulator.emulate
+
+drill: ## raise an alarm of a running `make emulate` by its cause, and wait until it is over (ALARM=api-5xx; FORCE=1: by hand; JSON=1); without ALARM, list them
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.emulator.drill $(if $(FORCE),--force) $(if $(JSON),--json) $(ALARM)
 
 rebuild: ## make board, names and totals anew from the profiles, while writes go on (ENV=dev: on AWS; RESUME=1: go on with one that was stopped; CHECK=1: compare only)
 	@$(call install,local.lock)

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from localstack.aws.connect import connect_to  # type: ignore[import-not-found]
 from localstack.http import Response  # type: ignore[import-not-found]
 from localstack.runtime import main as runtime  # type: ignore[import-not-found]
 from localstack.services.apigateway.helpers import get_moto_rest_api  # type: ignore[import-not-found]
@@ -32,19 +31,15 @@ from localstack.services.apigateway.next_gen.execute_api.handlers.gateway_except
 from localstack.services.apigateway.next_gen.provider import (  # type: ignore[import-not-found]
     ApigatewayNextGenProvider,
 )
-from localstack.services.cloudwatch import alarm_scheduler  # type: ignore[import-not-found]
 from localstack.services.cloudwatch.provider_v2 import CloudwatchProvider  # type: ignore[import-not-found]
 from localstack.services.lambda_ import api_utils  # type: ignore[import-not-found]
 from localstack.services.lambda_.provider import LambdaProvider  # type: ignore[import-not-found]
-from localstack.services.logs.models import get_moto_logs_backend  # type: ignore[import-not-found]
-from localstack.services.logs.provider import LogsProvider  # type: ignore[import-not-found]
-from localstack.services.moto import call_moto  # type: ignore[import-not-found]
 from moto.ec2.models import security_groups
 
-ALARM_SECONDS = 60
+from scripts.emulator import watching
+
 END_SECONDS = 5
 GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
-PATTERN = re.compile(r'{ \$\.(\w+) = "([^"\\]*)" }')
 
 
 def import_gateway_responses() -> None:
@@ -116,16 +111,20 @@ def update_stages_one_by_one() -> None:
 
 def keep_tags_of_alarms() -> None:
     """An alarm loses the tags that it is made with, so every plan wants to add them again."""
-    put_metric_alarm = CloudwatchProvider.put_metric_alarm
 
-    @functools.wraps(put_metric_alarm)
-    def tagging(self: Any, context: Any, request: Any) -> None:
-        tags = request.pop("Tags", [])
-        put_metric_alarm(self, context, request)
-        arn = f"arn:{context.partition}:cloudwatch:{context.region}:{context.account_id}:alarm:{request['AlarmName']}"
-        self.get_store(context.account_id, context.region).TAGS.tag_resource(arn, tags)
+    def tagging(put: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(put)
+        def tagged(self: Any, context: Any, request: Any) -> None:
+            tags = request.pop("Tags", [])
+            put(self, context, request)
+            place = f"{context.partition}:cloudwatch:{context.region}:{context.account_id}"
+            store = self.get_store(context.account_id, context.region)
+            store.TAGS.tag_resource(f"arn:{place}:alarm:{request['AlarmName']}", tags)
 
-    CloudwatchProvider.put_metric_alarm = tagging
+        return tagged
+
+    CloudwatchProvider.put_metric_alarm = tagging(CloudwatchProvider.put_metric_alarm)
+    CloudwatchProvider.put_composite_alarm = tagging(CloudwatchProvider.put_composite_alarm)
 
 
 def keep_descriptions_of_rules() -> None:
@@ -159,59 +158,15 @@ def keep_keys_of_functions() -> None:
     api_utils.map_config_out = with_key
 
 
-def look_at_alarms_each_minute() -> None:
-    """An alarm is evaluated only once in the time of all its periods, a quarter of an hour for some."""
-
-    class EachMinute(alarm_scheduler.Scheduler):  # type: ignore[misc]
-        def schedule(self, *arguments: Any, period: float, **named: Any) -> Any:
-            return super().schedule(*arguments, period=min(period, ALARM_SECONDS), **named)
-
-    alarm_scheduler.Scheduler = EachMinute
-
-
-def count_what_metric_filters_match() -> None:
-    """Every metric filter counts every line of every log group, as 1. Of patterns this knows the one that we use."""
-
-    def counting(_provider: Any, context: Any, **_given: Any) -> Any:
-        request = context.service_request
-        response = call_moto(context)  # first: it may refuse, and whoever has no stream yet comes again
-        filters = get_moto_logs_backend(context.account_id, context.region).filters
-        cloudwatch = connect_to(aws_access_key_id=context.account_id, region_name=context.region).cloudwatch
-        for found in filters.get_matching_filters(log_group_name=request["logGroupName"]):
-            for change in found["metricTransformations"]:
-                values = [
-                    _counted(found["filterPattern"], change["metricValue"], line) for line in request["logEvents"]
-                ]
-                if data := [{"MetricName": change["metricName"], "Value": one} for one in values if one is not None]:
-                    cloudwatch.put_metric_data(Namespace=change["metricNamespace"], MetricData=data)
-        return response
-
-    LogsProvider.put_log_events = counting
-
-
 REPAIRS: tuple[Callable[[], None], ...] = (
     import_gateway_responses,
     render_gateway_responses,
     update_stages_one_by_one,
-    keep_tags_of_alarms,
     keep_descriptions_of_rules,
     keep_keys_of_functions,
-    look_at_alarms_each_minute,
-    count_what_metric_filters_match,
+    *watching.REPAIRS,
+    keep_tags_of_alarms,
 )
-
-
-def _counted(pattern: str, value: str, line: Any) -> float | None:
-    """What a metric filter makes of a line; None if it does not match."""
-    matched = PATTERN.fullmatch(pattern)
-    try:
-        event = json.loads(line["message"])
-    except ValueError:
-        return None
-    if not matched or not isinstance(event, dict) or event.get(matched[1]) != matched[2]:
-        return None
-    figure = event.get(value.removeprefix("$.")) if value.startswith("$.") else value
-    return None if figure is None else float(figure)
 
 
 def _dig(values: Any, path: str) -> Any:

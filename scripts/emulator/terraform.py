@@ -75,7 +75,7 @@ class Terraform:
             s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": self.region})
         if self._unfinished.exists():  # whoever locked the state was killed: the folder is ours now
             with contextlib.suppress(ClientError):
-                s3.delete_object(Bucket=self.bucket, Key=f"{self._state}.tflock")
+                s3.delete_object(Bucket=self.bucket, Key=f"{self.state}.tflock")
         try:
             self.run(
                 "init",
@@ -115,7 +115,8 @@ class Terraform:
             return "".join(lines)
 
     @property
-    def _state(self) -> str:
+    def state(self) -> str:
+        """The state's place in that bucket."""
         return self._backend("key")
 
     def _backend(self, name: str) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,6 +34,7 @@ from tests.support.api import Api, fresh_id
 from tests.support.patience import wait_until
 
 ALARMED = "stats"
+DRILLED = "nearby"
 CHANGED = "health"
 AT_ONCE = 4
 ACCOUNT = "000000000000"
@@ -79,6 +82,34 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return body
 
 
+def charts(emulated: Emulated) -> list[dict[str, Any]]:
+    """What the dashboard asks of each metric, as queries of GetMetricData."""
+    body = emulated.aws("cloudwatch").get_dashboard(DashboardName=emulated.outputs["dashboard_name"])["DashboardBody"]
+    queries = []
+    for widget in json.loads(body)["widgets"]:
+        for chart in widget["properties"].get("metrics", []):
+            *named, drawn = chart if isinstance(chart[-1], dict) else [*chart, {}]
+            if named:  # and not an expression
+                namespace, metric, *pairs = named
+                dimensions = [{"Name": name, "Value": value} for name, value in zip(*[iter(pairs)] * 2, strict=True)]
+                asked = {
+                    "Metric": {"Namespace": namespace, "MetricName": metric, "Dimensions": dimensions},
+                    "Period": drawn.get("period", widget["properties"]["period"]),
+                    "Stat": drawn.get("stat", widget["properties"].get("stat", "Average")),
+                }
+                queries.append({"Id": f"q{len(queries)}", "MetricStat": asked})
+    return queries
+
+
+def measured(emulated: Emulated, queries: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """What GetMetricData answers to them for the time of these tests, by Id."""
+    now = datetime.now(UTC)
+    found = emulated.aws("cloudwatch").get_metric_data(
+        MetricDataQueries=queries, StartTime=now - timedelta(hours=2), EndTime=now + timedelta(minutes=1)
+    )
+    return {result["Id"]: result["Values"] for result in found["MetricDataResults"]}
+
+
 @pytest.fixture(scope="module")
 def post(emulated: Emulated) -> str:
     """The URL of a queue that receives every alarm."""
@@ -98,6 +129,39 @@ def crashed(emulated: Emulated, post: str) -> None:
     assert {"errorType", "errorMessage", "stackTrace"} <= answer["payload"].keys()
 
 
+def drill(emulated: Emulated, *arguments: str) -> subprocess.Popen[str]:
+    """`make drill`, just started."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "scripts.emulator.drill", "--json", *arguments],
+        cwd=emulated.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def told(drilling: subprocess.Popen[str], phrase: str) -> None:
+    """Returns once a drill has said something."""
+    assert drilling.stderr
+    said = []
+    for line in drilling.stderr:
+        said.append(line)
+        if phrase in line:
+            return
+    raise AssertionError("".join(said))
+
+
+@pytest.fixture(scope="module")
+def drilled(emulated: Emulated) -> Iterator[subprocess.Popen[str]]:
+    """A drill of an alarm that has gone off; its cause is gone, and its end takes minutes."""
+    with drill(emulated, f"{DRILLED}-failures") as drilling:
+        with timed("drilled"):
+            told(drilling, "The cause is gone.")
+        yield drilling
+        drilling.terminate()
+
+
 @pytest.fixture(scope="module")
 def planted(emulated: Emulated, at_api: Api) -> str:
     """A player whom a crash left without a place on the board, two minutes ago."""
@@ -108,7 +172,7 @@ def planted(emulated: Emulated, at_api: Api) -> str:
     return player
 
 
-@pytest.mark.usefixtures("crashed", "planted")
+@pytest.mark.usefixtures("crashed", "planted", "drilled")
 def test_a_plan_right_after_is_empty(emulated: Emulated) -> None:
     with timed("planned"):
         assert sorted(emulated.terraform.plan()) == []
@@ -183,34 +247,43 @@ class TestWhatIsApplied:
         roles = [live(emulated, key)["Role"] for key in keys()]
         assert len(set(roles)) == len(roles)
 
+    def test_the_dashboard_is_the_one_that_terraform_wrote(self, emulated: Emulated) -> None:
+        state = emulated.aws("s3").get_object(Bucket=emulated.terraform.bucket, Key=emulated.terraform.state)
+        written = {
+            made["attributes"]["dashboard_name"]: made["attributes"]["dashboard_body"]
+            for resource in json.load(state["Body"])["resources"]
+            for made in resource["instances"]
+            if resource["type"] == "aws_cloudwatch_dashboard"
+        }
+        assert {name: json.loads(body) for name, body in written.items()} == {
+            name: json.loads(emulated.aws("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
+            for name in [emulated.outputs["dashboard_name"]]
+        }
+
     def test_the_dashboard_names_only_what_exists(self, emulated: Emulated) -> None:
-        board = emulated.aws("cloudwatch").get_dashboard(DashboardName=emulated.outputs["dashboard_name"])
         names = {emulated.function(key) for key in keys()}
         (api,) = emulated.aws("apigateway").get_rest_apis()["items"]
         filters = emulated.aws("logs").describe_metric_filters()["metricFilters"]
-        from_logs = {
-            (change["metricNamespace"], change["metricName"])
-            for found in filters
-            for change in found["metricTransformations"]
-        }
+        of_ours = {change["metricName"] for found in filters for change in found["metricTransformations"]}
+        of_ours |= telemetry.METRICS.keys()
         charted: Counter[str] = Counter()
-        for widget in json.loads(board["DashboardBody"])["widgets"]:
-            for namespace, metric, *rest in (one for one in widget["properties"].get("metrics", []) if len(one) > 1):
-                dimensions = dict(zip(rest[:-1:2], rest[1:-1:2], strict=True))
-                charted[namespace] += 1
-                match namespace:
-                    case "AWS/Lambda":
-                        assert dimensions.get("FunctionName") in {*names, None}, "None: of the whole account"
-                    case "AWS/ApiGateway":
-                        assert dimensions["ApiName"] == api["name"]
-                    case "AWS/SQS":
-                        assert any(
-                            url.endswith(f"/{dimensions['QueueName']}")
-                            for url in emulated.aws("sqs").list_queues()["QueueUrls"]
-                        )
-                    case _:
-                        assert namespace == emulated.name
-                        assert (namespace, metric) in from_logs or metric in telemetry.METRICS
+        for query in charts(emulated):
+            metric = query["MetricStat"]["Metric"]
+            dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+            charted[metric["Namespace"]] += 1
+            match metric["Namespace"]:
+                case "AWS/Lambda":
+                    assert dimensions.get("FunctionName") in {*names, None}, "None: of the whole account"
+                case "AWS/ApiGateway":
+                    assert dimensions["ApiName"] == api["name"]
+                case "AWS/SQS":
+                    assert any(
+                        url.endswith(f"/{dimensions['QueueName']}")
+                        for url in emulated.aws("sqs").list_queues()["QueueUrls"]
+                    )
+                case namespace:
+                    assert namespace == emulated.name
+                    assert metric["MetricName"] in of_ours
         assert charted["AWS/Lambda"] >= len(names)
         assert charted["AWS/ApiGateway"] >= 3
 
@@ -352,6 +425,65 @@ class TestWatching:
         )
         assert sum(report["projected"] for report in reports) >= 1
 
+    def test_a_requests_line_is_its_metrics(self, emulated: Emulated, at_api: Api) -> None:
+        route = "GET /users/{userId}"
+        at_api.get(f"/users/{fresh_id('missing')}")
+
+        def emitted(metric: str, event: dict[str, Any]) -> list[float]:
+            return (
+                list(event[metric])
+                if isinstance(event.get(metric), list)
+                else [event[metric]]
+                if metric in event
+                else []
+            )
+
+        def asked(metric: str, statistic: str, **dimensions: str) -> dict[str, Any]:
+            names = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+            one = {"Namespace": emulated.name, "MetricName": metric, "Dimensions": names}
+            return {
+                "Id": f"{metric.lower()}{len(names)}{statistic.lower()}",
+                "MetricStat": {"Metric": one, "Period": 14400, "Stat": statistic},
+            }
+
+        def agree() -> bool:
+            lines = [event for event in map(json.loads, emulated.log("get_user")) if event.get("Route") == route]
+            queries = [
+                asked(metric, statistic, Route=route)
+                for metric in ("Requests", "Latency", "ClientErrors", "ServerErrors")
+                for statistic in ("Sum", "SampleCount", "Maximum", "p50")
+            ]
+            found = measured(emulated, queries)
+            for query in queries:
+                figures = [
+                    value for line in lines for value in emitted(query["MetricStat"]["Metric"]["MetricName"], line)
+                ]
+                wanted = {
+                    "Sum": sum(figures),
+                    "SampleCount": len(figures),
+                    "Maximum": max(figures),
+                    "p50": sorted(figures)[(len(figures) - 1) // 2],
+                }
+                if sum(found[query["Id"]]) != pytest.approx(wanted[query["MetricStat"]["Stat"]]):
+                    return False
+            return len(lines) > 0
+
+        wait_until(agree, WAIT_SECONDS)
+        every = [event for key in keys() for event in map(json.loads, emulated.log(key)) if "Requests" in event]
+        (total,) = measured(emulated, [asked("Requests", "Sum")])["requests0sum"]
+        assert total >= len(every) > 0
+
+    def test_the_dashboard_is_drawn_with_what_was_measured(self, emulated: Emulated) -> None:
+        queries = charts(emulated)
+        found = measured(emulated, queries)
+        drawn = Counter(query["MetricStat"]["Metric"]["Namespace"] for query in queries if found[query["Id"]])
+        assert drawn["AWS/ApiGateway"] == sum(
+            query["MetricStat"]["Metric"]["Namespace"] == "AWS/ApiGateway" for query in queries
+        )
+        assert drawn["AWS/Lambda"] > len(keys())
+        assert drawn["AWS/SQS"] == 1
+        assert drawn[emulated.name] > 1
+
     def test_the_figures_in_its_log_become_metrics_and_other_lines_become_none(self, emulated: Emulated) -> None:
         def counted(metric: str) -> float:
             now = datetime.now(UTC)
@@ -393,6 +525,42 @@ class TestWatching:
         assert not {other for other in raised if other.endswith("-errors")} - {name}, "nothing else has crashed"
 
 
+class TestDrill:
+    def test_it_lists_every_alarm_and_what_raises_it(self, emulated: Emulated) -> None:
+        printed, _ = drill(emulated).communicate()
+        rows = {row["alarm"]: row for row in json.loads(printed)}
+        kinds = ("MetricAlarms", "CompositeAlarms")
+        found = emulated.aws("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+        assert {f"{emulated.name}-{alarm}" for alarm in rows} == {
+            one["AlarmName"] for kind in kinds for one in found[kind]
+        }
+        assert all(row["how"] and row["severity"] in ("page", "ticket", "deployment") for row in rows.values()), rows
+        assert rows["slo-page"]["drilled"]
+        refused = drill(emulated, "reconcile-duration")
+        assert "reconcile-duration cannot be caused here: " in refused.communicate()[1]
+        assert refused.returncode == 1
+
+    def test_interrupted_it_leaves_everything_as_it_was(self, emulated: Emulated) -> None:
+        events, rule = emulated.aws("events"), f"{emulated.name}-reconcile"
+        with drill(emulated, "reconcile-not-running") as drilling:
+            wait_until(lambda: events.describe_rule(Name=rule)["State"] == "DISABLED", WAIT_SECONDS)
+            drilling.send_signal(signal.SIGINT)
+            assert drilling.wait(WAIT_SECONDS) == 130
+        assert events.describe_rule(Name=rule)["State"] == "ENABLED"
+        assert [url for url in emulated.aws("sqs").list_queues()["QueueUrls"] if "drill-" in url] == []
+
+    def test_an_alarm_goes_off_by_its_cause_is_heard_and_is_over(
+        self, emulated: Emulated, drilled: subprocess.Popen[str]
+    ) -> None:
+        with timed("waited for the drill's end"):
+            printed, said = drilled.communicate()
+        assert drilled.returncode == 0, said
+        outcome = json.loads(printed)
+        assert (outcome["alarm"], outcome["severity"]) == (f"{DRILLED}-failures", "ticket")
+        assert f"{emulated.function(DRILLED)} answered 500" in outcome["told"]
+        assert live(emulated, DRILLED)["Version"] == "1"
+
+
 class TestSmoke:
     """`make smoke` on what LocalStack has; the rest is in tests/aws/."""
 
@@ -422,7 +590,7 @@ class TestSmoke:
             return (name, "ALARM") in [(one["AlarmName"], one["NewStateValue"]) for one in told]
 
         looking = CHECKS["alarm-mail"](deployment)
-        assert next(looking).endswith("has not told its topic"), "LocalStack's history has no actions"
+        assert next(looking).endswith("has not notified its topic"), "LocalStack's history has no actions"
         wait_until(is_heard, WAIT_SECONDS)
         looking.close()
         (alarm,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from scripts.dev import planned_dashboard
+from scripts.emulator import causes
 from scripts.places import ROOT
 from shared import reconcile, security
 from tests.support import contract
@@ -158,6 +159,17 @@ class TestTheWalker:
             assert set(tables[name]) <= uses, name
         for prefix in plan_rules.NOT_EMULATED:
             assert any(one.startswith(prefix) for one in types), prefix
+
+
+def test_every_alarm_can_be_drilled_or_has_its_reason(planned: MakePlan) -> None:
+    kinds = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_composite_alarm")
+    alarms = {str(one.key) for kind in kinds for one in planned("prod").of(kind)}
+    assert {alarm for alarm in alarms if not causes.find(alarm)} == set()
+    used = {found[0].alarms for alarm in alarms if (found := causes.find(alarm))}
+    assert used == {cause.alarms for cause in causes.CAUSES}, "a row of the table is for no alarm"
+    drilled = {alarm for alarm in alarms if (found := causes.find(alarm)) and found[0].make}
+    assert {"slo-page", "update-score-failures", "reconcile-not-running", "security-refusals"} <= drilled
+    assert not any(alarm.startswith("cache-") for alarm in drilled)
 
 
 class TestTheReadme:

@@ -404,11 +404,11 @@ run "without_a_cache_nobody_connects_by_iam" {
   }
 
   assert {
-    condition = alltrue([for key, function in aws_lambda_function.this : function.environment[0].variables == merge(
+    condition = alltrue([for key, function in aws_lambda_function.this : function.environment[0].variables == tomap(merge(
       var.environment,
       { METRICS_NAMESPACE = var.name },
       key == "reconcile" ? {} : { SLOW_MILLISECONDS = key == "get_user" ? "90.5" : "150" },
-    )])
+    ))])
     error_message = "Without a cache there should be the shared settings, the metrics' namespace, and how long a request of this function may take."
   }
 }
