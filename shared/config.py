@@ -164,6 +164,11 @@ def is_initialized_by_lambda() -> bool:
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in INITIALIZED
 
 
+def is_initialized_ahead() -> bool:
+    """Whether this process's init is over long before a request comes: provisioned concurrency on Lambda."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "provisioned-concurrency"
+
+
 def _boolean(text: str) -> bool:
     return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import orjson
 from marshmallow.exceptions import ValidationError
 
-from shared import deadline, idempotency, logs, problems, security, telemetry
+from shared import deadline, idempotency, logs, problems, security, telemetry, tracing
 from shared.config import MisconfiguredError, settings
 from shared.fields import Arguments
 
@@ -60,6 +60,7 @@ def endpoint(
     schema = arguments()
 
     def decorate(function: Callable[..., Reply]) -> Handler:
+        @functools.wraps(function)
         def answer(event: Event, request_id: str) -> Response:
             given, loaded = _arguments(schema, event)
             if keyed:
@@ -67,7 +68,7 @@ def endpoint(
             return _response(request_id, *function(**loaded))
 
         operations = _operations(function.__globals__.get("__doc__") or "")
-        return functools.update_wrapper(_answering(answer, operations, kind), function)
+        return _answering(answer, operations, kind)
 
     return decorate
 
@@ -92,9 +93,11 @@ def _answering(
     """A handler that returns a reply whatever happens, and writes the request's line."""
     telemetry.ready()
 
+    @functools.wraps(answer)
     def handler(event: Event, context: Any) -> Response:
         request_id, code = _request_id(event, context), None
         telemetry.start(request_id, event, operations)
+        tracing.start()
         try:
             deadline.start(_seconds(context))
             response = answer(event, request_id)
@@ -104,7 +107,9 @@ def _answering(
             security.refused(problem.code)
         if event.get("httpMethod") == "HEAD":
             response["body"] = ""
-        telemetry.answered(response["statusCode"], code, _outcome(response, code), kind)
+        status, outcome = response["statusCode"], _outcome(response, code)
+        tracing.send(handler, event, status, outcome, cold=telemetry.is_first())
+        telemetry.answered(status, code, outcome, kind)
         return response
 
     return handler

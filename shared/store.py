@@ -18,7 +18,7 @@ from typing import Any
 from valkey import exceptions
 from valkey.connection import Connection, DefaultParser
 
-from shared import credentials, deadline, logs, security, telemetry
+from shared import credentials, deadline, logs, security, telemetry, tracing
 from shared.config import Settings, is_initialized_by_lambda, settings
 from shared.problems import Unavailable
 
@@ -224,6 +224,7 @@ class Store:
             logs.write("WARNING", "valkey is no longer the primary", tries_left=left)
         raise Unavailable
 
+    @tracing.trip
     def trip(self, commands: Sequence[Command]) -> list[Any]:
         """One round trip: every reply, an error reply as the exception that it stands for."""
         connection = self._connection

@@ -103,6 +103,11 @@ def start(request_id: str, event: Mapping[str, Any], operations: Container[str])
     _thread.request = _Request({"traceId": _trace_id(event), "method": method, "route": route}, dimensions)
 
 
+def is_first() -> bool:
+    """Whether this process has not answered a request yet."""
+    return bool(_first)
+
+
 def add(metric: str, value: float = 1, by: str | None = None) -> None:
     """Counts something for this thread's request; without one, nothing happens.
 

@@ -169,6 +169,9 @@ MATH = re.compile(r"(?:IF\(|FILL\(|[a-z]\w*|\d+(?:\.\d+)?|[-+*/(),]|>=?|<=?|\s)+
 SECRET_NAME = re.compile(r"(^|_)(SECRET|PASSWORD|PASSWD|PASS|TOKEN|CREDENTIAL|API_?KEY|KEY)S?(_|$)", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"AKIA[A-Z0-9]{16}|-----BEGIN|://[^/\s]*:[^/\s]*@|\b[A-Za-z0-9+/]{32,}")
 
+OURS = re.compile(r"^arn:aws:elasticache:[a-z]+-[a-z]+-\d:\d{12}:")
+"""How ElastiCache's ARNs begin that name one Region and one account."""
+
 RECONCILE = "reconcile"
 
 ALARMS = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_composite_alarm")
@@ -396,14 +399,12 @@ def each_function_connects_as_its_own_user(plan: Plan) -> list[str]:
             if resource.type == "aws_vpc_endpoint":  # allows nobody what their role does not
                 continue
             name = str(resource.value("role"))
-            granted.setdefault(name, set()).update(
-                arn.split(":", 5)[-1] for arn in _many(statement.get("Resource", "*"))
-            )
+            granted.setdefault(name, set()).update(OURS.sub("", arn) for arn in _many(statement.get("Resource", "*")))
             if name not in roles:
                 found.append(f"{resource.address}: may connect, but belongs to no function")
     for name, function in roles.items():
         own = contract.cache_role(str(function.key))
-        former = [role for role, grants in _former_roles().items() if function.key in grants.get("functions", ())]
+        former = [role for role, grants in _roles("former").items() if function.key in grants.get("functions", ())]
         wanted = {
             *(f"serverlesscache:{cache}" for cache in caches),
             *(f"user:{cache}-{role}" for cache in caches for role in (own, *former)),
@@ -416,6 +417,22 @@ def each_function_connects_as_its_own_user(plan: Plan) -> list[str]:
             found.append(f"{function.address}: connects as {user}")
         if caches and (user not in users or environment.get("VALKEY_IAM_CACHE") != caches[0]):
             found.append(f"{function.address}: {user} of {environment.get('VALKEY_IAM_CACHE')} does not exist")
+    return found
+
+
+def each_function_may_do_what_its_role_needs(plan: Plan) -> list[str]:
+    """Whatever users it may connect as: their access strings have what the module's files say of their roles, and no
+    word more. That functions of such a role need every word is seen on a Valkey, in test_access_strings.py."""
+    strings = {user.value("user_id"): user.value("access_string") for user in plan.of("aws_elasticache_user")}
+    caches = [cache.value("name") for cache in plan.of("aws_elasticache_serverless_cache")]
+    found = []
+    for cache, function in itertools.product(caches, plan.of("aws_lambda_function")):
+        former = [role for role, grants in _roles("former").items() if function.key in grants.get("functions", ())]
+        for role in (contract.cache_role(str(function.key)), *former):
+            given, needed = set(strings.get(f"{cache}-{role}", "").split()), _words(role)
+            if given != needed:
+                words = f"{sorted(given - needed)} too much, {sorted(needed - given)} too little"
+                found.append(f"{function.address}: as {role} it has {words}")
     return found
 
 
@@ -876,6 +893,7 @@ RULES: tuple[Rule, ...] = (
     each_function_has_a_role_of_its_own,
     no_star_without_a_reason,
     each_function_connects_as_its_own_user,
+    each_function_may_do_what_its_role_needs,
     users_change_one_after_the_other,
     permissions_name_the_alias_and_the_caller,
     everything_is_encrypted,
@@ -1030,9 +1048,18 @@ def _all_before(block: str, waiting: Mapping[str, set[str]]) -> set[str]:
 
 
 @functools.cache
-def _former_roles() -> Mapping[str, Mapping[str, list[str]]]:
-    path = ROOT / "terraform" / "modules" / "cache" / "former.yaml"
+def _roles(file: str) -> Mapping[str, Mapping[str, list[str]]]:
+    path = ROOT / "terraform" / "modules" / "cache" / f"{file}.yaml"
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _words(role: str) -> set[str]:
+    """The words of a role's access string."""
+    signs = {"keys_to_read": "%R~", "keys": "~", "commands": "+"}
+    parts = [_roles(file).get(role, {}) for file in ("access", "former")]
+    return {"on", "-@all"} | {
+        sign + one for part in parts for kind, sign in signs.items() for one in part.get(kind, ())
+    }
 
 
 def _writes_to_a_group(plan: Plan, resource: Resource, *path: str) -> bool:

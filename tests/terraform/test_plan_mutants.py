@@ -353,6 +353,26 @@ MUTANTS = (
         batch="second",
     ),
     Mutant(
+        "a user of that name in any account",
+        plan_rules.each_function_connects_as_its_own_user,
+        r'function\.this\["sessions"\]: may connect as \[.arn:aws:elasticache:\*:\*:user:\S+-sessions',
+        (("modules/cache/users.tf", "${local.elasticache_arn}:user:", "arn:aws:elasticache:*:*:user:"),),
+        batch="third",
+    ),
+    Mutant(
+        "a reader's user has a writer's access string",
+        plan_rules.each_function_may_do_what_its_role_needs,
+        r"function\.this\[\"stats\"\]: as board it has \[.*'\+zadd'.* too much, \[.*'\+evalsha_ro'",
+        (("modules/cache/users.tf", 'local.access_strings["board"]', 'local.access_strings["writes"]'),),
+    ),
+    Mutant(
+        "all commands for everybody",
+        plan_rules.each_function_may_do_what_its_role_needs,
+        r"function\.this\[\"get_user\"\]: as read it has \['\+@all'\] too much, \['-@all'\] too little",
+        (("modules/cache/access.tf", '["-@all"]', '["+@all"]'),),
+        batch="second",
+    ),
+    Mutant(
         "two users change at once",
         plan_rules.users_change_one_after_the_other,
         r"aws_elasticache_user\.board and \S*aws_elasticache_user\.profiles change at once",

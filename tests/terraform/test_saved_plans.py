@@ -1,4 +1,4 @@
-"""A plan in a file, applied as it is, and drift: with the real Terraform, states in an emulated S3, and no provider."""
+"""Saved plans, applied as they are, and drift: with the real Terraform, states in an emulated S3, and no provider."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ skip_metadata_api_check     = true
 
 
 class Saved(Project):
-    """A tree with resources that are in the state alone, and its buckets of states, on an account of its own."""
+    """A tree whose resources exist only in its state, with buckets for states, in an account of its own."""
 
     def __init__(self, folder: Path, built: Path, account: aws_api.Account):
         super().__init__(folder, account.url)
@@ -65,24 +65,24 @@ class Saved(Project):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What leads a command to the account, and terraform to its state there."""
+        """The variables that lead a command to the account, and terraform to its state there."""
         return {**self.account.variables, "AWS_ENDPOINT_URL_S3": self.aws, "TF_CLI_CONFIG_FILE": "/dev/null"}
 
     def make(self, *arguments: str, status: int = 0) -> str:
-        """What a command prints to standard output, which has to end with a status."""
+        """What a command, which must end with this status, prints to standard output."""
         done = self.run(*arguments, **self.environment)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
 
     def sentence(self, *arguments: str) -> str:
-        """The one line on standard error of a command that is refused."""
+        """The one line that a refused command writes to standard error."""
         done = self.run(*arguments, **self.environment)
         assert done.returncode == 2, done.stdout + done.stderr
         (line,) = done.stderr.splitlines()
         return line
 
     def bucket(self, purpose: str) -> str:
-        """A bucket's name, which all accounts share."""
+        """A bucket's name; buckets of all accounts share one namespace."""
         return f"{purpose}-{self.account.id}"
 
     def states(self, purpose: str = "states") -> list[str]:
@@ -90,14 +90,14 @@ class Saved(Project):
         return [one["Key"] for one in self.s3.list_objects_v2(Bucket=self.bucket(purpose)).get("Contents", ())]
 
     def facts(self) -> dict[str, Any]:
-        """What stands beside the plan."""
+        """The facts in the file beside the plan."""
         found: dict[str, Any] = json.loads(Path(f"{self.plan}.json").read_text())
         return found
 
 
 @dataclass(frozen=True)
 class Did:
-    """What a command printed, and which states there were after it."""
+    """What a command printed, and which states existed afterwards."""
 
     saved: Saved
     said: str
@@ -109,7 +109,7 @@ NUMBERS = itertools.count(2 * 10**11)
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory, built: Path, request: pytest.FixtureRequest) -> Did:
-    """A saved plan of dev, the first. No test changes what it is a plan of, or its files."""
+    """The first saved plan of dev. No test changes its files, or what it was made from."""
     terraforms.skip_unless_installed()
     aws: aws_api.Aws = request.getfixturevalue("emulated_aws")
     saved = Saved(tmp_path_factory.mktemp("saved"), built, aws.account(str(next(NUMBERS))))
@@ -211,7 +211,7 @@ def test_drift_that_cannot_tell_is_1(applied: Did) -> None:
 
 
 def test_make_hides_which_status_it_was_but_not_what_it_means(applied: Did) -> None:
-    """GNU make ends with 2 whatever a command ended with."""
+    """GNU make exits with 2 whatever status a command had."""
     saved = applied.saved
     make = shutil.which("make")
     if make is None:
