@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
-from shared import clock, idempotency
+from shared import activity, clock, idempotency
 from shared.idempotency import Key
-from shared.problems import KeyReused, SessionNotFound, UserNotFound
+from shared.problems import KeyReused, SessionNotFound, Unavailable, UserNotFound
 from shared.profiles import profile_key
-from shared.store import Script, Store
+from shared.store import Command, Script, Store, value
 
 OPEN = Script("open", writes=True)
 
@@ -69,11 +70,16 @@ def create(
 
     With a key, the session's id follows from the key: it may be opened anew if everything about it was lost, but there
     is never a second one. Raises UserNotFound and KeyReused.
+
+    Whoever opens one is active on that day, in the same trip: a replay counts again, which changes nothing unless the
+    first request had got no further than the session.
     """
     now = clock.now()
     if key is None:
         session = _session(str(uuid.uuid4()), user_id, now, session_data)
-        exists, _ = store.ask(
+        exists, _ = _ask_and_count(
+            store,
+            session,
             ("EXISTS", profile_key(user_id)),
             ("SET", session_key(session["sessionId"]), orjson.dumps(session), "NX", "EX", lifetime_seconds),
         )
@@ -118,9 +124,19 @@ def _open(
 ) -> tuple[str, str]:
     keys = [session_key(key.made_id), opened_key(key.made_id)]
     kept_seconds = max(lifetime_seconds, receipt_seconds) + SPARE_SECONDS
-    (reply,) = store.ask(OPEN.command(keys, orjson.dumps(session), lifetime_seconds, " ".join(opening), kept_seconds))
+    command = OPEN.command(keys, orjson.dumps(session), lifetime_seconds, " ".join(opening), kept_seconds)
+    (reply,) = _ask_and_count(store, session, command)
     kept, stored = reply
     return kept, stored
+
+
+def _ask_and_count(store: Store, session: Mapping[str, Any], *commands: Command) -> list[Any]:
+    """The replies to commands that open a session; its player is counted as active in the same trip, if that works."""
+    *replies, counted = store.exchange(*commands, activity.count_command(session["userId"], session["startTime"]))
+    values = [value(reply) for reply in replies]
+    with contextlib.suppress(Unavailable):  # the board's slot is another one
+        value(counted)
+    return values
 
 
 def _read(stored: str, session: Mapping[str, Any], opening: Opening) -> Opening:

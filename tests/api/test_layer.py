@@ -18,6 +18,7 @@ from shared import clock, config, deadline, fields, problems, records
 from shared.store import ReplyError, Store
 from tests.support import contract
 from tests.support.api import Api
+from tests.write_path.populations import everything
 
 HOST = {"VALKEY_HOST": "cache.example"}
 
@@ -298,8 +299,7 @@ class TestWhatIsStored:
         user_id = api.create(email="ada@example.com")["userId"]
         api.put(f"/users/{user_id}/score", json={"score": 5})
         api.post("/sessions", json={"userId": user_id, "sessionData": {"x": 1}})
-        read: Any = {"hash": raw.hgetall, "string": raw.get, "zset": lambda key: raw.zrange(key, 0, -1)}
-        held = {key: str(read[raw.type(key)](key)) for key in raw.scan_iter()}
+        held = {key: str(value) for key, value in everything(raw).items()}
         assert len(held) >= 5
         assert [key for key, value in held.items() if "@" in value] == [f"user:{user_id}"]
 

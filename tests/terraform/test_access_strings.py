@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import datetime
 import functools
 import hashlib
 import json
@@ -31,7 +32,7 @@ from scripts.places import ROOT
 from shared import projections, reconcile, store
 from shared.problems import KeyReused, UserExists
 from tests.support import contract, invariants
-from tests.support.invariants import BOARD, EVENTBRIDGE, PENDING, PLAYERS, SWEEP, TOTALS
+from tests.support.invariants import ACTIVE, BOARD, EVENTBRIDGE, PENDING, PLAYERS, SWEEP, TOTALS
 from tests.support.invoking import Answer, Invoker, invoker
 
 MODULE = ROOT / "terraform" / "modules" / "cache"
@@ -58,17 +59,21 @@ def granted(*parts: Grants) -> Grants:
 STRINGS = {role: granted(ACCESS.get(role, {}), FORMER.get(role, {})) for role in {**ACCESS, **FORMER}}
 """What the users have: what this release needs and what the release before did."""
 
+NEW: dict[str, Grants] = {"write": {"keys": [f"{ACTIVE}*"], "commands": ["pfadd"]}}
+"""What this release's functions send besides what the release before sent as the roles of former.yaml."""
+
 KEYS = {
     "user:ada": {"profiles", "writes", "reconcile"},
     "{user:ada}:receipts:a": {"writes", "reconcile"},
     "{user:ada}:submission:x": {"writes"},
     "session:s": {"sessions"},
     "{session:s}:opened": {"sessions"},
-    BOARD: {"board", "writes", "reconcile"},
+    BOARD: {"board", "writes", "reconcile", "sessions"},
     PLAYERS: {"board", "writes", "reconcile"},
     TOTALS: {"board", "writes", "reconcile"},
     SWEEP: {"writes", "reconcile"},
     PENDING: {"writes", "reconcile"},
+    f"{ACTIVE}2026-01-31": {"writes", "reconcile", "sessions"},
     "stats:game": {"reconcile"},
 }
 """Every kind of key, and the roles that may read it, by access.yaml alone."""
@@ -178,6 +183,8 @@ class Story:
         """The operations that were asked for and granted, by their operationIds."""
         self.role = ""
         """The role whose turn it is."""
+        self.bob = ""
+        """The userId that Bob was given."""
         self._calls, self._role_of = calls, role_of
 
     def ask(self, status: int, method: str, path: str, body: Any = None, key: str = "", **more: Any) -> Answer:
@@ -231,7 +238,8 @@ class Story:
         self.ask(UserExists.status, "POST", "/users", ada)
         self.ask(UserExists.status, "POST", "/users", ada, "taken")
         self.ask(400, "POST", "/users", {**ada, "userId": "eve", "score": 1_000_001}, "too-high")
-        self.ask(201, "POST", "/users", {"username": "Bob", "email": "bob@example.com", "score": 50}, "bob")
+        bob = {"username": "Bob", "email": "bob@example.com", "score": 50}
+        self.bob = self.ask(201, "POST", "/users", bob, "bob").json()["user"]["userId"]
         for operator in ("set", "best", "increment", "decrement"):
             self.ask(200, "PUT", "/users/ada/score", {"score": 40, "operator": operator})
         self.ask(200, "PUT", "/users/ada/score", {"score": 20, "operator": "increment"}, "game")
@@ -244,7 +252,7 @@ class Story:
 
     def sessions(self) -> None:
         """POST /sessions, GET and DELETE /sessions/{sessionId}."""
-        first = self.ask(201, "POST", "/sessions", {"userId": "ada"}).json()["session"]["sessionId"]
+        first = self.ask(201, "POST", "/sessions", {"userId": self.bob}).json()["session"]["sessionId"]
         second = self.ask(201, "POST", "/sessions", {"userId": "ada"}, "session").json()["session"]["sessionId"]
         self.ask(404, "POST", "/sessions", {"userId": "nobody"})
         self.ask(404, "POST", "/sessions", {"userId": "nobody"}, "no-session")
@@ -284,8 +292,12 @@ class Story:
         self.raw.hset(TOTALS, "totalGames", 1000)
         self.raw.hset("{user:ada}:receipts:a", mapping={"born": 1, "ends": 2})
         self.get_ahead("ada")
+        self.raw.pfadd(f"{ACTIVE}{datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(40)}", "ada")
         report = self.reconcile(EVENTBRIDGE)
         assert report["forgotten"] == 1
+        assert report["activeMonth"] == 3, "Ada and Eve have submitted, and Bob has opened a session"
+        assert report["activeToday"] in (1, 2, 3), "unless it is midnight"
+        assert len(self.raw.keys(f"{ACTIVE}*")) in (1, 2)
         assert (report["found"], report["cleared"], report["unreadable"]) == (2, 2, 0)
         assert report["finished"]
         assert report["mended"]
@@ -364,7 +376,9 @@ def test_every_function_can_do_its_work_as_its_own_user(story: Story) -> None:
 
 
 def test_functions_of_the_release_before_can_go_on(users_as_made: valkey.Valkey) -> None:
-    """Until the alias has moved, and after a rollback. What they send has not changed since."""
+    """Until the alias has moved, and after a rollback. What they send has not changed since, but for what is new."""
+    for role, grants in NEW.items():
+        permit(users_as_made, role, granted(STRINGS[role], grants))
     with calling(users_as_made, STRINGS) as calls:
         story = Story(users_as_made, calls, former_role_of)
         story.tell()
@@ -419,7 +433,7 @@ def test_every_branch_of_a_roles_scripts_is_granted(story: Story, monkeypatch: p
 
 def commands_of(script: str) -> set[str]:
     """The commands in a script, whether it reaches them or not."""
-    found = re.findall(r"redis\.call\(\s*'([A-Z]+)'", script)
+    found = re.findall(r"redis\.p?call\(\s*'([A-Z]+)'", script)
     assert len(found) == script.count("redis.") - script.count("redis.error_reply("), "a call that this does not see"
     return {name.lower() for name in found}
 
@@ -495,6 +509,9 @@ def test_nobody_can_touch_a_key_that_is_not_theirs(role: str, users: valkey.Valk
     for key in own:
         assert dry_run(users, role, verb, key, *rest) == "OK", key
     foreign = {*KEYS, *NOBODYS_KEYS} - {*own, *(["user:ada"] if role == "sessions" else [])}
+    if role == "sessions":
+        for key in ("user:ada", BOARD):
+            assert "no permissions to access" in dry_run(users, role, "SET", key, "1"), f"{key!r} is only read"
     for key in foreign:
         answer = dry_run(users, role, verb, key, *rest)
         assert "no permissions to access" in answer, f"{key!r}: {answer}"
