@@ -13,9 +13,7 @@ from typing import NamedTuple
 
 from shared import outbox
 from shared.board import BOARD
-from shared.store import Command, Script, Store
-
-COUNT = Script("count", writes=True)
+from shared.store import Command, Store
 
 MONTH_DAYS = 30
 """How many days are kept, today among them."""
@@ -38,8 +36,8 @@ def day_key(day: str) -> str:
 
 
 def count_command(user_id: str, moment: str) -> Command:
-    """The command that counts a player as active on the day of a moment, if they are on the board."""
-    return COUNT.command([day_key(moment), BOARD], user_id)
+    """The command that counts a player as active on the day of a moment. (model: count)"""
+    return ("PFADD", day_key(moment), user_id)
 
 
 def take_stock(store: Store) -> Active:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
-from shared import activity, clock, idempotency
+from shared import activity, clock, idempotency, logs
 from shared.idempotency import Key
-from shared.problems import KeyReused, SessionNotFound, Unavailable, UserNotFound
+from shared.problems import KeyReused, SessionNotFound, UserNotFound
 from shared.profiles import profile_key
-from shared.store import Command, Script, Store, value
+from shared.store import Command, ReplyError, Script, Store, value
 
 OPEN = Script("open", writes=True)
 
@@ -71,8 +70,9 @@ def create(
     With a key, the session's id follows from the key: it may be opened anew if everything about it was lost, but there
     is never a second one. Raises UserNotFound and KeyReused.
 
-    Whoever opens one is active on that day, in the same trip: a replay counts again, which changes nothing unless the
-    first request had got no further than the session.
+    Whoever opens one is active on that day, by a command in the same trip, whatever becomes of the session: a replay
+    counts again, in case the first request got no further than the session, and without a key even who is not found is
+    counted, since whether there is such a player is known only afterwards, in another slot.
     """
     now = clock.now()
     if key is None:
@@ -133,10 +133,9 @@ def _open(
 def _ask_and_count(store: Store, session: Mapping[str, Any], *commands: Command) -> list[Any]:
     """The replies to commands that open a session; its player is counted as active in the same trip, if that works."""
     *replies, counted = store.exchange(*commands, activity.count_command(session["userId"], session["startTime"]))
-    values = [value(reply) for reply in replies]
-    with contextlib.suppress(Unavailable):  # the board's slot is another one
-        value(counted)
-    return values
+    if isinstance(counted, ReplyError):
+        logs.write("WARNING", "active player was not counted", cause=type(counted).__name__)
+    return [value(reply) for reply in replies]
 
 
 def _read(stored: str, session: Mapping[str, Any], opening: Opening) -> Opening:

@@ -18,6 +18,7 @@ from shared import clock, config, deadline, fields, problems, records
 from shared.store import ReplyError, Store
 from tests.support import contract
 from tests.support.api import Api
+from tests.support.invariants import ACTIVE
 from tests.write_path.populations import everything
 
 HOST = {"VALKEY_HOST": "cache.example"}
@@ -282,6 +283,9 @@ class TestSessionsLives:
 
     def test_a_session_of_nobody_leaves_nothing_behind(self, api: Api, raw: valkey.Valkey) -> None:
         assert api.post("/sessions", json={"userId": "nobody"}).status_code == 404
+        assert list(raw.scan_iter()) == list(raw.scan_iter(f"{ACTIVE}*")), "nothing but a mark in the day's count"
+        raw.flushall()
+        assert api.post("/sessions", json={"userId": "nobody"}, headers={"Idempotency-Key": "a-key"}).status_code == 404
         assert list(raw.scan_iter()) == []
 
 

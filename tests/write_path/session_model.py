@@ -18,11 +18,11 @@ from tests.write_path.model import Explored, Guard, search
 STEPS = {
     "look": "an attempt sees whether the player exists",
     "open": "the script in the session's slot opens it, or finds that this has been done",
-    "count": "in the same trip, a script in the board's slot counts the player as active",
+    "count": "in the same trip, a command in the board's slot counts the player as active",
 }
 
 MISHAPS = {
-    "lose": "the scripts' replies are lost: the attempt runs them again",
+    "lose": "the script's reply is lost: the attempt runs it again",
     "appear": "the player is created",
     "end": "the client ends the session, or it expires",
     "evict": "memory pressure evicts the session, or what is kept of its opening",
