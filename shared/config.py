@@ -21,6 +21,9 @@ Depth = Literal["totals", "routes"]
 NAMESPACE = re.compile(r"(?!AWS/)[A-Za-z0-9][A-Za-z0-9._/#-]{0,254}")
 """A namespace of CloudWatch; those of AWS's own services begin with AWS/."""
 
+MOST_CURRENCIES = 10
+"""Each is a metric of its own."""
+
 INITIALIZED = {"on-demand", "provisioned-concurrency"}
 """Kinds of Lambda environments that answer one request after the other with what their init has made. A snapshot's
 (`snap-start`) connections would be dead when it is restored."""
@@ -79,6 +82,8 @@ class Settings:
     default_operator: Operator = "set"
     metrics_namespace: str = "leaderboard-dev"
     metrics_depth: Depth = "routes"
+    currencies: tuple[str, ...] = ("EUR", "USD")
+    slow_milliseconds: float = 150
 
     @property
     def rules(self) -> Rules:
@@ -115,6 +120,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         default_operator=_word(environ, "DEFAULT_OPERATOR", Operator, Settings.default_operator),
         metrics_namespace=_namespace(environ, "METRICS_NAMESPACE", Settings.metrics_namespace),
         metrics_depth=_word(environ, "METRICS_DEPTH", Depth, Settings.metrics_depth),
+        currencies=_currencies(environ, "CURRENCIES", Settings.currencies),
+        slow_milliseconds=_read(environ, "SLOW_MILLISECONDS", float, Settings.slow_milliseconds, 1, 28_000),
     )
     if settings.valkey_iam_cache and not (settings.valkey_user and settings.aws_region and settings.valkey_tls):
         raise MisconfiguredError("VALKEY_IAM_CACHE is set: VALKEY_USER, AWS_REGION and VALKEY_TLS=1 are needed with it")
@@ -127,6 +134,18 @@ def load(environ: Mapping[str, str]) -> Settings:
 def settings() -> Settings:
     """This process's settings."""
     return load(os.environ)
+
+
+def measuring() -> Settings:
+    """The settings as far as metrics go: those are known even if another one is wrong."""
+    try:
+        return settings()
+    except MisconfiguredError:
+        told = {name: os.environ.get(name, "") for name in ("METRICS_NAMESPACE", "METRICS_DEPTH", "SLOW_MILLISECONDS")}
+    try:
+        return load({"VALKEY_HOST": "unknown", **told})
+    except MisconfiguredError:
+        return load({"VALKEY_HOST": "unknown"})
 
 
 def aws_credentials() -> AwsCredentials | None:
@@ -143,6 +162,11 @@ def trace() -> str:
 def is_initialized_by_lambda() -> bool:
     """Whether this process is a Lambda environment whose init serves its requests. Lambda alone sets the variable."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in INITIALIZED
+
+
+def is_initialized_ahead() -> bool:
+    """Whether this process's init is over long before a request comes: provisioned concurrency on Lambda."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "provisioned-concurrency"
 
 
 def _boolean(text: str) -> bool:
@@ -164,6 +188,17 @@ def _namespace(environ: Mapping[str, str], name: str, default: str) -> str:
             f"{name} is {text!r}: it should be 1 to 255 letters, digits, and any of . _ / # - and not begin with AWS/"
         )
     return text
+
+
+def _currencies(environ: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    text = environ.get(name, "").strip()
+    codes = tuple(code.strip() for code in text.split(",")) if text else default
+    if not all(re.fullmatch("[A-Z]{3}", code) for code in codes) or not len(codes) == len({*codes}) <= MOST_CURRENCIES:
+        raise MisconfiguredError(
+            f"{name} is {text!r}: it should be 1 to {MOST_CURRENCIES} different codes of ISO 4217 with commas between "
+            "them, such as EUR,USD"
+        )
+    return codes
 
 
 def _read(

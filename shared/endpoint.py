@@ -9,14 +9,14 @@ import math
 import re
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
 import orjson
 from marshmallow.exceptions import ValidationError
 
-from shared import deadline, idempotency, logs, problems, telemetry
+from shared import deadline, idempotency, logs, problems, security, telemetry, tracing
 from shared.config import MisconfiguredError, settings
 from shared.fields import Arguments
 
@@ -48,22 +48,27 @@ _KEY = re.compile(r"[!-~]{1,255}\Z").match
 _SHOWABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z").match
 
 
-def endpoint(arguments: type[Arguments], *, keyed: str | None = None) -> Callable[[Callable[..., Reply]], Handler]:
+def endpoint(
+    arguments: type[Arguments], *, keyed: str | None = None, kind: telemetry.Kind | None = None
+) -> Callable[[Callable[..., Reply]], Handler]:
     """Makes a function of keyword arguments the handler of an operation.
 
     The arguments come from the path, and from the JSON body for POST and PUT, otherwise from the query. `keyed` is the
-    operationId of an operation that takes an idempotency key: the function gets the key, or None, as `key`.
+    operationId of an operation that takes an idempotency key: the function gets the key, or None, as `key`. `kind` is
+    what its requests are counted as. The docstring of the function's module names its operations.
     """
     schema = arguments()
 
     def decorate(function: Callable[..., Reply]) -> Handler:
+        @functools.wraps(function)
         def answer(event: Event, request_id: str) -> Response:
             given, loaded = _arguments(schema, event)
             if keyed:
                 loaded["key"] = _key(event, keyed, _sent(schema, given, loaded))
             return _response(request_id, *function(**loaded))
 
-        return functools.update_wrapper(_answering(answer), function)
+        operations = _operations(function.__globals__.get("__doc__") or "")
+        return _answering(answer, operations, kind)
 
     return decorate
 
@@ -71,32 +76,49 @@ def endpoint(arguments: type[Arguments], *, keyed: str | None = None) -> Callabl
 def by_method(**handlers: Handler) -> Handler:
     """One handler for all operations of a function, chosen by the HTTP method."""
 
+    def refuse(_event: Event, _request_id: str) -> Response:
+        raise problems.EndpointNotFound
+
+    unknown = _answering(refuse)
+
     def handler(event: Event, context: Any) -> Response:
-        return handlers.get(event.get("httpMethod") or "", _no_endpoint)(event, context)
+        return handlers.get(event.get("httpMethod") or "", unknown)(event, context)
 
     return handler
 
 
-def _answering(answer: Callable[[Event, str], Response]) -> Handler:
-    """A handler that always returns a reply, within its time, and writes the request's line."""
+def _answering(
+    answer: Callable[[Event, str], Response], operations: Container[str] = (), kind: telemetry.Kind | None = None
+) -> Handler:
+    """A handler that returns a reply whatever happens, and writes the request's line."""
     telemetry.ready()
 
+    @functools.wraps(answer)
     def handler(event: Event, context: Any) -> Response:
-        telemetry.start()
-        request_id = _request_id(event, context)
-        code = None
+        request_id, code = _request_id(event, context), None
+        telemetry.start(request_id, event, operations)
+        tracing.start()
         try:
             deadline.start(_seconds(context))
             response = answer(event, request_id)
         except Exception as error:
-            problem = error if isinstance(error, problems.Problem) else _failed(error, request_id)
+            problem = error if isinstance(error, problems.Problem) else _bug(error)
             response, code = reply_to_problem(problem, request_id), problem.code
+            security.refused(problem.code)
         if event.get("httpMethod") == "HEAD":
             response["body"] = ""
-        telemetry.answered(request_id, event, response["statusCode"], code, _outcome(response, code))
+        status, outcome = response["statusCode"], _outcome(response, code)
+        tracing.send(handler, event, status, outcome, cold=telemetry.is_first())
+        telemetry.answered(status, code, outcome, kind)
         return response
 
     return handler
+
+
+def _operations(docstring: str) -> frozenset[str]:
+    """The operations that a docstring begins with: `GET /a` and `HEAD /a` of 'GET and HEAD /a - …'."""
+    named = re.findall(r"((?:[A-Z]+(?: and )?)+) (/[^\s,]*)", docstring.partition(" - ")[0])
+    return frozenset(f"{method} {path}" for methods, path in named for method in methods.split(" and "))
 
 
 def _outcome(response: Response, code: str | None) -> str:
@@ -111,15 +133,10 @@ def _outcome(response: Response, code: str | None) -> str:
     return "failed"
 
 
-def _failed(error: Exception, request_id: str) -> problems.Problem:
-    cause = str(error) if isinstance(error, MisconfiguredError) else _where(error)
-    logs.write("ERROR", "request failed", requestId=request_id, cause=cause)
+def _bug(error: Exception) -> problems.Problem:
+    """What the client is told of a fault of ours; the log is told where it happened."""
+    logs.write("ERROR", "request failed", cause=str(error) if isinstance(error, MisconfiguredError) else _where(error))
     return problems.InternalError()
-
-
-@_answering
-def _no_endpoint(_event: Event, _request_id: str) -> Response:
-    raise problems.EndpointNotFound
 
 
 def reply_to_problem(problem: problems.Problem, request_id: str) -> Response:

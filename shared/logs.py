@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import datetime
 import sys
-from typing import Literal
+import threading
+from typing import Any, Literal
 
 import orjson
 
+Level = Literal["INFO", "WARNING", "ERROR"]
 
-def write(level: Literal["INFO", "WARNING", "ERROR"], message: str, **facts: object) -> None:
+_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+_thread = threading.local()
+
+
+def belongs_to(request_id: str | None) -> None:
+    """Gives this id to every line that this thread writes from now on; None to no more."""
+    _thread.request_id = request_id
+
+
+def write(level: Level, message: str, **facts: object) -> None:
     """Writes a constant phrase with its facts. No fact may be an e-mail, a body, a key or an exception's text."""
-    now = datetime.datetime.now(datetime.UTC)
-    line = orjson.dumps({"timestamp": now, "level": level, "message": message, **facts}, option=orjson.OPT_UTC_Z)
-    sys.stdout.write(line.decode() + "\n")
+    put(line(level, message) | facts)
+
+
+def line(level: Level, message: str) -> dict[str, Any]:
+    """How each line begins."""
+    begun = {"timestamp": datetime.datetime.now(datetime.UTC), "level": level, "message": message}
+    if request_id := getattr(_thread, "request_id", None):
+        begun["requestId"] = request_id
+    return begun
+
+
+def put(whole: dict[str, Any]) -> None:
+    """Writes a line that began with `line`."""
+    sys.stdout.write(orjson.dumps(whole, option=_OPTIONS).decode())

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 
-from shared import board, clock, idempotency, outbox, profiles, projections, records
+from shared import board, clock, idempotency, outbox, profiles, projections, records, telemetry
 from shared.config import Operator, Rules
 from shared.idempotency import Key
 from shared.problems import (
@@ -24,6 +24,7 @@ from shared.problems import (
     UserNotFound,
 )
 from shared.records import Creation, Facts, Projection, State, Submission, User
+from shared.revenue import UNREADABLE, Amount
 from shared.store import Script, Store, value
 
 SUBMIT = Script("submit", writes=True)
@@ -108,14 +109,22 @@ def create(
 
 
 def submit(
-    store: Store, rules: Rules, key: Key | None, *, user_id: str, score: int, operator: Operator = "set"
+    store: Store,
+    rules: Rules,
+    key: Key | None,
+    *,
+    user_id: str,
+    score: int,
+    operator: Operator = "set",
+    earned: Amount | None = None,
 ) -> Submitted:
-    """Applies a score to a player's and counts a game, in two round trips: the profile, then the board.
+    """Applies a score to a player's and counts a game, in two round trips: the profile, then the board. What the game
+    has `earned` is counted once the profile has changed.
 
     Raises UserNotFound, KeyReused, and InvalidArguments for a result that breaks the rules: then nothing has changed.
     Raises Unavailable when nobody knows whether it was applied, NotYetVisible when it was but the board lags behind.
     """
-    return _submit(store, rules, key, user_id, operator, score)
+    return _submit(store, rules, key, user_id, operator, score, earned=earned)
 
 
 def _submit(
@@ -126,6 +135,7 @@ def _submit(
     operator: str,
     amount: int,
     creation: Creation | tuple[()] = (),
+    earned: Amount | None = None,
 ) -> Submitted:
     if not key and operator in ("create", "set") and not rules.score_min <= amount <= rules.score_max:
         raise _refusal(rules, "outside", (str(rules.score_min), str(rules.score_max)))
@@ -145,13 +155,15 @@ def _submit(
             outbox.clear(store, intent)
         raise _refusal(rules, word, reply[1:])
     outcome = records.outcome(reply)
+    replayed = word == "replayed" and outcome.facts.attempt != attempt
+    if not replayed:  # this attempt has done it, whatever becomes of the board and of the reply
+        _count(operator, outcome.facts, earned)
     try:
         projection = _project(store, records.state_of(user_id, outcome.profile), intent)
     except Unavailable as problem:
         raise NotYetVisible from problem
     if projection.index_now < 0:
         raise Unavailable  # the profile was lost meanwhile, and the submission with it
-    replayed = word == "replayed" and outcome.facts.attempt != attempt
     return Submitted(
         records.user(user_id, outcome.profile._asdict()),
         _receipt(user_id, submission.key_name, outcome.facts, projection, replayed=replayed),
@@ -179,6 +191,19 @@ def _submission(rules: Rules, key: Key | None, operator: str, amount: int, attem
         receipt_seconds=life,
         receipts_max=rules.receipts_max,
     )
+
+
+def _count(operator: str, facts: Facts, earned: Amount | None) -> None:
+    """Counts what a submission has done: once for each, by the attempt that did it."""
+    if operator == "create":
+        telemetry.add("PlayersCreated")
+        return
+    telemetry.add("Submissions")
+    telemetry.add("ScoreVolume", abs(int(facts.score_then) - int(facts.previous_score)))
+    if earned == UNREADABLE:
+        telemetry.add("RevenueUnreadable")
+    elif earned:
+        telemetry.add("Revenue", earned.amount, earned.currency)
 
 
 def _project(store: Store, state: State, intent: str) -> Projection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shared import board, logs, profiles, records
+from shared import board, logs, profiles, records, security
 from shared.records import Projection, State
 from shared.store import Command, ReplyError, Script, Store, value
 
@@ -103,4 +103,4 @@ def readable(store: Store, user_ids: Sequence[str], commands: Sequence[Command])
 
 def _log_unreadable(user_id: str, cause: str) -> None:
     name = user_id.encode("ascii", "backslashreplace").decode()  # it may not be one of ours, or even text
-    logs.write("ERROR", "player is unreadable", userId=name, cause=cause)
+    security.report("unreadable_player", "ERROR", userId=name, cause=cause)

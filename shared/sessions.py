@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from shared import clock, idempotency
+from shared import clock, idempotency, telemetry
 from shared.idempotency import Key
 from shared.problems import KeyReused, SessionNotFound, UserNotFound
 from shared.profiles import profile_key
@@ -80,6 +80,7 @@ def create(
         if not exists:
             store.ask(("DEL", session_key(session["sessionId"])))
             raise UserNotFound
+        telemetry.add("SessionsStarted")
         return Opened(session, replayed=False)
 
     (exists,) = store.ask(("EXISTS", profile_key(user_id)))  # (model: look)
@@ -91,7 +92,10 @@ def create(
     first = Opening(*kept.split(" ")) if kept else _read(stored, session, opening)
     if first.digest != opening.digest:
         raise KeyReused
-    return Opened(session | {"startTime": first.start_time}, replayed=first.attempt != opening.attempt)
+    replayed = first.attempt != opening.attempt
+    if not replayed:
+        telemetry.add("SessionsStarted")
+    return Opened(session | {"startTime": first.start_time}, replayed)
 
 
 def find(store: Store, session_id: str) -> orjson.Fragment:

@@ -18,7 +18,7 @@ from typing import Any
 from valkey import exceptions
 from valkey.connection import Connection, DefaultParser
 
-from shared import credentials, deadline, logs, telemetry
+from shared import credentials, deadline, logs, security, telemetry, tracing
 from shared.config import Settings, is_initialized_by_lambda, settings
 from shared.problems import Unavailable
 
@@ -212,9 +212,11 @@ class Store:
                         replies[index] = reply
             except exceptions.AuthenticationError as error:  # a second try would be refused as well
                 logs.write("ERROR", "valkey trip failed", cause=type(error).__name__, tries_left=0)
+                _report(error)
                 raise Unavailable from error
             except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
                 logs.write("WARNING", "valkey trip failed", cause=type(error).__name__, tries_left=left)
+                _report(error)
                 continue
             if not any(map(_is_elsewhere, replies)):
                 return replies
@@ -222,6 +224,7 @@ class Store:
             logs.write("WARNING", "valkey is no longer the primary", tries_left=left)
         raise Unavailable
 
+    @tracing.trip
     def trip(self, commands: Sequence[Command]) -> list[Any]:
         """One round trip: every reply, an error reply as the exception that it stands for."""
         connection = self._connection
@@ -249,6 +252,8 @@ def value(reply: Any) -> Any:
     if unable or _code(reply) in UNABLE_CODES:
         logs.write("WARNING", "valkey refused", cause=type(reply).__name__)
         raise Unavailable from reply
+    if isinstance(reply, exceptions.NoPermissionError):
+        security.report("cache_permission_denied", "ERROR")
     raise type(reply)(*reply.args)  # a new one: the frames hold the old one, and would hold each other and the socket
 
 
@@ -267,6 +272,15 @@ def connect_early() -> None:
         store().connect(EARLY_SECONDS)
     except Exception as error:
         logs.write("WARNING", "early connection failed", cause=type(error).__name__)
+        _report(error)
+
+
+def _report(error: Exception) -> None:
+    """Reports a failure that is about who we are, or whom we would talk to."""
+    if isinstance(error, exceptions.AuthenticationError):
+        security.report("cache_authentication_failed", "ERROR")
+    elif isinstance(error.__context__, ssl.SSLCertVerificationError):
+        security.report("cache_certificate_refused", "ERROR")
 
 
 def _left_seconds() -> float:

@@ -11,12 +11,17 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from shared import config, logs
+
+Kind = Literal["read", "submission"]
+"""What an operation counts as, besides being a request."""
+
+NO_DIMENSIONS: Mapping[str, str] = {}
 
 
 class Metric(NamedTuple):
@@ -30,6 +35,7 @@ class Metric(NamedTuple):
 METRICS = {
     "Requests": Metric("Count", "Route"),
     "Latency": Metric("Milliseconds", "Route"),
+    "SlowRequests": Metric("Count"),
     "ServerErrors": Metric("Count", "Route"),
     "ClientErrors": Metric("Count", "Route"),
     "Problems": Metric("Count", "Code"),
@@ -70,89 +76,114 @@ _ready: list[float] = []
 """When this process could take a request, in seconds since the machine was started: the last one is it."""
 
 
+class _Request:
+    """What is known of a request by now."""
+
+    __slots__ = ("dimensions", "facts", "processor_started", "started", "values")
+
+    def __init__(self, facts: dict[str, object], dimensions: dict[str, str]):
+        self.facts, self.dimensions = facts, dimensions
+        self.values: dict[str, Any] = {"Requests": 1, "ValkeyTrips": 0}
+        self.started, self.processor_started = time.perf_counter_ns(), time.thread_time_ns()
+
+
 def ready() -> None:
     """Says that this process can take a request from now on: the last call counts, before the first request."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         _ready.append(time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
-def start() -> None:
-    """Begins to gather what this thread's request does."""
-    _thread.values, _thread.dimensions, _thread.facts = {}, {}, {}
-    _thread.started, _thread.processor_started = time.perf_counter_ns(), time.thread_time_ns()
+def start(request_id: str, event: Mapping[str, Any], operations: Container[str]) -> None:
+    """Begins to gather what this thread's request does. One that is none of the `operations`, such as `GET /stats`, is
+    counted by no route."""
+    logs.belongs_to(request_id)
+    method, route = event.get("httpMethod"), event.get("resource")
+    operation = f"{method} {route}"
+    dimensions = {"Route": operation} if operation in operations else {}
+    _thread.request = _Request({"traceId": _trace_id(event), "method": method, "route": route}, dimensions)
+
+
+def is_first() -> bool:
+    """Whether this process has not answered a request yet."""
+    return bool(_first)
 
 
 def add(metric: str, value: float = 1, by: str | None = None) -> None:
     """Counts something for this thread's request; without one, nothing happens.
 
-    Counts add up, times become a list. `by` is the value of the metric's dimension: the last one counts.
+    Counts add up, times become a list. `by` is the value of the metric's dimension: a request has one of each.
     """
-    values: dict[str, Any] | None = getattr(_thread, "values", None)
-    if values is None:
+    request: _Request | None = getattr(_thread, "request", None)
+    if request is None:
         return
     unit, dimension, _ = METRICS[metric]
     if unit != "Milliseconds":
-        values[metric] = values.get(metric, 0) + value
-    elif len(several := values.setdefault(metric, [])) < MOST_VALUES:
+        request.values[metric] = request.values.get(metric, 0) + value
+    elif len(several := request.values.setdefault(metric, [])) < MOST_VALUES:
         several.append(value)
     if by is not None and dimension:
-        _thread.dimensions[dimension] = by
+        request.dimensions[dimension] = by
 
 
 def note(**facts: object) -> None:
-    """Adds facts to the request's line: nothing about a person."""
-    if (known := getattr(_thread, "facts", None)) is not None:
-        known.update(facts)
+    """Adds facts to the line of this thread's request: nothing about a person."""
+    request: _Request | None = getattr(_thread, "request", None)
+    if request is not None:
+        request.facts.update(facts)
 
 
-def answered(request_id: str, event: Mapping[str, Any], status: int, code: str | None, outcome: str) -> None:
-    """Writes the line of this thread's request, which ends here."""
-    milliseconds = (time.perf_counter_ns() - _thread.started) / 1e6
+def route() -> object:
+    """The path of this thread's request, as the contract has it; None without a request."""
+    request: _Request | None = getattr(_thread, "request", None)
+    return request and request.facts["route"]
+
+
+def answered(status: int, code: str | None, outcome: str, kind: Kind | None) -> None:
+    """Writes the line of this thread's request, which ends here: how it was answered, and what it counts as."""
+    request: _Request = _thread.request
+    values, dimensions, facts = request.values, request.dimensions, request.facts
+    milliseconds = (time.perf_counter_ns() - request.started) / 1e6
     is_first = bool(_first) and bool(_first.pop())
-    method, route = event.get("httpMethod"), event.get("resource")
-    values: dict[str, Any] = {
-        "Requests": 1,
-        "Latency": milliseconds,
-        "ServerErrors": int(status >= 500),
-        "ClientErrors": int(400 <= status < 500),
-        "ColdStarts": int(is_first),
-        "ProcessorTime": (time.thread_time_ns() - _thread.processor_started) / 1e6,
-        "ValkeyTrips": 0,
-        **_thread.values,
-    }
+    values["Latency"] = milliseconds
+    values["SlowRequests"] = 1 if milliseconds > config.measuring().slow_milliseconds else 0
+    values["ServerErrors"] = 1 if status >= 500 else 0
+    values["ClientErrors"] = 1 if 400 <= status < 500 else 0
+    values["ColdStarts"] = 1 if is_first else 0
     if is_first and (init := _init_milliseconds()) is not None:
         values["InitTime"] = init
     if outcome == "replayed":
         values["Replays"] = 1
     if code:
-        values["Problems"] = 1
-        _thread.dimensions["Code"] = code
-    if method and route and code != "endpoint_not_found":
-        _thread.dimensions["Route"] = f"{method} {route}"
-    _thread.values = values
-    write(
-        "INFO" if status < 500 else "WARNING",
-        "request answered",
-        requestId=request_id,
-        traceId=_trace_id(event),
-        method=method,
-        route=route,
-        status=status,
-        code=code,
-        milliseconds=round(milliseconds, 3),
-        trips=values["ValkeyTrips"],
-        cold=is_first,
-        outcome=outcome,
-    )
+        values["Problems"], dimensions["Code"] = 1, code
+        if kind == "submission" and status < 500:
+            values["SubmissionsRefused"], dimensions["Reason"] = 1, code
+    if kind == "read" and (status < 400 or status == 404):
+        values["ReadsAnswered"] = 1 if status < 400 else 0
+    facts["status"], facts["code"] = status, code
+    facts["milliseconds"], facts["trips"] = round(milliseconds, 3), values["ValkeyTrips"]
+    facts["cold"], facts["outcome"] = is_first, outcome
+    values["ProcessorTime"] = (time.thread_time_ns() - request.processor_started) / 1e6
+    write("INFO" if status < 500 else "WARNING", "request answered", facts, values, dimensions)
+    _thread.request = None
+    logs.belongs_to(None)
 
 
-def write(level: Literal["INFO", "WARNING", "ERROR"], message: str, **facts: object) -> None:
-    """Writes these facts, those that were noted, and what was counted since `start`, as one line."""
-    values, dimensions = _thread.values, _thread.dimensions
-    directives = _directives(*_measuring(), tuple(values), tuple(dimensions))
-    about = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": directives}
-    logs.write(level, message, **facts, **_thread.facts, _aws=about, **dimensions, **values)
-    del _thread.values, _thread.dimensions, _thread.facts
+def write(
+    level: logs.Level,
+    message: str,
+    facts: Mapping[str, object],
+    values: Mapping[str, Any],
+    dimensions: Mapping[str, str] = NO_DIMENSIONS,
+) -> None:
+    """Writes one line with these facts, and with the metrics' values and the dimensions by which they are counted."""
+    line = logs.line(level, message)
+    line.update(facts)
+    own = config.measuring()
+    directives = _directives(own.metrics_namespace, own.metrics_depth, tuple(values), tuple(dimensions))
+    line["_aws"] = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": directives}
+    line.update(dimensions)
+    line.update(values)
+    logs.put(line)
 
 
 @functools.lru_cache(maxsize=512)
@@ -172,19 +203,9 @@ def _directives(namespace: str, depth: str, names: tuple[str, ...], dimensions: 
     )
 
 
-def _measuring() -> tuple[str, str]:
-    """Namespace and depth, even if another setting is wrong."""
-    try:
-        own = config.settings()
-    except config.MisconfiguredError:
-        return config.Settings.metrics_namespace, config.Settings.metrics_depth
-    return own.metrics_namespace, own.metrics_depth
-
-
 def _trace_id(event: Mapping[str, Any]) -> str | None:
-    """The trace's id, from Lambda or from the request's header. A client may send any text there."""
-    text = config.trace() or (event.get("headers") or {}).get("X-Amzn-Trace-Id") or ""
-    found = _ROOT.search(text)
+    """The trace's id, from the request's header or from Lambda. A client may send any text there."""
+    found = _ROOT.search((event.get("headers") or {}).get("X-Amzn-Trace-Id") or config.trace())
     return found[1] if found else None
 
 

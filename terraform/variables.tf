@@ -228,7 +228,7 @@ variable "default_operator" {
 }
 
 variable "metrics_depth" {
-  description = "How finely our own metrics are counted: `routes`, or `totals`, which leaves out what is by route and costs about a third."
+  description = "How finely our own metrics are counted: `routes`, or `totals`, which leaves out what is by route and costs two fifths."
   type        = string
   nullable    = false
   default     = "routes"

@@ -16,7 +16,7 @@ from scripts.local import embedded_valkey
 from scripts.local import gateway as local_gateway
 from scripts.refusal import Refusal
 from shared import config
-from tests.support import invoking, once, telling, terraforms
+from tests.support import invoking, lines, once, telling, terraforms
 from tests.support.api import Api
 from tests.support.invoking import Answer
 
@@ -66,6 +66,20 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     for line in lines_of_workers:
         terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def _lines() -> Iterator[lines.Lines]:
+    with lines.watched() as all_of_them:
+        yield all_of_them
+
+
+@pytest.fixture(autouse=True)
+def logged(_lines: lines.Lines) -> Iterator[lines.Lines]:
+    """What is logged while a test runs; the test fails if there is anything in it that may not be logged."""
+    yield _lines
+    fault, _lines.fault, _lines.kept = _lines.fault, "", None
+    assert not fault, fault
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,6 @@ class Arguments(fields.Arguments):
     user_id = fields.user_id(required=True)
 
 
-@endpoint(Arguments)
+@endpoint(Arguments, kind="read")
 def handler(user_id: str) -> Reply:
     return 200, {"user": players.find(store(), user_id)}

@@ -11,6 +11,6 @@ class Arguments(fields.Arguments):
     offset = fields.WholeText(0, LARGEST_SCORE, load_default=0)
 
 
-@endpoint(Arguments)
+@endpoint(Arguments, kind="read")
 def handler(limit: int, offset: int) -> Reply:
     return 200, board.top(store(), limit, offset)

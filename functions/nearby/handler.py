@@ -10,6 +10,6 @@ class Arguments(fields.Arguments):
     range = fields.WholeText(1, 50, load_default=5)
 
 
-@endpoint(Arguments)
+@endpoint(Arguments, kind="read")
 def handler(user_id: str, range: int) -> Reply:
     return 200, {"players": board.around(store(), user_id, range)}

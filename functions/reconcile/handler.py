@@ -6,15 +6,23 @@ Rebuild and check take as many calls as they need: pass the cursor that the last
 """
 
 import re
-from typing import Any
+from typing import Any, Literal
 
-from shared import audit, deadline, logs, reconcile
+from shared import audit, deadline, logs, reconcile, telemetry
 from shared.store import store
 
 RESERVE_SECONDS = 5.0
 LONGEST_SECONDS = 45.0
 
 CURSORS = {"rebuild": re.compile("[0-9]{1,20}"), "check": audit.POSITION}
+
+COUNTED: dict[str, Literal["found", "oldestSeconds", "mended", "unreadable"]] = {
+    "IntentsFound": "found",
+    "OldestIntentSeconds": "oldestSeconds",
+    "PlayersMended": "mended",
+    "PlayersUnreadable": "unreadable",
+}
+"""The metrics of a run, and which member of its report each of them is."""
 
 
 class UnknownEventError(ValueError):
@@ -30,7 +38,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         logs.write("INFO", "compared", players=found["sums"]["players"], differences=len(found["differences"]))
         return {**found}
     report = reconcile.rebuild(store(), cursor) if asked == "rebuild" else reconcile.run(store())
-    logs.write("INFO", "reconciled", **report)
+    telemetry.write("INFO", "reconciled", report, {metric: report[name] for metric, name in COUNTED.items()})
     return {**report}
 
 

@@ -24,7 +24,7 @@ def create(**arguments: Any) -> Reply:
     return 201, {"success": True, "session": done.session}, replay_headers(done.replayed)
 
 
-@endpoint(Arguments)
+@endpoint(Arguments, kind="read")
 def get(session_id: str) -> Reply:
     return 200, {"session": sessions.find(store(), session_id)}
 

@@ -5,6 +5,6 @@ from shared.endpoint import Reply, endpoint
 from shared.store import store
 
 
-@endpoint(fields.Arguments)
+@endpoint(fields.Arguments, kind="read")
 def handler() -> Reply:
     return 200, {"stats": statistics.read(store())}

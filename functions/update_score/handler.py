@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from shared import fields, players
+from shared import fields, players, revenue
 from shared.config import Operator, settings
 from shared.endpoint import Reply, endpoint
 from shared.idempotency import replay_headers
@@ -16,8 +16,9 @@ class Arguments(fields.Arguments):
     game_data = fields.Document(4 * 1024, 16)
 
 
-@endpoint(Arguments, keyed="update_score")
+@endpoint(Arguments, keyed="update_score", kind="submission")
 def handler(game_data: dict[str, Any] | None = None, **arguments: Any) -> Reply:
-    done = players.submit(store(), settings().rules, **arguments)
+    earned = revenue.read(game_data, settings().currencies)
+    done = players.submit(store(), settings().rules, earned=earned, **arguments)
     echo = {} if game_data is None else {"gameData": game_data}
     return 200, {"success": True, "user": done.user, "receipt": done.receipt, **echo}, replay_headers(done.replayed)

@@ -1,4 +1,4 @@
-"""AWS as the credentials of this shell see it: clients that give up soon, and what to make of their errors."""
+"""AWS as this shell's credentials see it: clients that give up quickly, and what their errors mean."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Aws = Callable[..., Any]
 
 
 def clients(region: str) -> Aws:
-    """Clients of a Region, each made once, with the credentials that Terraform finds too."""
-    import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - it takes longer than all the rest
+    """Clients for a Region, each made once, with the credentials that Terraform would find."""
+    import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - it takes longer to load than all the rest
     from botocore.config import Config  # type: ignore[import-untyped] # noqa: PLC0415
 
     session = boto3.session.Session()
@@ -33,13 +33,13 @@ def clients(region: str) -> Aws:
 
 
 def code_of(error: Exception) -> str:
-    """What AWS calls an error; the name of its class if it is not AWS's."""
+    """AWS's code for an error; the name of its class if it does not come from AWS."""
     response: dict[str, Any] = getattr(error, "response", {})
     return str(response.get("Error", {}).get("Code") or type(error).__name__)
 
 
 def asked(check: str, needed: str, look: Callable[[], Seen]) -> Seen | Verdict:
-    """What `look` says, or that nobody knows: whoever may not look has not failed."""
+    """What `look` returns, or the verdict NOT_KNOWN: having no permission to look is no failure."""
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
     from botocore.parsers import ResponseParserError  # type: ignore[import-untyped] # noqa: PLC0415
 

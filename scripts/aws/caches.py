@@ -14,10 +14,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.aws import accounts, deployed, infrastructure, values
+from scripts import signals
+from scripts.aws import accounts, deployed, endings, infrastructure, values
 from scripts.places import TERRAFORM, functions, seen_from_here
 from scripts.refusal import Refusal
 
@@ -29,7 +31,10 @@ LONGEST_NAME = 40
 LOOK_SECONDS = 10
 TELL_SECONDS = 60
 LONGEST_SECONDS = 2 * 3600
-"""How often AWS is asked, how often that is told, and how long anything may take."""
+"""How often AWS is asked, how often progress is printed, and how long anything may take."""
+
+STOPPED = "\nStopped. Run this again to go on from here."
+"""Printed after Ctrl-C: whatever stops this, it can be run again."""
 
 Terraform = Callable[..., str]
 """Runs terraform with these arguments where the state is, and returns what it prints."""
@@ -41,7 +46,7 @@ def client(environment: str, service: str = "elasticache") -> Any:
 
 
 def group_name(environment: str) -> str:
-    """The name that all of an environment begins with: its first cache's and its user group's. Raises Refusal."""
+    """The prefix of an environment's names, and the name of its first cache and its user group. Raises Refusal."""
     return infrastructure.name(environment)
 
 
@@ -51,14 +56,14 @@ def name(environment: str, suffix: str) -> str:
 
 
 def existing(elasticache: Any, group: str) -> dict[str, Mapping[str, Any]]:
-    """All caches with this user group, as AWS describes them, by name: whatever Terraform's state knows of them."""
+    """All caches with this user group by name, as AWS describes them, whether Terraform's state has them or not."""
     pages = elasticache.get_paginator("describe_serverless_caches").paginate()
     caches = (cache for page in pages for cache in page["ServerlessCaches"])
     return {cache["ServerlessCacheName"]: cache for cache in caches if cache.get("UserGroupId") == group}
 
 
 def snapshots(elasticache: Any, group: str) -> list[Mapping[str, Any]]:
-    """The snapshots of an environment's caches, those that are no more too, the newest last."""
+    """The snapshots of an environment's caches, of deleted ones too, newest last."""
     pages = elasticache.get_paginator("describe_serverless_cache_snapshots").paginate()
     found = (snapshot for page in pages for snapshot in page["ServerlessCacheSnapshots"])
     own = re.compile(rf"{re.escape(group)}(-[a-z0-9]{{1,9}})?")
@@ -67,13 +72,13 @@ def snapshots(elasticache: Any, group: str) -> list[Mapping[str, Any]]:
 
 
 def snapshot_name(cache: str) -> str:
-    """A name for a snapshot that is taken now, in UTC to the second."""
+    """The name of a snapshot taken now: the cache's, and the time in UTC to the second."""
     moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d%H%M%S")
     return f"{cache[: LONGEST_NAME - len(moment) - 1].rstrip('-')}-{moment}"
 
 
 def take_snapshot(elasticache: Any, cache: str) -> str:
-    """Takes a snapshot and waits until it can be restored: its ARN. Raises Refusal."""
+    """Takes a snapshot, waits until it can be restored, and returns its ARN. Raises Refusal."""
     _wait_until_available(elasticache, cache)
     taken = snapshot_name(cache)
     elasticache.create_serverless_cache_snapshot(ServerlessCacheSnapshotName=taken, ServerlessCacheName=cache)
@@ -89,7 +94,7 @@ def take_out_of_state(terraform: Terraform, suffix: str | None = None) -> None:
 
 
 def delete(elasticache: Any, cache: str) -> str:
-    """Deletes a cache and waits until it is gone: the ARN of its last snapshot, '' where its deletion had begun before.
+    """Deletes a cache and waits until it is gone. Returns the ARN of its last snapshot, '' if it was already going.
 
     Raises Refusal, also if the snapshot is not there afterwards.
     """
@@ -104,7 +109,7 @@ def delete(elasticache: Any, cache: str) -> str:
 
 
 def users(environment: str, cache: str) -> list[str]:
-    """The functions of an environment whose versions behind the alias connect to a cache."""
+    """The functions of an environment that connect to a cache, in a version that the alias leads to."""
     awslambda = client(environment, "lambda")
     return [
         key for key in functions() if cache in _caches_of(awslambda, infrastructure.function_name(environment, key))
@@ -122,9 +127,9 @@ def _caches_of(awslambda: Any, function: str) -> set[str]:
 
 
 def retire(environment: str, suffix: str, elasticache: Any, terraform: Terraform) -> str:
-    """Takes a cache that nobody uses out of the state and away: the ARN of its last snapshot.
+    """Takes a cache that nobody uses out of the state, deletes it, and returns the ARN of its last snapshot.
 
-    Raises Refusal while values or functions have it.
+    Raises Refusal while values or functions still use it.
     """
     cache = name(environment, suffix)
     file = seen_from_here(values.file_of(environment))
@@ -148,7 +153,7 @@ def retire(environment: str, suffix: str, elasticache: Any, terraform: Terraform
 
 
 def listed(file: Path) -> list[str]:
-    """The suffixes that an environment's values have among the caches."""
+    """The suffixes of the caches in an environment's values."""
     return [*values.read(file).get("caches", {"": {}})]
 
 
@@ -161,7 +166,7 @@ def _status(elasticache: Any, cache: str) -> str | None:
 
 
 def _wait_until_available(elasticache: Any, cache: str) -> None:
-    """Nothing can be done with a cache that AWS is busy with."""
+    """Waits, since AWS takes no request for a cache that it is busy with."""
 
     def is_available() -> bool:
         status = _status(elasticache, cache)
@@ -197,31 +202,12 @@ def _wait(what: str, is_over: Callable[[], bool]) -> None:
 
 
 def run_terraform(*arguments: str) -> str:
-    """terraform in terraform/, after init. Raises Refusal with what it says if it fails."""
+    """Runs terraform in terraform/, after init. Raises Refusal if it fails."""
     line = ["terraform", f"-chdir={TERRAFORM}", *arguments]
-    done = subprocess.run(line, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    done = infrastructure.run(line, output=subprocess.PIPE, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise Refusal(f"terraform {' '.join(arguments[:2])} failed, see above: mend that and run this again.")
     return done.stdout
-
-
-def guarded(work: Callable[[], int]) -> int:
-    """The exit status of a command: 2 with a sentence for what it cannot do, 130 for Ctrl-C."""
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
-
-    try:
-        return work()
-    except Refusal as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (BotoCoreError, ClientError) as error:
-        print(f"AWS refuses: {error}. Mend that and run this again.", file=sys.stderr)
-        return 2
-    except subprocess.CalledProcessError as error:  # terraform init has said why
-        return error.returncode
-    except KeyboardInterrupt:
-        print("\nStopped. Run this again to go on from here.", file=sys.stderr)
-        return 130
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
@@ -234,7 +220,8 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser.add_argument("cache", nargs="?", default="", help="to retire: what its name adds, or nothing for the first")
     options = parser.parse_args(None if arguments is None else list(arguments))
     os.environ["TF_DATA_DIR"] = str(infrastructure.data_folder(options.environment))
-    return guarded(lambda: _snapshot(options.environment) if options.action == "snapshot" else _retire(options))
+    work = partial(_snapshot, options.environment) if options.action == "snapshot" else partial(_retire, options)
+    return endings.status(work, stopped=STOPPED)
 
 
 def _snapshot(environment: str) -> int:
@@ -251,4 +238,5 @@ def _retire(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    signals.interrupt_once()
     sys.exit(main())

@@ -1,7 +1,7 @@
-"""A deployment by CodeDeploy that is stopped as soon as a new version has some of the calls, and so rolled back.
+"""A CodeDeploy deployment that is stopped, and so rolled back, as soon as a new version gets some of the calls.
 
-The version is the running one once more, with another description, since Lambda publishes no version twice. In the end
-alias, description and versions are as they were.
+The new version is the running one with another description, since Lambda publishes nothing twice. In the end alias,
+description and versions are as they were.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ENDED_BADLY = {"Failed", "Stopped"}
 
 
 def there_and_back(aws: Aws, function: str, application: str, group: str) -> Generator[str, None, Verdict]:
-    """Yields what it waits for, and returns the verdict."""
+    """A check, as live_checks.py has them."""
     client, deploy = aws("lambda"), aws("codedeploy")
     before, weights = _alias(client, function)
     newest = max(_versions(client, function))
@@ -33,7 +33,7 @@ def there_and_back(aws: Aws, function: str, application: str, group: str) -> Gen
     try:
         return (yield from _moved(client, deploy, function, application, group, before, version))
     finally:
-        if _alias(client, function) == (before, {}):  # otherwise somebody has to look first
+        if _alias(client, function) == (before, {}):  # otherwise somebody should look at it first
             client.delete_function(FunctionName=function, Qualifier=version)
 
 
@@ -53,7 +53,7 @@ def _moved(
             yield f"deployment {deployment}: {status}"
         if share < 1:
             deploy.stop_deployment(deploymentId=deployment, autoRollbackEnabled=True)
-        else:  # a configuration that moves all at once has nothing to stop
+        else:  # nothing to stop: this configuration moves everything at once
             deployment = _deploy(deploy, function, application, group, version, before)
         is_over = True
         while _alias(client, function) != (before, {}):
@@ -85,7 +85,7 @@ def _settled(client: Any, function: str) -> Generator[str, None, None]:
 
 
 def _deploy(deploy: Any, function: str, application: str, group: str, current: str, target: str) -> str:
-    """Begins a deployment, and returns its id."""
+    """Starts a deployment and returns its id."""
     names = {"Name": function, "Alias": ALIAS, "CurrentVersion": current, "TargetVersion": target}
     resource = {"Type": "AWS::Lambda::Function", "Properties": names}
     content = json.dumps({"version": 0.0, "Resources": [{"function": resource}]})
@@ -102,13 +102,13 @@ def _status(deploy: Any, deployment: str) -> tuple[str, str]:
 
 
 def _alias(client: Any, function: str) -> tuple[str, dict[str, float]]:
-    """The version that the alias means, and the shares of others."""
+    """The version that the alias points to, and the weights of others."""
     found = client.get_alias(FunctionName=function, Name=ALIAS)
     return found["FunctionVersion"], found.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
 
 
 def _share(client: Any, function: str, version: str) -> float:
-    """How much of the calls a version gets, from 0 to 1."""
+    """The share of calls that a version gets, from 0 to 1."""
     current, weights = _alias(client, function)
     return 1.0 if current == version else weights.get(version, 0.0)
 

@@ -1,4 +1,4 @@
-"""What a plan would do, the worst first: for people, and for programs.
+"""What a plan would do, worst first, for people and for programs.
 
 Read from what `terraform show -json` prints of a plan. It says which attributes change, never their values: some are
 secret.
@@ -21,10 +21,10 @@ KINDS = {
     "moved": "to call by another name",
     "output": "of the outputs to change",
 }
-"""What can happen to a resource, the worst first, and how a sum of it is put."""
+"""What can happen to a resource, worst first, and how the last line of a summary counts it."""
 
 LOSING = {"replaced", "destroyed", "forgotten"}
-"""After these, what was there before is gone, or nobody looks after it."""
+"""After these, what was there is gone, or no longer looked after."""
 
 RED, PLAIN = "\033[31m", "\033[0m"
 
@@ -38,7 +38,7 @@ class Change:
     kind: str
     address: str
     attributes: tuple[str, ...] = ()
-    """The attributes that change; of what is replaced, those that force it."""
+    """The attributes that change; for a replacement, those that force it."""
     outside: bool = False
     """Whether the resource is no longer as the last apply left it: somebody or something else changed it."""
 
@@ -62,7 +62,7 @@ def as_json(changes: Sequence[Change]) -> list[dict[str, Any]]:
 
 
 def summary(changes: Sequence[Change], *, coloured: bool) -> str:
-    """A line for each resource that would be lost and for each block of others, and the sums in the last line."""
+    """A line for each resource that would be lost, a line for each block of others, and the totals last."""
     if not changes:
         return "Nothing would change."
     lines = []
@@ -97,7 +97,7 @@ def _kind(actions: set[str], one: Values) -> str | None:
 
 
 def _forcing(change: Values) -> tuple[str, ...]:
-    """The attributes of whose change a resource is made anew."""
+    """The attributes whose change forces a replacement."""
     return tuple(sorted({str(path[0]) for path in change.get("replace_paths", ()) if path}))
 
 
@@ -110,7 +110,7 @@ def _differing(change: Values) -> tuple[str, ...]:
 
 
 def _lines(changes: Sequence[Change]) -> Iterator[str]:
-    """What would be lost is named one by one; of anything else, a block's instances stand on one line."""
+    """What would be lost is named one by one; otherwise a block's instances share a line."""
     groups: dict[str, list[Change]] = {}
     for change in changes:
         block = change.address if change.kind in LOSING else re.sub(r'\["[^"]*"\]|\[\d+\]', "", change.address)

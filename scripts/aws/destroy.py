@@ -1,7 +1,7 @@
-"""`make destroy ENV=dev`: all of an environment, once its name was typed, but for a last snapshot of each cache.
+"""`make destroy ENV=dev`: removes an environment once its name is typed, and keeps a last snapshot of each cache.
 
 The caches are taken out of Terraform's state, which protects them, and deleted with a last snapshot; then Terraform
-destroys the rest. Whatever stops this, run it again: it looks at what there is.
+destroys the rest. Whatever stops this, run it again: it starts from what is still there.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.aws import caches, infrastructure
+from scripts import signals
+from scripts.aws import caches, endings, infrastructure
 from scripts.refusal import Refusal
 
 
 def destroy(environment: str, more: Sequence[str]) -> int:
-    """Terraform's exit status. Raises Refusal for whatever is missing, or if somebody changes their mind."""
+    """Destroys an environment and returns Terraform's exit status. Raises Refusal, also if nobody confirms."""
     line = infrastructure.command("destroy", environment, ["-auto-approve", *more])
     elasticache, group = caches.client(environment), caches.group_name(environment)
     found = caches.existing(elasticache, group)
@@ -26,7 +27,7 @@ def destroy(environment: str, more: Sequence[str]) -> int:
     caches.take_out_of_state(caches.run_terraform)
     for name in found:
         caches.delete(elasticache, name)
-    status = subprocess.run(line, check=False, stdin=subprocess.DEVNULL).returncode
+    status = infrastructure.run(line, stdin=subprocess.DEVNULL).returncode
     if status:
         print(f"Something is left. Mend it and run make destroy ENV={environment} again.", file=sys.stderr)
     else:
@@ -35,7 +36,7 @@ def destroy(environment: str, more: Sequence[str]) -> int:
 
 
 def ask(environment: str, group: str, found: Mapping[str, Any]) -> None:
-    """Goes on if somebody types the environment's name. Raises Refusal."""
+    """Asks for the environment's name to be typed. Raises Refusal for anything else."""
     what = f"with its data, in the cache {' and the cache '.join(found)}" if found else "which has no cache any more"
     print(f"This destroys {group} in {infrastructure.region(environment)}, {what}.", file=sys.stderr)
     if found:
@@ -47,7 +48,7 @@ def ask(environment: str, group: str, found: Mapping[str, Any]) -> None:
 
 
 def tell(left: Sequence[Mapping[str, Any]]) -> None:
-    """What is left, and for how long it can be read."""
+    """Prints what is left, and how long it can be read."""
     for snapshot in left:
         print(f"Left: the snapshot {snapshot['ARN']}")
     for key in sorted({str(snapshot["KmsKeyId"]) for snapshot in left if snapshot.get("KmsKeyId")}):
@@ -66,8 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("more", nargs=argparse.REMAINDER, help="arguments for terraform destroy")
     options = parser.parse_args(arguments)
     os.environ["TF_DATA_DIR"] = str(infrastructure.data_folder(options.environment))
-    return caches.guarded(lambda: destroy(options.environment, options.more))
+    return endings.status(lambda: destroy(options.environment, options.more), stopped=caches.STOPPED)
 
 
 if __name__ == "__main__":
+    signals.interrupt_once()
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Runs terraform for one environment: `make plan ENV=dev`, and in its place `apply`, `drift` or `destroy`.
+"""Runs terraform for one environment: `make plan ENV=dev`, and in its place `apply` or `drift`.
 
 Checks first what would fail later and less plainly, and says what to do about it. Each environment has a state and
 working files of its own. terraform/backend.hcl names the bucket of the states, of which an account has one; an
@@ -6,12 +6,14 @@ environment in another account has a file of its own, environments/<name>.backen
 
 `make apply` applies exactly the plan that it has shown. With OUT=file `make plan` saves one, and `make apply PLAN=file`
 applies that. `make drift` looks whether AWS still is what the tree says. Exit status: that of terraform; 2 if a
-sentence says why nothing was done. Of drift: 0 the same, 2 different, 1 cannot tell.
+sentence says why nothing was done. Of drift: 0 the same, 2 different, 1 cannot tell; make turns either into 2, so the
+last line says which it was, and the JSON does.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -26,7 +28,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from scripts.aws import accounts, build, changes, preflight, saved_plans, terraform_mirror, values, verdicts, weights
+from scripts.aws import (
+    accounts,
+    build,
+    changes,
+    endings,
+    preflight,
+    saved_plans,
+    terraform_mirror,
+    values,
+    verdicts,
+    weights,
+)
 from scripts.places import ROOT, TERRAFORM
 from scripts.refusal import Refusal
 
@@ -42,6 +55,12 @@ UNASKED = "-auto-approve"
 
 DIFFERENT = 2
 """terraform's exit status for a plan that would change something, and ours for a reality that differs."""
+
+CANNOT_TELL = 1
+"""The exit status of drift that nobody could look for."""
+
+DRIFT = {0: "none", DIFFERENT: "something differs", CANNOT_TELL: "not known"}
+"""What drift says in a word, by its exit status."""
 
 
 def command(action: str, environment: str, more: Sequence[str]) -> list[str]:
@@ -92,7 +111,7 @@ def planned(environment: str, more: Sequence[str], out: Path, *, as_json: bool, 
     account = begin(environment, fully=not drift, output=output)
     options = ["-detailed-exitcode", "-lock=false"] if drift else []  # whoever only looks needs no leave to write
     line = ["plan", "-input=false", *options, f"-out={out}", *_values_of(environment), *more]
-    status = _run([*_terraform(), *line], output)
+    status = run([*_terraform(), *line], output=output).returncode
     if status not in (0, DIFFERENT):
         return status
     document = _shown(out)
@@ -100,7 +119,8 @@ def planned(environment: str, more: Sequence[str], out: Path, *, as_json: bool, 
         weights.check(document)
     found = changes.read(document)
     facts = saved_plans.facts(out, document, environment, account)
-    written = json.dumps({**asdict(facts), "changes": changes.as_json(found)}, indent=2)
+    told = {"drift": DRIFT[status]} if drift else {}
+    written = json.dumps({**told, **asdict(facts), "changes": changes.as_json(found)}, indent=2)
     if not drift:
         saved_plans.beside(out).write_text(f"{written}\n")
     print(written if as_json else f"\n{changes.summary(found, coloured=sys.stdout.isatty())}")
@@ -123,7 +143,7 @@ def applied(environment: str, more: Sequence[str]) -> int:
             return status
         if UNASKED not in more and _answer(f'\nEnter "yes" to do this to {environment}: ') != "yes":
             raise Refusal("Nothing was applied.")
-        return _run([*_terraform(), "apply", "-input=false", str(plan)], None)
+        return run([*_terraform(), "apply", "-input=false", str(plan)]).returncode
 
 
 def _answer(question: str) -> str:
@@ -275,19 +295,29 @@ def _check_credentials() -> None:
         raise Refusal(f"No AWS credentials were found: {remedy}.")
 
 
-def _run(command_line: list[str], output: Any) -> int:
-    """Runs terraform to its end and returns its exit status, whatever signals come: it needs time to stop well.
+def run(line: Sequence[str], *, output: Any = None, stdin: Any = None) -> subprocess.CompletedProcess[str]:
+    """Runs terraform to its end, whatever signals come: it needs time to stop well, and to give its lock back.
 
     Ctrl-C reaches it from the terminal; what reaches this process alone is passed on.
     """
-    process = subprocess.Popen(command_line, stdout=output)
+    came: list[int] = []
+    started: list[subprocess.Popen[str]] = []
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        process.send_signal(number)
+    def pass_on() -> None:
+        with contextlib.suppress(IndexError):  # each once: terraform breaks off at the second
+            started[0].send_signal(came.pop())
 
-    before = [signal.signal(signal.SIGINT, lambda *_: None), signal.signal(signal.SIGTERM, pass_on)]
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        if started:
+            pass_on()
+
+    before = [signal.signal(signal.SIGINT, lambda *_: None), signal.signal(signal.SIGTERM, note)]
     try:
-        return process.wait()
+        started.append(subprocess.Popen(line, stdin=stdin, stdout=output, text=True))
+        pass_on()  # what came before it did
+        printed, _ = started[0].communicate()
+        return subprocess.CompletedProcess(line, started[0].returncode, printed)
     finally:
         for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
             signal.signal(number, handler)
@@ -302,26 +332,30 @@ def _become(command_line: list[str]) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Becomes terraform, or runs it and says what it found, or says in one sentence what is missing."""
     options = _options(arguments)
-    cannot = 1 if options.action == "drift" else 2
-    try:
-        if options.plan:
-            _become(saved(Path(options.plan).resolve(), options.environment, options.more))
-        os.environ["TF_DATA_DIR"] = str(data_folder(options.environment))
-        if options.action in ("plan", "drift"):
-            with tempfile.TemporaryDirectory() as folder:
-                out, drift = Path(options.out or Path(folder, "plan")).resolve(), options.action == "drift"
-                return planned(options.environment, options.more, out, as_json=options.json, drift=drift)
-        if options.action == "apply":
-            return applied(options.environment, options.more)
-        command_line = command(options.action, options.environment, options.more)
-    except Refusal as error:
-        print(error, file=sys.stderr)
-        return cannot
-    except subprocess.CalledProcessError as error:  # terraform has said why
-        return error.returncode
-    except KeyboardInterrupt:
-        return 130
-    _become(command_line)
+    if options.action != "drift":
+        return endings.status(lambda: _act(options))
+    status = endings.status(lambda: _act(options), cannot=CANNOT_TELL, broken=CANNOT_TELL)
+    if not options.json:
+        print(f"Drift: {DRIFT.get(status, DRIFT[CANNOT_TELL])}.")
+    elif status not in (0, DIFFERENT):
+        print(json.dumps({"drift": DRIFT[CANNOT_TELL], "environment": options.environment}, indent=2))
+    return status
+
+
+def _act(options: argparse.Namespace) -> int:
+    if options.action == "destroy":
+        raise Refusal(
+            f"This destroys nothing: use make destroy ENV={options.environment}, which asks for the name, and takes a "
+            "last snapshot of the data."
+        )
+    if options.plan:
+        _become(saved(Path(options.plan).resolve(), options.environment, options.more))
+    os.environ["TF_DATA_DIR"] = str(data_folder(options.environment))
+    if options.action == "apply":
+        return applied(options.environment, options.more)
+    with tempfile.TemporaryDirectory() as folder:
+        out, drift = Path(options.out or Path(folder, "plan")).resolve(), options.action == "drift"
+        return planned(options.environment, options.more, out, as_json=options.json, drift=drift)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,7 +1,7 @@
 """What only AWS can show, one check each: terraform/README.md lists them under the same names.
 
-A check is a generator. It yields what it still waits for, as often as it is asked, and returns its verdict; whoever
-closes it before gets everything put back.
+A check is a generator. It yields what it still waits for, as often as it is asked, and returns its verdict; closing it
+early puts everything back.
 """
 
 from __future__ import annotations
@@ -29,20 +29,31 @@ from scripts.local import examples
 from shared.endpoint import LARGEST_BODY_BYTES
 
 PLAYER = "smoke-test"
-"""The one player that is left behind, with no points."""
+"""The one player that stays behind, without points."""
 
 REQUEST_SECONDS = 35
-"""A little more than API Gateway waits for a function."""
+"""A little longer than API Gateway waits for a function."""
 
 RECENT = timedelta(hours=3)
-"""How far back metrics, logs and CloudTrail are looked through."""
+"""How far back metrics, logs and CloudTrail are searched."""
+
+COUNTED = "IntentsFound"
+"""What each run of reconcile says."""
+
+STEADY = {COUNTED, "Requests", "Latency", "SlowRequests", "ServerErrors", "ClientErrors", "ColdStarts", "ProcessorTime"}
+STEADY |= {"ValkeyTrips", "OldestIntentSeconds", "PlayersMended", "PlayersUnreadable"}
+"""Our own metrics that every request, or every run of reconcile, gives."""
+
+SPILLED = "ProvisionedConcurrencySpilloverInvocations"
+"""Only functions that are kept warm have it."""
 
 LOWEST_TLS, OLD_TLS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_1
 
 CONTEXT = "aws:lambda:FunctionArn"
 
-TRACED = {"AWS::ApiGateway::Stage", "AWS::Lambda::Function"}
-"""Where a request's trace comes from: X-Ray's names for the gateway, and for our code in Lambda."""
+TRIP = "health.report"
+TRACED = {"AWS::ApiGateway::Stage", "AWS::Lambda::Function", TRIP}
+"""Where a request's trace comes from: X-Ray's names for gateway and Lambda, and our code's for its trip to Valkey."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +64,12 @@ class Deployment:
     """What every name begins with."""
     values: Mapping[str, Any]
     outputs: Mapping[str, Any]
-    """terraform/outputs.tf; Terraform leaves out what is null."""
+    """Those of terraform/outputs.tf. Terraform leaves out what is null."""
     aws: Aws
 
     @property
     def url(self) -> str:
-        """Of the API, without a slash at the end."""
+        """The API's, without a slash at the end."""
         return str(self.outputs["api_url"])
 
 
@@ -69,7 +80,7 @@ Check = Callable[[Deployment], Looking]
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer over HTTP, its headers' names in lower case. Status 0 if there was none: the body says why."""
+    """An HTTP reply, with header names in lower case. Status 0 means that none came; the body then says why."""
 
     status: int
     headers: Mapping[str, str]
@@ -102,7 +113,7 @@ def health(deployment: Deployment) -> Looking:
 
 
 def requests(deployment: Deployment) -> Looking:
-    """Every function does its work, reads and writes, each as its own user of the cache."""
+    """Every function does its work, reading and writing as its own user of the cache."""
     failed = {"all": "not asked yet"}
     while failed:
         failed = _asked(deployment)
@@ -151,7 +162,7 @@ def cache(deployment: Deployment) -> Looking:
 
 
 def alarms(deployment: Deployment) -> Looking:
-    """Every alarm has something to judge by."""
+    """Every alarm has data to go by."""
     needed = "none without data"
     while True:
         pages = deployment.aws("cloudwatch").get_paginator("describe_alarms")
@@ -172,25 +183,25 @@ def alarms(deployment: Deployment) -> Looking:
 
 
 def charts(deployment: Deployment) -> Looking:
-    """Every chart of the dashboard has a line; metrics of failures have none until something fails."""
+    """Every chart of the dashboard has a line; what counts only what happens now and then has none until it does."""
     client = deployment.aws("cloudwatch")
     name = deployment.outputs["dashboard_name"]
     body = json.loads(client.get_dashboard(DashboardName=name)["DashboardBody"])
     drawn = {
-        widget["properties"]["title"]: [metric(one) for one in widget["properties"]["metrics"]]
+        widget["properties"]["title"]: [metric(one) for one in widget["properties"]["metrics"] if len(one) > 1]
         for widget in body["widgets"]
         if widget["type"] == "metric"
     }
-    quiet = {title for title, metrics in drawn.items() if all(is_of_failures(deployment, one) for one in metrics)}
+    quiet = {title for title, metrics in drawn.items() if not any(is_steady(deployment, one) for one in metrics)}
     needed, empty = "a line in every chart", set(drawn) - quiet
     while empty := {title for title in empty if not any(_values(client, drawn[title]))}:
         yield f"{len(empty)} of {len(drawn)} empty: {_few(sorted(empty))}"
-    rest = f", and nothing has failed ({_few(sorted(quiet))})" if quiet else ""
+    rest = f" and {len(quiet)} of what has not happened" if quiet else ""
     return Verdict("charts", f"{len(drawn) - len(quiet)} of {len(drawn)}{rest}", needed, OK)
 
 
 def logs(deployment: Deployment) -> Looking:
-    """A function's lines and the gateway's arrive, without an endpoint in the network."""
+    """Log lines of function and gateway arrive, without an endpoint in the network."""
     began = datetime.now(UTC)
     request_id = ask(deployment, "GET", "/health").headers.get("x-request-id", "")
     groups = {key: deployment.outputs["log_group_names"][key] for key in ("health", "api")}
@@ -207,38 +218,41 @@ def logs(deployment: Deployment) -> Looking:
 
 def log_metrics(deployment: Deployment) -> Looking:
     """Lambda hands our lines on as they are, so that figures in them become metrics."""
-    metric = {"Namespace": deployment.name, "MetricName": "reconcile-found", "Dimensions": []}
+    metric = {"Namespace": deployment.name, "MetricName": COUNTED, "Dimensions": []}
     while not any(_values(deployment.aws("cloudwatch"), [metric])):
-        yield f"no figure of {deployment.name} reconcile-found"
-    return Verdict("log-metrics", "reconcile-found", "a figure of a run of reconcile", OK)
+        yield f"no figure of {deployment.name} {COUNTED}"
+    return Verdict("log-metrics", COUNTED, "a figure of a run of reconcile", OK)
 
 
 def traces(deployment: Deployment) -> Looking:
-    """A trace arrives from gateway and function, without an endpoint in the network."""
+    """A trace arrives from gateway, Lambda and our code, without an endpoint in the network."""
     trace = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
     ask(deployment, "GET", "/health", headers={"X-Amzn-Trace-Id": f"Root={trace};Sampled=1"})
     seen: set[str] = set()
     while not seen >= TRACED:
         found = deployment.aws("xray").batch_get_traces(TraceIds=[trace])["Traces"]
-        documents = [json.loads(segment["Document"]) for one in found for segment in one["Segments"]]
-        seen = {document.get("origin", "") for document in documents}
+        documents = [segment["Document"] for one in found for segment in one["Segments"]]
+        seen = {json.loads(document).get("origin", "") for document in documents}
+        seen |= {TRIP for document in documents if f'"{TRIP}"' in document}
         if not seen >= TRACED:
             yield f"trace {trace} has {_few(sorted(seen)) or 'nothing'}"
-    return Verdict("traces", ", ".join(sorted(seen)), "gateway and function", OK)
+    return Verdict("traces", ", ".join(sorted(seen)), "gateway, Lambda and our code", OK)
 
 
 def alarm_mail(deployment: Deployment) -> Looking:
-    """An alarm is published, through the topic's key, to somebody who has confirmed."""
-    client, topic = deployment.aws("cloudwatch"), deployment.outputs["alarm_topic_arn"]
-    name, needed = f"{deployment.name}-api-5xx", "published, and heard by somebody"
-    (alarm,) = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    """The alarm that pages is published, through the topic's key, to somebody who has confirmed. It has to be put back:
+    a composite one stays as it was set until one of its alarms changes."""
+    client, topic = deployment.aws("cloudwatch"), deployment.outputs["alarm_topic_arns"]["page"]
+    name, needed = deployment.outputs["page_alarm_name"], "published, and heard by somebody"
+    found = client.describe_alarms(AlarmNames=[name], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    (alarm,) = found.get("MetricAlarms") or found["CompositeAlarms"]
     listeners = deployment.aws("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     confirmed = [one for one in listeners if one["SubscriptionArn"].startswith("arn:")]
     began, why = datetime.now(UTC), "make smoke: a test, nothing has happened"
     client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason=why)
     try:
         while not (done := _actions(client, name, topic, began)):
-            yield f"{name} is in alarm, and has not told its topic"
+            yield f"{name} is in alarm, and has not notified its topic"
     finally:
         back = alarm["StateValue"] if alarm["StateValue"] != "ALARM" else "OK"
         client.set_alarm_state(AlarmName=name, StateValue=back, StateReason=why)
@@ -248,7 +262,7 @@ def alarm_mail(deployment: Deployment) -> Looking:
             "alarm-mail", seen, needed, NO, f"CloudWatch may not publish to {topic}: look at its key's policy."
         )
     if not confirmed:
-        remedy = "alarms go off unheard: set alarm_emails, and follow the link in the mail."
+        remedy = "alarms go off unheard: set alarm_emails or alarm_channels, and follow the link in the mail."
         return Verdict("alarm-mail", seen, needed, LOOK, remedy)
     return Verdict("alarm-mail", seen, needed, OK)
 
@@ -271,7 +285,7 @@ def decryption(deployment: Deployment) -> Looking:
 
 
 def firewall(deployment: Deployment) -> Looking:
-    """A body of 64 KiB is a function's to judge, and a longer one the firewall's."""
+    """A body of 64 KiB reaches the function, and the firewall stops a longer one."""
     if deployment.values.get("waf") is None:
         yield from ()
         return Verdict("firewall", "none", "", NOT_NEEDED)
@@ -282,7 +296,7 @@ def firewall(deployment: Deployment) -> Looking:
 
 
 def first_run(deployment: Deployment) -> Looking:
-    """Reconcile's first run was counted before its absence."""
+    """Reconcile's first run was counted before its absence could raise the alarm."""
     yield from ()
     name, needed = f"{deployment.name}-reconcile-not-running", "never in alarm"
     client = deployment.aws("cloudwatch")
@@ -308,7 +322,7 @@ def trips(deployment: Deployment) -> Looking:
 
 
 def canary(deployment: Deployment) -> Looking:
-    """CodeDeploy gives a new version some of the calls, and rolls back."""
+    """CodeDeploy gives a new version some of the calls, and rolls back when it is stopped."""
     delivery = deployment.outputs.get("deployment")
     if delivery is None:
         yield from ()
@@ -334,7 +348,7 @@ CHECKS: dict[str, Check] = {
     "trips": trips,
     "canary": canary,
 }
-"""In the order of the list in terraform/README.md: the first two make what the others look for."""
+"""In the order of terraform/README.md: the first two cause what the others look for."""
 
 
 def _lower(headers: Message) -> dict[str, str]:
@@ -342,7 +356,7 @@ def _lower(headers: Message) -> dict[str, str]:
 
 
 def _asked(deployment: Deployment) -> dict[str, str]:
-    """What did not answer as the contract says, by operation, each asked once; the player may be there already."""
+    """The status of every operation that did not answer as the contract says, each asked once; the player may exist."""
     failed: dict[str, str] = {}
 
     def send(example: examples.Example) -> dict[str, Any]:
@@ -365,7 +379,7 @@ def _asked(deployment: Deployment) -> dict[str, str]:
         made.add(example.operation_id)
         return send(example)
 
-    with contextlib.suppress(KeyError, LookupError):  # what cannot be made has failed, and nothing else can be asked
+    with contextlib.suppress(KeyError, LookupError):  # what could not be made has failed, and ends it
         for example in examples.load(examples.existing(make)).values():
             if example.operation_id not in made:
                 send(example)
@@ -373,7 +387,7 @@ def _asked(deployment: Deployment) -> dict[str, str]:
 
 
 def _handshake(where: tuple[str, int], lowest: ssl.TLSVersion, highest: ssl.TLSVersion) -> tuple[str | None, str]:
-    """The TLS version that is agreed upon between two, or None and why none is."""
+    """The TLS version that is agreed on between these two; None, and why, if there is none."""
     context = ssl.create_default_context()
     try:
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of the old versions
@@ -389,7 +403,7 @@ def _handshake(where: tuple[str, int], lowest: ssl.TLSVersion, highest: ssl.TLSV
 
 
 def _of_sizes(deployment: Deployment, *sizes: int) -> list[int]:
-    """The statuses that bodies of so many bytes get, which are wrong in one thing besides."""
+    """The statuses for bodies of these sizes in bytes, each of which also has one fault."""
     empty = len(json.dumps({"surprise": ""}))
     return [ask(deployment, "POST", "/users", {"surprise": "x" * (size - empty)}).status for size in sizes]
 
@@ -401,12 +415,14 @@ def metric(drawn: list[Any]) -> dict[str, Any]:
     return {"Namespace": namespace, "MetricName": name, "Dimensions": dimensions}
 
 
-def is_of_failures(deployment: Deployment, metric: Mapping[str, Any]) -> bool:
-    return bool(metric["Namespace"] == deployment.name and metric["MetricName"].endswith("-failures"))
+def is_steady(deployment: Deployment, metric: Mapping[str, Any]) -> bool:
+    """Whether a metric comes with every request or run, not only with some."""
+    name = metric["MetricName"]
+    return bool(name in STEADY if metric["Namespace"] == deployment.name else name != SPILLED)
 
 
 def _values(client: Any, metrics: list[dict[str, Any]]) -> Iterator[bool]:
-    """Whether each metric has had a value lately."""
+    """Whether each metric has had a value recently."""
     now = datetime.now(UTC)
     queries = [
         {"Id": f"m{number}", "MetricStat": {"Metric": metric, "Period": 300, "Stat": "SampleCount"}}
@@ -420,13 +436,13 @@ def _values(client: Any, metrics: list[dict[str, Any]]) -> Iterator[bool]:
 
 
 def _actions(client: Any, name: str, topic: str, since: datetime) -> list[str]:
-    """How what an alarm has done with its topic since then went."""
+    """The results of an alarm's actions on its topic since then."""
     found = client.describe_alarm_history(AlarmName=name, HistoryItemType="Action", StartDate=since)
     return [one["HistorySummary"] for one in found["AlarmHistoryItems"] if topic in one["HistorySummary"]]
 
 
 def _line(deployment: Deployment, group: str, since: datetime, text: str) -> str | None:
-    """The first line of a log group since then that has a text; a page may be empty and not the last."""
+    """The first line of a log group since then that contains a text. A page may be empty without being the last."""
     question = {"logGroupName": group, "startTime": int(since.timestamp() * 1000), "filterPattern": f'"{text}"'}
     pages = deployment.aws("logs").get_paginator("filter_log_events").paginate(**question)
     lines = (str(event["message"]) for page in pages for event in page["events"])

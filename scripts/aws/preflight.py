@@ -1,7 +1,7 @@
 """What an account must have before an environment is planned or applied there, looked at without changing anything.
 
-AWS would refuse each of these too, but in the middle of an apply, and in other words. What the caller may not look at
-is not known, and hinders nobody.
+AWS would refuse each of these too, but halfway through an apply, and in other words. What the caller has no permission
+to look at is "not known", and stops nobody.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from scripts.places import TERRAFORM, functions
 from scripts.refusal import Refusal
 
 UNRESERVED = 100
-"""How many concurrent runs Lambda keeps for functions without a reservation, of the account's quota in a Region."""
+"""How much of an account's concurrency in a Region Lambda keeps back for functions without a reservation."""
 
 USUAL_CONCURRENCY = 1000
-"""The quota of an account that is not new. AWS raises it without many questions up to here."""
+"""The quota of an account that is no longer new. AWS raises it this far without asking much."""
 
 CONCURRENCY_QUOTA = "L-B99A9384"
 """Service Quotas' code for Lambda's `Concurrent executions`."""
@@ -36,7 +36,7 @@ CACHE_ZONES = 2
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be built, and where its state is."""
+    """The environment to build, and where its state is kept."""
 
     environment: str
     values: Mapping[str, Any]
@@ -49,12 +49,12 @@ class Target:
 
     @property
     def region(self) -> str:
-        """Where it is to be built."""
+        """The Region to build it in."""
         return str(self.values["region"])
 
     @property
     def file(self) -> str:
-        """The file of its values, for people."""
+        """The path of its values file, as people write it."""
         return f"terraform/environments/{self.environment}.tfvars"
 
     def function(self, key: str) -> str:
@@ -62,7 +62,7 @@ class Target:
         return values.function_name(self.values, key)
 
     def by_function(self, name: str) -> dict[str, int]:
-        """What a map by function says of each function, in which `default` stands for all that it does not name."""
+        """Each function's number in a map by function, in which `default` stands for all that it does not name."""
         given: Mapping[str, int] = self.values.get(name) or {}
         found = {key: given.get(key, given.get("default")) for key in self.functions}
         return {key: number for key, number in found.items() if number is not None}
@@ -77,7 +77,7 @@ class Caller:
 
 
 def target(environment: str, backend_file: str, *, is_own_backend: bool) -> Target:
-    """Reads what an environment's files say. Raises Refusal."""
+    """The target that an environment's files describe. Raises Refusal."""
     return Target(
         environment,
         values.of(environment),
@@ -89,7 +89,7 @@ def target(environment: str, backend_file: str, *, is_own_backend: bool) -> Targ
 
 
 def whose(aws: Aws) -> Caller:
-    """The identity behind the credentials, which everybody may ask for. Raises Refusal if there is none."""
+    """The identity behind the credentials, which anybody may ask for. Raises Refusal if there is none."""
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
 
     try:
@@ -104,7 +104,7 @@ def whose(aws: Aws) -> Caller:
 
 
 def where(aws: Aws, wanted: Target, caller: Caller) -> Iterator[Verdict]:
-    """Whether credentials, values and state mean the same account and Region."""
+    """Whether credentials, values and state belong to the same account and Region."""
     yield _account(wanted, caller)
     needed = f"a bucket in {wanted.region}, account {caller.account}"
     yield asked("states", needed, lambda: _states(aws, wanted, caller, needed))
@@ -136,7 +136,7 @@ def _states(aws: Aws, wanted: Target, caller: Caller, needed: str) -> Verdict:
     account = key[1] if key else None
     seen = f"{bucket} in {region}{f', account {account}' if account else ''}"
     if region != wanted.region or account not in (None, caller.account):
-        if wanted.is_own_backend:  # somebody wrote it for this environment
+        if wanted.is_own_backend:  # written for this environment on purpose
             return Verdict("states", seen, needed, LOOK)
         remedy = (
             f"{wanted.backend_file} is of another account or Region: apply terraform/bootstrap there, and write its "
@@ -156,7 +156,7 @@ def _states(aws: Aws, wanted: Target, caller: Caller, needed: str) -> Verdict:
 def concurrency(aws: Aws, wanted: Target) -> Verdict:
     reserved = wanted.by_function("reserved_concurrency")
     warm = wanted.by_function("provisioned_concurrency")
-    # Environments that are kept warm are part of their function's reservation, if it has one.
+    # A function's warm environments count towards its reservation, if it has one.
     share = {key: number for key, number in warm.items() if key not in reserved and number > 0}
     asked_for = sum(reserved.values()) + sum(share.values())
     needed = f"{asked_for} and {UNRESERVED} unreserved"
@@ -184,7 +184,7 @@ def concurrency(aws: Aws, wanted: Target) -> Verdict:
 
 
 def _held(aws: Aws, wanted: Target, reserved: Mapping[str, int], share: Mapping[str, int]) -> int:
-    """How much of what is asked for the environment has already: an apply does not take that again."""
+    """How much of the requested concurrency the environment already holds: an apply does not take that again."""
     client, held = aws("lambda"), 0
     for key in (*reserved, *share):
         name = wanted.function(key)
@@ -223,7 +223,7 @@ def cache_role(aws: Aws, caller: Caller, needed: str) -> Verdict:
 
 
 def _may_make(iam: Any, principal: str, role: str) -> bool:
-    """What IAM says to the call that ElastiCache makes in the caller's name, with the first cache."""
+    """Whether IAM allows the call that ElastiCache makes on the caller's behalf with the first cache."""
     context = {"ContextKeyName": "iam:AWSServiceName", "ContextKeyType": "string", "ContextKeyValues": [ELASTICACHE]}
     answer = iam.simulate_principal_policy(
         PolicySourceArn=principal,
@@ -235,19 +235,21 @@ def _may_make(iam: Any, principal: str, role: str) -> bool:
 
 
 def _principal(iam: Any, caller: Caller) -> str | None:
-    """The user or role behind an ARN; None for one that has no policies of its own, such as a federated user's."""
+    """The user or role behind an ARN; None if it has no policies of its own, as a federated user has none."""
     kind = caller.arn.split(":", 5)[-1]
     if kind == "root" or kind.startswith("user/"):
         return caller.arn
-    if kind.startswith("assumed-role/"):  # whose ARN lacks the role's path
+    if kind.startswith("assumed-role/"):  # an ARN that leaves out the role's path
         return str(iam.get_role(RoleName=kind.split("/")[1])["Role"]["Arn"])
     return None
 
 
 def zones(aws: Aws, wanted: Target) -> Verdict:
-    count = max(wanted.values["availability_zone_count"], CACHE_ZONES)
-    endpoints = sorted(wanted.values["interface_endpoints"])
     check = "availability zones"
+    if wanted.values.get("vpc"):
+        return Verdict(check, "a network of your own", "subnets that you choose", NOT_NEEDED)
+    functions = wanted.values["availability_zone_count"]
+    count, endpoints = max(functions, CACHE_ZONES), sorted(wanted.values["interface_endpoints"])
     needed = " with ".join(filter(None, [str(count), ", ".join(endpoints)]))
 
     def look() -> Verdict:
@@ -257,20 +259,25 @@ def zones(aws: Aws, wanted: Target) -> Verdict:
         if len(zones) < count:
             remedy = f"{wanted.region} has {len(zones)} zones for you: set availability_zone_count in {wanted.file}."
             return Verdict(check, seen, needed, NO, remedy)
-        served = _served(ec2, wanted.region, {"elasticache", *endpoints})
+        served = _served(ec2, wanted.region, sorted({"elasticache", *endpoints}))
+        found = []
         for service in endpoints:
-            missing = [zone for zone in zones if zone not in served.get(service, ())]
-            if missing:
+            missing = [zone for zone in zones[:functions] if zone not in served.get(service, ())]
+            if len(missing) == functions:
                 names = ", ".join(missing)
                 remedy = f"{service} has no endpoint in {names}: take it out of interface_endpoints in {wanted.file}."
                 return Verdict(check, seen, needed, NO, remedy)
+            if missing:
+                found.append(
+                    f"{service} has no endpoint in {', '.join(missing)}: it is made in the other zones, and calls from "
+                    "there go to one of these."
+                )
         without = [zone for zone in zones if zone not in served.get("elasticache", ())]
         if without:
-            remedy = (
+            found.append(
                 f"ElastiCache has no endpoint of its own in {', '.join(without)}, so it may not take a subnet there."
             )
-            return Verdict(check, seen, needed, LOOK, remedy)
-        return Verdict(check, seen, needed, OK)
+        return Verdict(check, seen, needed, LOOK if found else OK, " ".join(found))
 
     return asked(check, needed, look)
 

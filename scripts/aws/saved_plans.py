@@ -21,17 +21,17 @@ from scripts.refusal import Refusal
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan is a plan of."""
+    """What a plan was made from."""
 
     environment: str
     terraform: str
     """The version that made it, the only one that applies it."""
     account: str | None
-    """The AWS account, unless nobody could tell."""
+    """The AWS account, if it could be found out."""
     sha256: str
-    """Of the plan."""
+    """The SHA-256 of the plan."""
     zips: Mapping[str, str]
-    """SHA-256 of each zip that an apply would upload, by its path: the plan names files, and does not hold them."""
+    """The SHA-256 of each zip that an apply would upload, by path: a plan names the files but does not hold them."""
 
 
 def beside(plan: Path) -> Path:
@@ -40,13 +40,13 @@ def beside(plan: Path) -> Path:
 
 
 def facts(plan: Path, document: Mapping[str, Any], environment: str, account: str | None) -> Facts:
-    """The facts of a plan that was just made; document is what `terraform show -json` prints of it."""
+    """The facts of a plan that was just made; `document` is its `terraform show -json`."""
     zips = {path: _sha256(ROOT / path) for path in sorted(set(_uploaded(document)))}
     return Facts(environment, document["terraform_version"], account, _sha256(plan), zips)
 
 
 def read(plan: Path) -> tuple[Facts, list[Change]]:
-    """The facts of a saved plan, and what it would change. Raises Refusal unless both files are there and whole."""
+    """The facts of a saved plan, and what it would change. Raises Refusal unless both files are there and intact."""
     shown, file = seen_from_here(plan), beside(plan)
     again = "plan again with make plan ENV=… OUT=…"
     if not plan.is_file():
@@ -69,7 +69,7 @@ def read(plan: Path) -> tuple[Facts, list[Change]]:
 
 
 def check(found: Facts, plan: Path, environment: str, terraform: str) -> None:
-    """Raises Refusal for a plan that cannot be applied here, before anybody asks AWS. environment may be empty."""
+    """Raises Refusal for a plan that cannot be applied here, before AWS is asked. `environment` may be empty."""
     shown = seen_from_here(plan)
     if environment and environment != found.environment:
         raise Refusal(
@@ -89,7 +89,7 @@ def check(found: Facts, plan: Path, environment: str, terraform: str) -> None:
 
 
 def check_account(found: Facts, plan: Path, account: str | None) -> None:
-    """Raises Refusal for a plan of another account than the one that the credentials are for."""
+    """Raises Refusal for a plan made for an account other than the credentials'."""
     if found.account and account and account != found.account:
         raise Refusal(
             f"{seen_from_here(plan)} is a plan for account {found.account}, and these credentials are for {account}: "
@@ -98,7 +98,7 @@ def check_account(found: Facts, plan: Path, account: str | None) -> None:
 
 
 def check_state(plan: Path, environment: str, pulled: str) -> None:
-    """Raises Refusal if the state has changed since the plan was made; pulled is what `terraform state pull` prints.
+    """Raises Refusal if the state has changed since the plan was made; `pulled` is what `terraform state pull` prints.
 
     Terraform compares the same two members, and would refuse in more words.
     """
@@ -115,7 +115,7 @@ def check_state(plan: Path, environment: str, pulled: str) -> None:
 
 
 def _uploaded(document: Mapping[str, Any]) -> Iterator[str]:
-    """The files that an apply reads, seen from the project's folder."""
+    """The files that an apply uploads, relative to the project's folder."""
     for one in document.get("resource_changes", ()):
         after = one["change"].get("after") or {}
         if one["change"]["actions"] != ["no-op"] and after.get("source_code_hash") and after.get("filename"):

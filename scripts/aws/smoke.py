@@ -1,7 +1,7 @@
-"""`make smoke ENV=dev`: what only AWS can show, looked at once an environment is applied.
+"""`make smoke ENV=dev`: checks of an applied environment that only AWS can answer.
 
-It sends requests, leaves one player without points (`smoke-test`), sets an alarm off for some seconds, and where
-CodeDeploy moves the alias gives a tenth of the calls of /health to the running version once more. Nothing else stays.
+It sends requests, leaves one player without points (`smoke-test`), sets off an alarm for some seconds and, where
+CodeDeploy moves the alias, gives a copy of the running version a tenth of the calls to /health. Nothing else stays.
 Exit status: 0 all is well, 1 something is not, 2 it cannot run.
 """
 
@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from scripts import signals
-from scripts.aws import accounts, infrastructure, values, verdicts
+from scripts.aws import accounts, endings, infrastructure, values, verdicts
 from scripts.aws.live_checks import CHECKS, Check, Deployment, Looking
 from scripts.aws.verdicts import NO, Verdict
 from scripts.refusal import Refusal
 
 PATIENCE_SECONDS = 900
-"""After a first apply an alarm may take ten minutes to judge anything."""
+"""After a first apply an alarm may take ten minutes to get data."""
 
 LOOK_SECONDS = 10.0
 QUIET_SECONDS = 30.0
@@ -30,7 +29,7 @@ QUIET_SECONDS = 30.0
 
 
 class _Progress:
-    """What is still waited for: one line that moves on a terminal, a new line now and then elsewhere."""
+    """Shows what it still waits for: one changing line on a terminal, a new line now and then elsewhere."""
 
     def __init__(self, count: int):
         self._count, self._began, self._written = count, time.monotonic(), 0.0
@@ -52,9 +51,9 @@ class _Progress:
 
 
 def walk(deployment: Deployment, checks: Mapping[str, Check], seconds: float) -> list[Verdict]:
-    """Every check's verdict, in their order; what has not been seen after so many seconds is wrong.
+    """The verdicts in the order of the checks; what has not been seen after so many seconds is wrong.
 
-    All wait side by side, so the slowest decides how long it takes.
+    The checks wait side by side, so the slowest decides how long it takes.
     """
     ends = time.monotonic() + seconds
     looking = {name: check(deployment) for name, check in checks.items()}
@@ -81,7 +80,7 @@ def walk(deployment: Deployment, checks: Mapping[str, Check], seconds: float) ->
 
 
 def _look(name: str, looking: Looking, waiting: dict[str, str]) -> Verdict | None:
-    """The verdict, if there is one by now; else notes what is waited for."""
+    """The verdict, or None: then it notes what the check waits for."""
     try:
         waiting[name] = next(looking)
     except StopIteration as end:
@@ -91,21 +90,17 @@ def _look(name: str, looking: Looking, waiting: dict[str, str]) -> Verdict | Non
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Walks over an environment, and returns the exit status."""
+    """Checks an environment and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m scripts.aws.smoke", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--seconds", type=float, default=PATIENCE_SECONDS, help="how long to wait (%(default)s)")
     parser.add_argument("environment", help="name of a file in terraform/environments")
     options = parser.parse_args(arguments)
-    try:
-        rows = walk(_deployment(options.environment), CHECKS, options.seconds)
-    except Refusal as error:
-        print(error, file=sys.stderr)
-        return 2
-    except subprocess.CalledProcessError:  # terraform has said why
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return endings.status(lambda: _smoke(options), broken=endings.CANNOT)
+
+
+def _smoke(options: argparse.Namespace) -> int:
+    rows = walk(_deployment(options.environment), CHECKS, options.seconds)
     if options.json:
         print(json.dumps(verdicts.as_json(rows), indent=2))
     else:
@@ -114,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _deployment(environment: str) -> Deployment:
-    """What has been applied. Raises Refusal and CalledProcessError."""
+    """The environment as it was applied. Raises Refusal and CalledProcessError."""
     outputs = infrastructure.outputs(environment)
     if not outputs.get("api_url"):
         raise Refusal(f"{environment} has not been applied: run make apply ENV={environment} first.")

@@ -1,6 +1,6 @@
-"""The values of an environment: those of its file, and else the defaults of the root's variables.
+"""The values of an environment: those in its file, and the defaults of the root's variables for the rest.
 
-Both are literals, and this reads HCL's literals and no more. A parser of all HCL takes three seconds to load.
+Both are literals, and this reads literals only: a parser of all of HCL takes three seconds to load.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ WORDS = {"true": True, "false": False, "null": None}
 
 VARIABLE = re.compile(r'^variable "(\w+)" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
 DEFAULT = re.compile(r"^  default +=(.*?)(?=^  \w|\Z)", re.MULTILINE | re.DOTALL)
-"""As terraform fmt writes them."""
+"""Both as terraform fmt lays them out."""
 
 
 def file_of(environment: str) -> Path:
-    """The file of an environment, there or not."""
+    """The file of an environment, which need not exist."""
     return TERRAFORM / "environments" / f"{environment}.tfvars"
 
 
 def of(environment: str) -> dict[str, Any]:
-    """Every variable of the root that has a value in an environment. Raises Refusal for what is no literal."""
+    """Every root variable that has a value in an environment. Raises Refusal for anything but a literal."""
     return {**defaults(TERRAFORM), **read(file_of(environment))}
 
 
 def name_of(found: Mapping[str, Any]) -> str:
-    """What every name begins with on AWS that is made of these values, as terraform/ makes it."""
+    """The prefix of every name on AWS that follows from these values, as terraform/ forms it."""
     return f"{found['project']}-{found['environment']}"
 
 
 def function_name(found: Mapping[str, Any], key: str) -> str:
-    """A function's name on AWS, made of these values and its key."""
+    """A function's name on AWS, from these values and its key."""
     return f"{name_of(found)}-{key.replace('_', '-')}"
 
 
 def defaults(folder: Path) -> dict[str, Any]:
-    """The defaults of the variables in a folder of Terraform. Raises Refusal for one that is no literal."""
+    """The defaults of the variables in a Terraform folder. Raises Refusal for one that is not a literal."""
     found = {}
     for file in sorted(folder.glob("*.tf")):
         for name, block in VARIABLE.findall(file.read_text()):
@@ -54,7 +54,7 @@ def defaults(folder: Path) -> dict[str, Any]:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """What a file of values sets. Raises Refusal, with the file's name."""
+    """What a values file sets. Raises Refusal, which names the file."""
     tokens = list(_tokens(file.read_text(), file))
     tokens.reverse()
     found = {}
@@ -80,7 +80,7 @@ def _tokens(text: str, file: Path) -> Iterator[str]:
 
 
 def _value(tokens: list[str], file: Path) -> Any:
-    """Takes one value from the end of the tokens, which stand in reverse."""
+    """Takes one value off the end of the tokens, which are in reverse order."""
     first = tokens.pop() if tokens else ""
     if first == "[":
         found = []
@@ -107,7 +107,7 @@ def _value(tokens: list[str], file: Path) -> Any:
 
 
 def _closes(tokens: list[str], end: str, file: Path) -> bool:
-    """Whether a list or an object ends here: then its end is taken, or else the comma before the next member."""
+    """Whether a list or an object ends here. Takes its end if so, and otherwise any comma before the next member."""
     while tokens and tokens[-1] == ",":
         tokens.pop()
     if not tokens:
@@ -119,7 +119,7 @@ def _closes(tokens: list[str], end: str, file: Path) -> bool:
 
 
 def _text(token: str) -> str:
-    """Quotes and escapes are JSON's."""
+    """A token's text. Quotes and escapes are as in JSON."""
     return str(json.loads(token)) if token.startswith('"') else token
 
 

@@ -1,4 +1,4 @@
-"""What was looked at, and what was seen: a table for people, and the same for programs."""
+"""What was checked and what was seen: a table for people, and the same for programs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 OK, LOOK, NO = "ok", "look", "no"
-"""It is as it should be; it may be right, and somebody should look; it is wrong."""
+"""As it should be; perhaps right, so somebody should look; wrong."""
 
 NOT_KNOWN, NOT_NEEDED, WAITING = "not known", "not needed", "waiting"
-"""Nobody could tell, for want of a permission, say; there is nothing of this kind here; it has not been seen yet."""
+"""Impossible to tell, for lack of a permission, say; nothing of this kind here; not seen yet."""
 
 COLOURS = {OK: 32, LOOK: 33, NO: 31, NOT_KNOWN: 33, NOT_NEEDED: 90, WAITING: 36}
 

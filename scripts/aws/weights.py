@@ -1,7 +1,7 @@
-"""Provisioned concurrency, which AWS lets nobody change while an alias has weights.
+"""Provisioned concurrency, which AWS does not let anybody change while an alias has weights.
 
-CodeDeploy gives it weights while a deployment runs. So does Lambda itself for a moment when an alias with provisioned
-concurrency is moved, and provider 5.100 does not wait for that moment to pass. Either way an apply would fail half-way.
+CodeDeploy gives an alias weights during a deployment. Lambda does so for a moment when an alias with provisioned
+concurrency is moved, and provider 5.100 does not wait for that to pass. Either way an apply would fail halfway.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Values = Mapping[str, Any]
 
 
 def check(document: Values) -> None:
-    """Raises Refusal for a plan that AWS would stop half-way; document is what `terraform show -json` prints of it."""
+    """Raises Refusal for a plan that AWS would stop halfway; `document` is its `terraform show -json`."""
     changes = [one for one in document["resource_changes"] if one["type"] == CONFIGURATION and _puts(one["change"])]
     pairs = [(one, alias["change"]) for one in changes for alias in _aliases(document, one)]
     if deployed := _functions(one for one, alias in pairs if _is_weighted(alias)):
@@ -38,7 +38,7 @@ def _puts(change: Values) -> bool:
 
 
 def _aliases(document: Values, configuration: Values) -> Iterator[Values]:
-    """Those of the same function: their instances have its key."""
+    """The changes of the same function's alias: its instance has the same key."""
     place = configuration.get("module_address"), configuration.get("index")
     return (
         one

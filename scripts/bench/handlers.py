@@ -2,8 +2,9 @@
 
 Both run interleaved in one process against one embedded Valkey, client and server each on a core of their own. Handlers
 get true REST proxy events and write their request logs. "Bare" is a raw socket that sends the very bytes that the
-handler was seen to send (in writes with another player of the same id length) and waits for the whole reply. Ratios of
-one run compare across machines; microseconds do not.
+handler was seen to send (in writes with another player of the same id length) and waits for the whole reply. "Unseen"
+is the handler without line, metrics and trace, "traced" the handler when Lambda has sampled the request. Ratios of one
+run compare across machines; microseconds do not.
 """
 
 from __future__ import annotations
@@ -27,11 +28,15 @@ import libvalkey
 
 from scripts.local import examples, proxy, routes
 from scripts.local.examples import Example
-from shared import idempotency
+from shared import idempotency, telemetry, tracing
 from shared.endpoint import Event
 
 BLOCK = 50
 """So many calls of one kind run before the other kind has its turn."""
+
+TRACE = "_X_AMZN_TRACE_ID"
+SAMPLED = "Root=1-68d3b5a1-3c0ddc5a0ac9b4f65b1ab7e5;Parent=53995c3f42cd8ad8;Sampled=1"
+"""Where and how Lambda says that a request is sampled."""
 
 VARIETY = 200
 """So many different players are asked about in turn."""
@@ -76,6 +81,9 @@ BROWSER = [
 
 Trips = list[bytes]
 
+Kind = tuple[str, Callable[[], contextlib.AbstractContextManager[None]]]
+"""How a handler is called: a column of the table, and the circumstances."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -84,6 +92,8 @@ class Row:
     name: str
     trips: int
     handler_microseconds: float
+    unseen_microseconds: float
+    traced_microseconds: float
     bare_microseconds: float
     ratio: float
     target: float
@@ -141,8 +151,15 @@ class Bare:
 
 
 def rows(host: str, port: int, players: int, iterations: int, only: str) -> Iterator[Row]:
-    os.environ.update(VALKEY_HOST=host, VALKEY_PORT=str(port))  # as Lambda would have set them
-    with contextlib.closing(Bare(host, port)) as bare, open(os.devnull, "w", buffering=1) as log:
+    with (
+        contextlib.closing(Bare(host, port)) as bare,
+        open(os.devnull, "w", buffering=1) as log,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon,  # X-Ray's, which has no time to listen
+    ):
+        daemon.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*daemon.getsockname())
+        os.environ.update(VALKEY_HOST=host, VALKEY_PORT=str(port))  # as Lambda would have set them
+        os.environ.update(LAMBDA_TASK_ROOT=os.getcwd(), AWS_XRAY_DAEMON_ADDRESS=address)
         cases = _cases(planted(bare, log, players), log)
         for case in (case for case in cases if only in case.name):
             progress(f"clocking {case.name}")
@@ -165,22 +182,50 @@ def _row(case: Case, bare: Bare, log: Any, iterations: int) -> Row:
             for index, trip in enumerate(trips):
                 bare.reply(trip, _commands(trip))
                 sizes[index] = bare.last_bytes
-    handled: list[int] = []
-    bared: list[int] = []
+    kinds: list[Kind] = [("handler", contextlib.nullcontext), ("unseen", _unseen), ("traced", _traced)]
+    times: dict[str, list[int]] = {"handler": [], "unseen": [], "traced": [], "bare": []}
     clock = time.perf_counter_ns
     with contextlib.redirect_stdout(log):
         for start in range(0, iterations + 2 * BLOCK, BLOCK):  # the first two blocks warm up
-            for index in range(start, start + BLOCK):
-                event = case.events[index % len(case.events)]
-                started = clock()
-                handler(event, context)
-                handled.append(clock() - started)
+            for name, circumstances in kinds:
+                with circumstances():
+                    for index in range(start, start + BLOCK):
+                        event = case.events[index % len(case.events)]
+                        started = clock()
+                        handler(event, context)
+                        times[name].append(clock() - started)
+            kinds.append(kinds.pop(0))  # who comes first finds colder caches
             for index in range(start, start + BLOCK):
                 at = index % len(replays)
-                bared.append(bare.clock(replays[at], reply_bytes[at]))
+                times["bare"].append(bare.clock(replays[at], reply_bytes[at]))
     bare.reply(b"PING\r\n")  # fails if a trip's reply had not all arrived
-    ours, floor = (statistics.median(times[2 * BLOCK :]) / 1000 for times in (handled, bared))
-    return Row(case.name, len(recordings[0]), round(ours, 1), round(floor, 1), round(ours / floor, 2), case.target)
+    medians = {name: round(statistics.median(all_[2 * BLOCK :]) / 1000, 1) for name, all_ in times.items()}
+    return Row(
+        name=case.name,
+        trips=len(recordings[0]),
+        **{f"{name}_microseconds": median for name, median in medians.items()},
+        ratio=round(medians["handler"] / medians["bare"], 2),
+        target=case.target,
+    )
+
+
+@contextlib.contextmanager
+def _traced() -> Iterator[None]:
+    """Lambda has sampled the requests."""
+    os.environ[TRACE] = SAMPLED
+    yield
+    del os.environ[TRACE]
+
+
+@contextlib.contextmanager
+def _unseen() -> Iterator[None]:
+    """Nobody is told what the requests do: neither log nor metrics nor trace."""
+    watched = [(telemetry, "start"), (telemetry, "add"), (telemetry, "answered"), (tracing, "start"), (tracing, "send")]
+    with contextlib.ExitStack() as stack:
+        for module, name in watched:
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, lambda *_, **__: None)
+        yield
 
 
 def _cases(user_ids: list[str], log: Any) -> list[Case]:
@@ -365,10 +410,12 @@ def progress(text: str) -> None:
 
 def print_table(rows: Sequence[Row], conditions: str, pinned: bool) -> None:
     print(f"{conditions}, {'a core each' if pinned else 'cores shared'}; bare = the same commands on a raw socket\n")
-    print(f"{'':16}{'trips':>6}{'handler µs':>12}{'bare µs':>10}{'ratio':>8}{'target':>8}")
+    columns = "".join(f"{f'{name} µs':>11}" for name in ("handler", "unseen", "traced", "bare"))
+    print(f"{'':16}{'trips':>6}{columns}{'ratio':>8}{'target':>8}")
     for row in rows:
         ratio = f"{row.ratio:8.2f}"
         if sys.stdout.isatty():
             ratio = f"\033[{32 if row.ratio <= row.target else 31}m{ratio}\033[0m"
-        figures = f"{row.handler_microseconds:12.1f}{row.bare_microseconds:10.1f}{ratio}{row.target:8.1f}"
+        clocked = (row.handler_microseconds, row.unseen_microseconds, row.traced_microseconds, row.bare_microseconds)
+        figures = f"{''.join(f'{one:11.1f}' for one in clocked)}{ratio}{row.target:8.1f}"
         print(f"{row.name:16}{row.trips:>6}{figures}{'' if row.ratio <= row.target else '  missed'}")

@@ -1,7 +1,7 @@
-"""Writes scripts/local/dashboard.json: the dashboard and the alarms that Terraform plans for dev; `--check` only compares.
+"""Writes scripts/local/dashboard.json, the dashboard and alarms that Terraform plans for dev; `--check` only compares.
 
-`make run` draws that dashboard, and cannot ask Terraform. The plan is made without AWS, by `terraform test` on a copy of
-the tree. Without Terraform nothing is written, and the file stays as it is.
+`make run` draws that dashboard, and cannot ask Terraform. The plan is made without AWS, by `terraform test` on a copy
+of the tree. Without Terraform nothing is written, and the file stays as it is.
 """
 
 from __future__ import annotations
@@ -111,9 +111,13 @@ def _asks(module: Path) -> bool:
 
 
 def _told(values: Mapping[str, Any]) -> dict[str, Any]:
-    """An alarm without what is not set."""
+    """An alarm without what is not set, and without tags."""
     empty: tuple[object, ...] = (None, [], {}, "")
-    return {name: _without_nothing(value) for name, value in values.items() if value not in empty}
+    return {
+        name: _without_nothing(value)
+        for name, value in values.items()
+        if value not in empty and name not in ("tags", "tags_all")
+    }
 
 
 def _without_nothing(value: Any) -> Any:

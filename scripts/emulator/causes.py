@@ -32,8 +32,11 @@ ANSWER_SECONDS = 30
 STOPPED_MILLISECONDS = 4000
 """How long Valkey stands still at a time: longer than a request may take. It goes on by itself."""
 
-SLOW_MILLISECONDS = 1500
+SLOW_MILLISECONDS = 500
 """How long it stands still to make a request slow, which is answered then."""
+
+AT_ONCE = 50
+"""How many requests are sent in a row where it takes many."""
 
 NOBODY = "drill-nobody"
 """No player has this id."""
@@ -55,12 +58,13 @@ class Site:
         """A client of its Valkey."""
         return valkey.Valkey(host=self.facts.valkey_host, port=self.facts.valkey_port, decode_responses=True)
 
-    def ask(self, method: str, path: str, body: object = None) -> int:
-        """The status of a request to the API."""
+    def ask(self, method: str, path: str, body: object = None, key: str | None = None) -> int:
+        """The status of a request to the API, perhaps with an idempotency key."""
         request = urllib.request.Request(  # noqa: S310 - our own http address
             self.facts.base_url + path,
             None if body is None else json.dumps(body).encode(),
-            {"x-api-key": self.facts.api_key, "content-type": "application/json"},
+            {"x-api-key": self.facts.api_key, "content-type": "application/json"}
+            | ({"idempotency-key": key} if key else {}),
             method=method,
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -142,6 +146,31 @@ def slow_function(site: Site, function: str) -> Iterator[Again]:
     yield from still(site, STOPPED_MILLISECONDS, lambda: site.ask(*_request(site, function)))
 
 
+def refusals(site: Site) -> Iterator[Again]:
+    """Asks for a page of no size."""
+    yield lambda: [site.ask("GET", "/leaderboard?limit=drill") for _ in range(AT_ONCE)]
+
+
+def conflicts(site: Site) -> Iterator[Again]:
+    """Opens a session, which ends by itself, and sends its key with other bodies."""
+    key, player = uuid.uuid4().hex, site.player()
+    site.ask("POST", "/sessions", {"userId": player}, key)
+    yield lambda: [
+        site.ask("POST", "/sessions", {"userId": player, "sessionData": {"drill": number}}, key)
+        for number in range(AT_ONCE)
+    ]
+
+
+def locked(site: Site) -> Iterator[Again]:
+    """Valkey asks for a password, and whoever is connected has to connect anew."""
+    try:
+        site.valkey.config_set("requirepass", uuid.uuid4().hex)
+        site.valkey.client_kill_filter(_type="normal", skipme=True)
+        yield site.visit
+    finally:
+        site.valkey.config_set("requirepass", "")
+
+
 def unscheduled(site: Site) -> Iterator[Again]:
     """Disables reconcile's schedule."""
     events, rule = site.aws("events"), f"{site.name}-reconcile"
@@ -214,7 +243,7 @@ def calm(site: Site, alarm: str) -> Again:
     found = find(alarm)
     function = found[1].get("function") if found else None
     if function is None:
-        return site.visit
+        return lambda: [site.visit() for _ in range(AT_ONCE if OBJECTIVES.match(alarm) else 1)]
     if function == "reconcile":
         return lambda: None  # its schedule calls it
     request = _request(site, function)
@@ -236,6 +265,9 @@ class Cause:
     make: Make | None = None
 
 
+OBJECTIVES = re.compile("slo-|availability-|latency-")
+"""Alarms on a share of the requests: it is small again once there are enough good ones."""
+
 NO_CACHE = "An emulated AWS has no ElastiCache: its Valkey has neither limits nor sign-ins."
 ROUTE = r"(?!reconcile-)(?P<function>[a-z-]+?)"
 
@@ -248,15 +280,18 @@ CAUSES = (
     Cause(ROUTE + "-failures", "Points the alias to a version with a wrong setting: it answers 500.", wrong_setting),
     Cause(ROUTE + "-duration", "Valkey stands still while the function is called.", slow_function),
     Cause(
-        r"api-5xx",
-        "Valkey stands still, so that requests end at their deadline with 503.",
+        r"slo-page|slo-ticket|availability-.*",
+        "Valkey stands still, and requests end at their deadline with 503; then come as many good ones as it takes.",
         lambda site: still(site, STOPPED_MILLISECONDS, site.visit),
     ),
     Cause(
-        r"api-latency",
-        "Valkey stands still for a second and a half at each request.",
+        r"latency-.*",
+        "Valkey stands still for half a second at each request; then come as many quick ones as it takes.",
         lambda site: still(site, SLOW_MILLISECONDS, site.visit),
     ),
+    Cause(r"security-refusals", "Sends many requests with an argument that is refused.", refusals),
+    Cause(r"security-conflicts", "Opens a session, and sends its key with other bodies.", conflicts),
+    Cause(r"security-cache-sign-in", "Valkey asks for a password that the functions do not have.", locked),
     Cause(r"reconcile-not-running", "Disables the schedule.", unscheduled),
     Cause(r"reconcile-queue", "Sends reconcile an event that it refuses, and waits for its retry.", failed_run),
     Cause(r"reconcile-backlog", "Plants an intent that looks old, as often as it is settled.", old_intent),

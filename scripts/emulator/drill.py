@@ -30,6 +30,9 @@ AGAIN_SECONDS = 2.0
 LONGEST_EXTRA_SECONDS = 600
 """How much longer than an alarm's own time it may take: a busy machine, a schedule, a retry."""
 
+OBJECTIVE_SECONDS = 900
+"""What an alarm on an objective may take: its windows are hours, but enough good requests make the share small."""
+
 SHOWN_EVERY_SECONDS = 30
 KINDS = ["MetricAlarm", "CompositeAlarm"]
 HINT = "ALARM=… raises one. With FORCE=1 its state is set by hand, also where nothing here can cause it."
@@ -104,7 +107,7 @@ def drill(here: Site, wanted: str, *, is_forced: bool, tell: Callable[[str], Non
             f"{row.alarm} is in ALARM already: find out why, or wait until it is over. It says: {alarm['StateReason']}"
         )
     before = _raised(here)
-    patience = _seconds(alarm) + LONGEST_EXTRA_SECONDS
+    patience = _seconds(row.alarm, alarm) + LONGEST_EXTRA_SECONDS
     cause = FORCED if is_forced else row.how
     with _hearing(here, alarm) as heard:
         tell(cause)
@@ -140,14 +143,14 @@ def _row(here: Site, alarm: Mapping[str, Any]) -> Row:
     if not found:
         return Row(name, severity, False, None, "Nobody has written down how: scripts/emulator/causes.py.")
     cause, _ = found
-    minutes = max(round(_seconds(alarm) / 60), 1) if cause.make else None
+    minutes = max(round(_seconds(name, alarm) / 60), 1) if cause.make else None
     return Row(name, severity, bool(cause.make), minutes, cause.how)
 
 
-def _seconds(alarm: Mapping[str, Any]) -> int:
+def _seconds(name: str, alarm: Mapping[str, Any]) -> int:
     """What it takes to raise a metric alarm and, without new figures, to end it."""
-    if "AlarmRule" in alarm:
-        return 0
+    if "AlarmRule" in alarm or causes.OBJECTIVES.match(name):
+        return OBJECTIVE_SECONDS
     needed = int(alarm.get("DatapointsToAlarm") or alarm["EvaluationPeriods"])
     return alarms.asked(alarm)[2] * (needed - 1 + alarms.retrieved(alarm))
 
@@ -233,7 +236,7 @@ def _wait(
             )
         if now - shown > SHOWN_EVERY_SECONDS:
             shown = now
-            tell(f"… {alarm['StateValue']} for {now - began:.0f} s. {alarm['StateReason']}")
+            tell(f"… {now - began:.0f} s: {alarm['StateValue']}")
         again()
         time.sleep(AGAIN_SECONDS)
 

@@ -13,6 +13,7 @@ import logging
 import re
 import threading
 import time
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -253,6 +254,41 @@ def make_metrics_of_log_lines() -> None:
     LogsProvider.put_log_events = put_log_events
 
 
+def keep_saved_queries() -> None:
+    """The saved queries of Logs Insights cannot be kept at all."""
+    kept: defaultdict[tuple[str, str], dict[str, dict[str, Any]]] = defaultdict(dict)
+
+    def put_query_definition(
+        _provider: Any, context: Any, name: str, query_string: str, query_definition_id: Any = None, **given: Any
+    ) -> dict[str, Any]:
+        identity = query_definition_id or str(uuid.uuid4())
+        kept[context.account_id, context.region][identity] = {
+            "queryDefinitionId": identity,
+            "name": name,
+            "queryString": query_string,
+            "logGroupNames": given.get("log_group_names") or [],
+            "lastModified": int(time.time() * 1000),
+        }
+        return {"queryDefinitionId": identity}
+
+    def describe_query_definitions(
+        _provider: Any, context: Any, query_definition_name_prefix: str | None = None, **_given: Any
+    ) -> dict[str, Any]:
+        found = kept[context.account_id, context.region].values()
+        return {
+            "queryDefinitions": [one for one in found if one["name"].startswith(query_definition_name_prefix or "")]
+        }
+
+    def delete_query_definition(
+        _provider: Any, context: Any, query_definition_id: str, **_given: Any
+    ) -> dict[str, Any]:
+        return {"success": kept[context.account_id, context.region].pop(query_definition_id, None) is not None}
+
+    LogsProvider.put_query_definition = put_query_definition
+    LogsProvider.describe_query_definitions = describe_query_definitions
+    LogsProvider.delete_query_definition = delete_query_definition
+
+
 def measure_requests() -> None:
     """API Gateway has no metrics at all."""
     process = RestApiGateway.process_with_context
@@ -333,6 +369,7 @@ REPAIRS: tuple[Callable[[], None], ...] = (
     judge_composite_alarms,
     tell_composite_alarms_only_if_asked,
     make_metrics_of_log_lines,
+    keep_saved_queries,
     measure_requests,
     measure_calls_of_functions,
 )

@@ -63,6 +63,7 @@ class TestSettings:
             ("DEFAULT_OPERATOR", "best", "best"),
             ("METRICS_NAMESPACE", " leaderboard-prod ", "leaderboard-prod"),
             ("METRICS_DEPTH", "totals", "totals"),
+            ("SLOW_MILLISECONDS", "95", 95.0),
             ("SCORE_MIN", "-100", -100),
             ("SCORE_MAX", "9007199254740991", 2**53 - 1),
         ],
@@ -94,6 +95,7 @@ class TestSettings:
             ("METRICS_NAMESPACE", "two words"),
             ("METRICS_NAMESPACE", "n" * 256),
             ("METRICS_DEPTH", "users"),
+            ("SLOW_MILLISECONDS", "0"),
         ],
     )
     def test_a_malformed_setting_is_named_with_its_range(self, name: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of this room take."""
+"""Fixtures of this room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AWS's answers as botocore's models have them: one that AWS could not give, or a wrong question, fails the test."""
+"""Answers of AWS, checked against botocore's models: an impossible answer or a wrong request fails the test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ANY", "Recorded", "recorded"]
 
 
 class Recorded:
-    """`recorded("lambda")` is a client whose answers were given before, in the order in which it is asked."""
+    """`recorded("lambda")` is a client that gives prepared answers, in the order in which it is asked."""
 
     def __init__(self) -> None:
         self._stubs: dict[str, tuple[Any, Stubber]] = {}
@@ -23,11 +23,11 @@ class Recorded:
         return self._of(service)[0]
 
     def answer(self, service: str, operation: str, response: dict[str, Any], **expected: Any) -> None:
-        """What an operation is to return the next time, and what it has to be asked with, unless that is left out."""
+        """Sets what an operation returns the next time, and the parameters that it must be called with, if any."""
         self._of(service)[1].add_response(operation, response, expected or None)
 
     def refuse(self, service: str, operation: str, code: str = "AccessDeniedException", **expected: Any) -> None:
-        """The error that an operation is to return the next time."""
+        """Sets the error that an operation returns the next time."""
         self._of(service)[1].add_client_error(operation, code, expected_params=expected or None)
 
     def assert_asked(self) -> None:
@@ -47,7 +47,7 @@ class Recorded:
 
 @contextlib.contextmanager
 def recorded() -> Iterator[Recorded]:
-    """One whose answers are all asked for by the end."""
+    """A recorded AWS, all of whose answers have to be used by the end."""
     one = Recorded()
     yield one
     one.assert_asked()

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import stat
 import struct
 import subprocess
@@ -43,14 +44,14 @@ OWN = ("--arch", "local", "--python", "local")
 OTHER_PYTHON = "3.12" if platform.python_version().startswith("3.13.") else "3.13"
 
 UNCHECKED_HASH = 1
-"""The flags of bytecode that is used without a check (PEP 552)."""
+"""The flags of bytecode that Python uses without checking it (PEP 552)."""
 
 MACHINES = {"arm64": 183, "x86_64": 62}
-"""The architectures' numbers in an ELF file."""
+"""Each architecture's number in an ELF file."""
 
 
 class Build:
-    """What `make build` has printed and made."""
+    """What `make build` printed and made."""
 
     def __init__(self, printed: str):
         facts = json.loads(printed)
@@ -88,7 +89,7 @@ def run(
 
 
 def made(*arguments: str, **options: Any) -> Build:
-    """A build that must succeed; a machine that neither has wheels nor can fetch any skips the test."""
+    """A build that must succeed. Skips the test where there are no wheels and none can be fetched."""
     done = run("--json", *arguments, **options)
     if "cannot reach the package index" in done.stderr:
         pytest.skip(done.stderr.strip())
@@ -174,7 +175,7 @@ class TestBytes:
     def test_no_file_tells_where_it_was_made(self, either: Build) -> None:
         places = {os.fsencode(place) for place in (ROOT, either.folder.parent, Path.home() / ".pyenv")}
         for name, entry, content in contents(either):
-            if not entry.endswith(".so"):  # these tell where their makers built them
+            if not entry.endswith(".so"):  # these contain the path where their makers built them
                 assert not [place for place in places if place in content], f"{entry} in {name}"
 
     def test_the_two_targets_differ_in_compiled_files_and_what_is_said_of_them_only(
@@ -186,7 +187,7 @@ class TestBytes:
                 for name, entry, content in contents(which)
                 if not entry.endswith((".so", ".pyc", ".dist-info/WHEEL", ".dist-info/RECORD", ".cyclonedx.json"))
                 and not entry.startswith("python/async_timeout")
-            }  # async-timeout is Python 3.11.2's and older
+            }  # only Python 3.11.2 and older need async-timeout
 
         assert plain(production) == plain(own)
 
@@ -272,7 +273,7 @@ class TestContents:
 
 
 def distributions(which: Build, folder: Path) -> dict[str, metadata.Distribution]:
-    """The packages of a layer by their names in lock files, as Python finds them."""
+    """The packages that Python finds in a layer, by their names in lock files."""
     with zipfile.ZipFile(which.folder / "layer.zip") as archive:
         archive.extractall(folder)
     found = metadata.distributions(path=[str(folder / "python")])
@@ -280,7 +281,7 @@ def distributions(which: Build, folder: Path) -> dict[str, metadata.Distribution
 
 
 def pinned(which: Build) -> dict[str, str]:
-    """Names and versions of what the lock file has for a build's layer."""
+    """Names and versions of the packages that the lock file has for a build's layer."""
     lines = re.findall(r"^([\w.-]+)==(\S+)(?: ; (.*) \\)?", (ROOT / "locks" / "layer.lock").read_text(), re.MULTILINE)
     full_version = platform.python_version() if which.python == build.target("local", "local").python else "3.13.99"
     wanted = [line for line in lines if not line[2] or Marker(line[2]).evaluate({"python_full_version": full_version})]
@@ -347,7 +348,7 @@ class TestBillOfMaterials:
         purls = {name: f"pkg:pypi/{name}@{version}" for name, version in pinned(either).items()}
 
         def shipped(requirements: list[str]) -> list[str]:
-            """Of requirements, those that are in the layer."""
+            """The requirements that are in the layer."""
             wanted = [Requirement(text) for text in requirements]
             environment = {"extra": "", "python_full_version": platform.python_version()}
             kept = [one.name for one in wanted if one.marker is None or one.marker.evaluate(environment)]
@@ -374,7 +375,7 @@ answers = [module.handler(event, context) for event in json.load(sys.stdin)]
 files = [getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - known]
 print(json.dumps({"answers": answers, "files": sorted(filter(None, files)), "sources_read": sources}))
 """
-"""Lambda's side: the layer and the function are on the path and, unlike in all other tests, nothing else is."""
+"""What runs on Lambda. Unlike in all other tests, only the layer and the function are on the path."""
 
 Invoke = Callable[..., list[dict[str, Any]]]
 
@@ -395,12 +396,14 @@ def invoke(unzipped: Path, server: embedded_valkey.Server, empty: None) -> Invok
     return lambda function, *events: _invoke(unzipped, server, function, *events)
 
 
-def _invoke(unzipped: Path, server: embedded_valkey.Server, function: str, *events: Any) -> list[dict[str, Any]]:
+def _invoke(
+    unzipped: Path, server: embedded_valkey.Server, function: str, *events: Any, **variables: str
+) -> list[dict[str, Any]]:
     task = unzipped / "task" / function
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-c", RUNTIME, str(task), str(unzipped / "opt" / "python"), function],
         input=json.dumps(events),
-        env={"VALKEY_HOST": server.host, "VALKEY_PORT": str(server.port)},
+        env={"VALKEY_HOST": server.host, "VALKEY_PORT": str(server.port), **variables},
         cwd=unzipped,
         check=False,
         capture_output=True,
@@ -447,9 +450,23 @@ def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
     assert {*answers, "reconcile"} == set(FUNCTIONS)
 
 
+def test_a_sampled_request_sends_its_trace_from_the_zips_alone(unzipped: Path, server: embedded_valkey.Server) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(10)
+        variables = {
+            "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{daemon.getsockname()[1]}",
+            "LAMBDA_TASK_ROOT": str(unzipped),
+            "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+        }
+        (answer,) = _invoke(unzipped, server, "health", event("GET", "/health"), **variables)
+        assert answer["statusCode"] == 200
+        assert b'"health.report"' in daemon.recv(1 << 16)
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A project with next to nothing in it, which is built in a moment and without a wheel."""
+    """A project with next to nothing in it, which builds in a moment and needs no wheel."""
     tree = tmp_path / "tree"
     shutil.copytree(ROOT / "scripts", tree / "scripts", ignore=shutil.ignore_patterns("node_modules"))
     (tree / "locks").mkdir()

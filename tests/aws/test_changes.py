@@ -1,4 +1,4 @@
-"""The summary of a plan: what would be lost comes first, and no value is told."""
+"""The summary of a plan: what would be lost comes first, and no value is shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.aws.changes import PLAIN, RED, Change
 
 
 def resource(address: str, *actions: str, mode: str = "managed", **more: Any) -> dict[str, Any]:
-    """An entry of `resource_changes`; what is not its own is its change's."""
+    """An entry of `resource_changes`; members that are not its own go into its `change`."""
     own = {name: more.pop(name) for name in ("deposed", "previous_address") if name in more}
     return {"address": address, "mode": mode, "change": {"actions": [*actions], **more}, **own}
 

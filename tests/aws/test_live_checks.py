@@ -1,4 +1,4 @@
-"""The checks of `make smoke`: HTTP and TLS for real, AWS's answers as its models have them."""
+"""The checks of `make smoke`: real HTTP and TLS, and recorded answers of AWS."""
 
 from __future__ import annotations
 
@@ -22,21 +22,25 @@ from tests.support import invariants
 from tests.support.tunnels import Authority, Tunnel, speaking_only, tunnel_to
 from tests.support.wires import free_port
 
-TOPIC = "arn:aws:sns:eu-central-1:111111111111:leaderboard-prod-alarms"
+TOPIC = "arn:aws:sns:eu-central-1:111111111111:leaderboard-prod-page"
 GROUPS = {"health": "/aws/lambda/leaderboard-prod-health", "api": "/aws/apigateway/leaderboard-prod"}
 FUNCTION, APPLICATION = "leaderboard-prod-health", "leaderboard-prod"
 
 FAILURES = ["leaderboard-prod", "rank-failures", {"stat": "Sum", "label": "rank"}]
 LATENCY = ["AWS/ApiGateway", "Latency", "ApiName", "leaderboard-prod", "Stage", "v1", {"stat": "p50", "label": "p50"}]
+REPLAYS = ["leaderboard-prod", "Replays", {"stat": "Sum"}]
+REQUESTS = ["leaderboard-prod", "Requests", "Route", "GET /stats", {"stat": "Sum"}]
+MATH = [{"id": "share", "expression": "100 * bad"}]
 ERRORS = ["AWS/Lambda", "Errors", "FunctionName", FUNCTION, {"stat": "Sum"}]
 
 
 def deployment(aws: Recorded, url: str = "", values: dict[str, Any] | None = None, **outputs: Any) -> Deployment:
-    """An environment that has been applied, whose API is at a URL."""
+    """An applied environment whose API is at a URL."""
     usual = {
         "api_url": url,
         "api_key_values": {"somebody": "key"},
-        "alarm_topic_arn": TOPIC,
+        "alarm_topic_arns": {"page": TOPIC},
+        "page_alarm_name": "leaderboard-prod-slo-page",
         "dashboard_name": "leaderboard-prod",
         "log_group_names": GROUPS,
         "function_names": {"health": FUNCTION},
@@ -45,12 +49,12 @@ def deployment(aws: Recorded, url: str = "", values: dict[str, Any] | None = Non
     }
     given = {
         name: value for name, value in {**usual, **outputs}.items() if value is not None
-    }  # as Terraform tells them
+    }  # as Terraform prints them
     return Deployment("leaderboard-prod", {"valkey_major_version": "8", **(values or {})}, given, aws)
 
 
 def followed(looking: Looking, longest: int = 100) -> tuple[list[str], Verdict]:
-    """What a check waits for, one after the other, and its verdict."""
+    """Everything that a check waits for, in order, and its verdict."""
     waited = []
     for _ in range(longest):
         try:
@@ -61,7 +65,7 @@ def followed(looking: Looking, longest: int = 100) -> tuple[list[str], Verdict]:
 
 
 class TestRequests:
-    """On the API of this machine, and a Valkey of its own."""
+    """Against the local API with a Valkey of its own."""
 
     def test_health_is_asked_until_it_is_well(self, aws: Recorded, gateway: str) -> None:
         waited, verdict = followed(live_checks.health(deployment(aws, gateway)))
@@ -74,7 +78,7 @@ class TestRequests:
     def test_every_operation_is_asked_and_one_player_without_points_is_left(
         self, aws: Recorded, gateway: str, raw: valkey.Valkey
     ) -> None:
-        for _ in range(2):  # the second finds the player
+        for _ in range(2):  # the second run finds the player
             waited, verdict = followed(live_checks.requests(deployment(aws, gateway)))
             assert (waited, verdict.verdict) == ([], OK)
             assert verdict.seen == f"{len(examples.load())} of {len(examples.load())}"
@@ -94,7 +98,7 @@ class TestRequests:
 
 
 class TestTls:
-    """On a tunnel whose certificate this process trusts."""
+    """Against a TLS tunnel whose certificate this process trusts."""
 
     @pytest.fixture
     def authority(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
@@ -191,7 +195,7 @@ class TestCharts:
     def dashboard(self, aws: Recorded, **charts: list[Any]) -> None:
         widgets = [{"type": "alarm", "properties": {"alarms": []}}]
         widgets += [
-            {"type": "metric", "properties": {"title": title, "metrics": [one]}} for title, one in charts.items()
+            {"type": "metric", "properties": {"title": title, "metrics": [one, MATH]}} for title, one in charts.items()
         ]
         answer = {"DashboardBody": json.dumps({"widgets": widgets})}
         aws.answer("cloudwatch", "get_dashboard", answer, DashboardName="leaderboard-prod")
@@ -206,16 +210,16 @@ class TestCharts:
         self.values(aws, 3.0)
         waited, verdict = followed(live_checks.charts(deployment(aws)))
         assert waited == ["1 of 2 empty: Latency"]
-        assert (verdict.verdict, verdict.seen) == (OK, "1 of 2, and nothing has failed (Failures)")
+        assert (verdict.verdict, verdict.seen) == (OK, "1 of 2 and 1 of what has not happened")
 
     def test_a_metric_is_asked_for_by_its_very_dimensions(self) -> None:
         dimensions = [{"Name": "ApiName", "Value": "leaderboard-prod"}, {"Name": "Stage", "Value": "v1"}]
         expected = {"Namespace": "AWS/ApiGateway", "MetricName": "Latency", "Dimensions": dimensions}
         assert live_checks.metric(LATENCY) == expected
 
-    def test_a_metric_of_lambda_is_no_metric_of_failures(self, aws: Recorded) -> None:
-        for drawn, expected in ((FAILURES, True), (ERRORS, False)):
-            assert live_checks.is_of_failures(deployment(aws), live_checks.metric(drawn)) == expected
+    def test_a_metric_of_lambda_comes_with_every_call_and_ours_may_not(self, aws: Recorded) -> None:
+        for drawn, expected in ((FAILURES, False), (REPLAYS, False), (REQUESTS, True), (ERRORS, True)):
+            assert live_checks.is_steady(deployment(aws), live_checks.metric(drawn)) == expected
 
     def test_reconciles_figures_are_waited_for(self, aws: Recorded) -> None:
         self.values(aws)
@@ -240,15 +244,24 @@ class TestLogsAndTraces:
         assert (verdict.verdict, verdict.seen) == (OK, "both, with TLSv1.3")
 
     def segments(self, aws: Recorded, *origins: str) -> None:
-        documents = [{"Document": json.dumps({"origin": origin})} for origin in origins]
+        """A trace with these origins; a name that does not begin with AWS:: is a part of Lambda's segment."""
+        theirs = [origin for origin in origins if origin.startswith("AWS::")]
+        parts = [{"name": "health.handler.handler", "subsegments": [{"name": name}]} for name in {*origins} - {*theirs}]
+        documents = [{"Document": json.dumps({"origin": origin, "subsegments": parts})} for origin in theirs]
         aws.answer("xray", "batch_get_traces", {"Traces": [{"Segments": documents}] if origins else []}, TraceIds=ANY)
 
-    def test_a_trace_has_to_have_both_ends(self, aws: Recorded, gateway: str) -> None:
+    def test_a_trace_has_to_have_both_ends_and_our_own_part(self, aws: Recorded, gateway: str) -> None:
         self.segments(aws)
         self.segments(aws, "AWS::ApiGateway::Stage", "AWS::Lambda")
-        self.segments(aws, "AWS::ApiGateway::Stage", "AWS::Lambda", "AWS::Lambda::Function")
+        theirs = ("AWS::ApiGateway::Stage", "AWS::Lambda", "AWS::Lambda::Function")
+        self.segments(aws, *theirs)
+        self.segments(aws, *theirs, "health.report")
         waited, verdict = followed(live_checks.traces(deployment(aws, gateway)))
-        assert [text.split(" has ")[1] for text in waited] == ["nothing", "AWS::ApiGateway::Stage, AWS::Lambda"]
+        assert [text.split(" has ")[1] for text in waited] == [
+            "nothing",
+            "AWS::ApiGateway::Stage, AWS::Lambda",
+            "AWS::ApiGateway::Stage, AWS::Lambda, AWS::Lambda::Function",
+        ]
         assert verdict.verdict == OK
 
     def test_the_request_asks_for_its_trace(self, aws: Recorded) -> None:
@@ -264,10 +277,11 @@ class TestLogsAndTraces:
 
 
 class TestAlarmMail:
-    NAME = "leaderboard-prod-api-5xx"
+    NAME = "leaderboard-prod-slo-page"
 
     def begin(self, aws: Recorded, state: str = "OK", listener: str = f"{TOPIC}:1234") -> None:
-        aws.answer("cloudwatch", "describe_alarms", {"MetricAlarms": [{"StateValue": state}]}, AlarmNames=[self.NAME])
+        question = {"AlarmNames": [self.NAME], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]}
+        aws.answer("cloudwatch", "describe_alarms", {"CompositeAlarms": [{"StateValue": state}]}, **question)
         listeners = {"Subscriptions": [{"SubscriptionArn": listener}]}
         aws.answer("sns", "list_subscriptions_by_topic", listeners, TopicArn=TOPIC)
         self.set(aws, "ALARM")
@@ -364,7 +378,7 @@ class TestWhatShowsLater:
 
     @pytest.mark.parametrize(("messages", "verdict"), [([], OK), (["valkey trip failed"], LOOK)])
     def test_no_trip_has_failed(self, aws: Recorded, messages: list[str], verdict: str) -> None:
-        page = {"events": [], "nextToken": "more"}  # CloudWatch may find nothing on a page and go on
+        page = {"events": [], "nextToken": "more"}  # a page of CloudWatch's answer may be empty, and another follow
         question = {"logGroupName": GROUPS["health"], "startTime": ANY, "filterPattern": '"valkey trip failed"'}
         aws.answer("logs", "filter_log_events", page, **question)
         events = [{"message": message} for message in messages]
@@ -373,7 +387,7 @@ class TestWhatShowsLater:
 
 
 class TestCanary:
-    """Version 3 runs; it is published once more as 4, which gets calls and loses them."""
+    """Version 3 runs. It is published again as version 4, which is given a share of the calls and loses it."""
 
     def alias(self, aws: Recorded, version: str = "3", **weights: float) -> None:
         routing = {"AdditionalVersionWeights": {name.removeprefix("v"): share for name, share in weights.items()}}
@@ -472,7 +486,7 @@ class TestCanary:
         self.alias(aws)
         self.status(aws, "d-1", "InProgress")
         aws.answer("codedeploy", "stop_deployment", {}, deploymentId="d-1", autoRollbackEnabled=True)
-        self.alias(aws, v4=0.1)  # so the version is left for somebody to look at
+        self.alias(aws, v4=0.1)  # so the version stays, for somebody to look at
         looking = self.canary(aws)
         while "deployment" not in next(looking):
             pass

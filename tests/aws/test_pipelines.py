@@ -1,4 +1,4 @@
-"""The example of a pipeline: what it names is there, and no job may do more than it has to."""
+"""The example pipeline: what it names exists, and no job has more permissions than it needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ every_job = pytest.mark.parametrize("job", JOBS)
 
 
 def commands() -> Iterator[str]:
-    """The lines that a shell is given, in the README's order and then in the workflow's."""
+    """The lines that go to a shell: first the README's, then the workflow's, each in order."""
     (block,) = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     yield from (line.partition("#")[0].strip() for line in block.splitlines())
     for job in JOBS.values():

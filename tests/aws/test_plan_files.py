@@ -1,4 +1,4 @@
-"""A saved plan is only applied where it belongs: with the zips, the Terraform and the account that it was made with."""
+"""A saved plan is applied only where it belongs: with the zips, the Terraform and the account that it was made with."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def uploading(name: str, *actions: str) -> dict[str, Any]:
 
 @pytest.fixture
 def plan(tree: Path) -> Path:
-    """A plan that uploads one of them, and its facts beside it."""
+    """A plan that uploads one of the zips, with its facts beside it."""
     path = tree / "dev.tfplan"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("tfstate", json.dumps({"serial": 3, "lineage": "one"}))
@@ -50,7 +50,7 @@ def plan(tree: Path) -> Path:
 
 
 def facts(plan: Path) -> Facts:
-    """As they are read again."""
+    """The facts, read back from the file."""
     return saved_plans.read(plan)[0]
 
 
@@ -80,7 +80,7 @@ def test_another_account_is_refused_where_it_is_known(plan: Path) -> None:
 
 
 def state(serial: int, lineage: str) -> str:
-    """What Terraform prints of a state."""
+    """A state as Terraform prints it."""
     return json.dumps({"version": 4, "serial": serial, "lineage": lineage})
 
 

@@ -1,4 +1,4 @@
-"""The checks before a plan and an apply, on AWS's answers as its models have them."""
+"""The checks before a plan and an apply, on recorded answers of AWS."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MADE = {"Path": "/", "RoleId": "AROA0123456789ABCDEF", "CreateDate": "2026-11-28
 
 
 def target(*, backend: dict[str, str] | None = None, own: bool = False, **given: Any) -> Target:
-    """An environment with a few functions, and some values other than usual."""
+    """An environment with a few functions and the values given."""
     usual = {
         "project": "leaderboard",
         "environment": "prod",
@@ -43,7 +43,7 @@ def target(*, backend: dict[str, str] | None = None, own: bool = False, **given:
 
 
 class TestWhere:
-    """Credentials, values and state mean the same account and Region."""
+    """Credentials, values and state belong to the same account and Region."""
 
     def where(self, aws: Recorded, wanted: Target, caller: Caller = USER) -> dict[str, Verdict]:
         return {row.check: row for row in preflight.where(aws, wanted, caller)}
@@ -103,10 +103,10 @@ class TestWhere:
 
 
 class TestConcurrency:
-    """What the environment reserves fits the account's quota, with what Lambda keeps for others."""
+    """What the environment reserves fits into the account's quota beside what Lambda keeps back."""
 
     def ask(self, aws: Recorded, free: int, *held: tuple[str, Any], quota: int = 1000, **given: Any) -> Verdict:
-        """What it says when so much is free, and the functions hold so much: operation and answer, or error."""
+        """The verdict when this much is free and the functions hold this much (operation and answer, or error)."""
         limit = {"ConcurrentExecutions": quota, "UnreservedConcurrentExecutions": free}
         aws.answer("lambda", "get_account_settings", {"AccountLimit": limit})
         for operation, said in held:
@@ -163,7 +163,7 @@ class TestConcurrency:
 
 
 class TestWhat:
-    """The account has in this Region what an apply needs."""
+    """The account has what an apply needs in this Region."""
 
     def zones(self, aws: Recorded, names: str = "abcd", **ids: str) -> None:
         found = [
@@ -239,12 +239,29 @@ class TestWhat:
         self.service(aws, "elasticache", "ab")
         assert preflight.zones(aws, target(availability_zone_count=1)).seen == "eu-central-1a, eu-central-1b"
 
-    def test_a_wanted_endpoint_that_a_zone_lacks_is_refused(self, aws: Recorded) -> None:
+    def test_a_wanted_endpoint_that_a_zone_lacks_is_worth_a_look(self, aws: Recorded) -> None:
+        """modules/network makes it in the zones that offer it."""
         self.zones(aws)
-        self.service(aws, "elasticache", "ac")
-        row = preflight.zones(aws, target(interface_endpoints=["elasticache"]))
-        assert (row.verdict, row.needed) == (NO, "3 with elasticache")
-        assert row.remedy.startswith("elasticache has no endpoint in eu-central-1b: take it out of interface_endpoints")
+        self.service(aws, "elasticache", "abc")
+        self.service(aws, "logs", "ac")
+        row = preflight.zones(aws, target(interface_endpoints=["elasticache", "logs"]))
+        assert (row.verdict, row.needed) == (LOOK, "3 with elasticache, logs")
+        assert row.remedy == (
+            "logs has no endpoint in eu-central-1b: it is made in the other zones, and calls from there go to one of "
+            "these."
+        )
+
+    def test_a_wanted_endpoint_that_no_zone_of_a_function_has_is_refused(self, aws: Recorded) -> None:
+        """The cache's second zone holds no functions, and so needs no endpoint."""
+        self.zones(aws)
+        self.service(aws, "elasticache", "ab")
+        self.service(aws, "logs", "b")
+        row = preflight.zones(aws, target(interface_endpoints=["logs"], availability_zone_count=1))
+        assert (row.verdict, row.needed) == (NO, "2 with logs")
+        assert row.remedy.startswith("logs has no endpoint in eu-central-1a: take it out of interface_endpoints")
+
+    def test_a_network_that_others_have_made_has_its_zones(self, aws: Recorded) -> None:
+        assert preflight.zones(aws, target(vpc={"function_subnet_ids": ["subnet-1"]})).verdict == NOT_NEEDED
 
     def test_a_service_that_the_region_does_not_have_is_refused(self, aws: Recorded) -> None:
         self.zones(aws)

@@ -1,4 +1,4 @@
-"""`make smoke`: how it walks over the checks, and that they are the list of what only AWS can show."""
+"""`make smoke`: how it runs its checks, and that they are those which terraform/README.md lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOWHERE = Deployment("leaderboard-dev", {}, {}, lambda *_: None)
 
 
 def after(rounds: int, closed: list[str] | None = None) -> Check:
-    """A check that has seen what it waits for after so many looks."""
+    """A check that sees what it waits for after so many looks."""
 
     def check(_: Deployment) -> Generator[str, None, Verdict]:
         try:
@@ -35,7 +35,7 @@ def after(rounds: int, closed: list[str] | None = None) -> Check:
 
 
 def forbidden(_: Deployment) -> Generator[str, None, Verdict]:
-    """A check that the caller may not make."""
+    """A check that the caller has no permission for."""
     yield from ()
     raise ClientError({"Error": {"Code": "AccessDenied"}}, "GetTraces")
 
@@ -70,7 +70,7 @@ def test_progress_says_what_is_waited_for(capsys: pytest.CaptureFixture[str]) ->
 class TestTheCommand:
     @pytest.fixture
     def applied(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-        """What terraform says of it; no check is made but one."""
+        """The outputs that terraform prints. Only one check runs."""
         outputs: dict[str, Any] = {"api_url": "https://api"}
         monkeypatch.setattr(smoke.infrastructure, "outputs", lambda _: outputs)
         return outputs

@@ -1,4 +1,4 @@
-"""The values of an environment are read as HCL reads them."""
+"""Values files are read as a full HCL parser reads them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False)
 
 
 def without_quotes(value: Any) -> Any:
-    """What python-hcl2 leaves around each text, taken off."""
+    """The value without the quotes that python-hcl2 leaves around each text."""
     if isinstance(value, dict):
         return {without_quotes(name): without_quotes(member) for name, member in value.items()}
     if isinstance(value, list):

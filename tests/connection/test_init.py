@@ -1,4 +1,4 @@
-"""Lambda's init: it makes the connection that the first request finds, and nothing that goes wrong there is fatal."""
+"""Lambda's init: it makes the connection that the first request finds, and nothing that goes wrong in it is fatal."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ print(json.dumps({"init": time.monotonic() - began}), flush=True)
 for line in sys.stdin:
     print(json.dumps({"status": handler(json.loads(line), None)["statusCode"]}), flush=True)
 """
-"""A function's process: it says how long its init took, then answers the events that it reads."""
+"""A function's process: it prints how long its init took, then answers the events that it reads."""
 
 REQUEST = json.dumps(event("GET", "/users/nobody/rank")) + "\n"
 
 SERVING = ("on-demand", "provisioned-concurrency")
-"""Kinds of environments whose init serves their requests."""
+"""The kinds of environment whose init connects for their requests."""
 
 INIT_SECONDS = 10
-"""All that Lambda gives it."""
+"""How long Lambda lets an init take."""
 
 
 class Environment:
-    """A function's process, past its init."""
+    """A function's process after its init."""
 
     def __init__(self, process: subprocess.Popen[str]):
         self._process = process
@@ -70,7 +70,7 @@ class Environment:
 
 @contextlib.contextmanager
 def initialized(kind: str | None, *arguments: str, **settings: object) -> Iterator[Environment]:
-    """An environment of that kind, which must end well."""
+    """An environment of that kind, which must exit cleanly."""
     kinds = {} if kind is None else {"AWS_LAMBDA_INITIALIZATION_TYPE": kind}
     process = subprocess.Popen(
         [sys.executable, "-c", ENVIRONMENT, *arguments],
@@ -92,7 +92,7 @@ def initialized(kind: str | None, *arguments: str, **settings: object) -> Iterat
 
 @pytest.fixture
 def proxy(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Proxy]:
-    """What counts connections."""
+    """A proxy that counts connections."""
     with proxy_to(server.port) as between:
         yield between
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,18 +22,19 @@ from typing import Any
 import httpx
 import pytest
 import valkey
-import yaml
 
 from scripts.aws import smoke, values, verdicts
 from scripts.aws.live_checks import CHECKS, Deployment
 from scripts.emulator import emulate
 from scripts.places import ROOT
+from shared import telemetry
 from tests.emulated.emulation import WAIT_SECONDS, Emulated, end, timed
 from tests.support import contract, invariants, processes
 from tests.support.api import Api, fresh_id
 from tests.support.patience import wait_until
 
 ALARMED = "stats"
+DRILLED = "nearby"
 CHANGED = "health"
 AT_ONCE = 4
 ACCOUNT = "000000000000"
@@ -113,7 +116,8 @@ def post(emulated: Emulated) -> str:
     sqs = emulated.aws("sqs")
     url: str = sqs.create_queue(QueueName="hears-alarms")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    emulated.aws("sns").subscribe(TopicArn=emulated.outputs["alarm_topic_arn"], Protocol="sqs", Endpoint=arn)
+    for topic in emulated.outputs["alarm_topic_arns"].values():
+        emulated.aws("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     return url
 
 
@@ -123,6 +127,39 @@ def crashed(emulated: Emulated, post: str) -> None:
     answer = invoke(emulated, ALARMED, [])
     assert answer["FunctionError"] == "Unhandled"
     assert {"errorType", "errorMessage", "stackTrace"} <= answer["payload"].keys()
+
+
+def drill(emulated: Emulated, *arguments: str) -> subprocess.Popen[str]:
+    """`make drill`, just started."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "scripts.emulator.drill", "--json", *arguments],
+        cwd=emulated.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def told(drilling: subprocess.Popen[str], phrase: str) -> None:
+    """Returns once a drill has said something."""
+    assert drilling.stderr
+    said = []
+    for line in drilling.stderr:
+        said.append(line)
+        if phrase in line:
+            return
+    raise AssertionError("".join(said))
+
+
+@pytest.fixture(scope="module")
+def drilled(emulated: Emulated) -> Iterator[subprocess.Popen[str]]:
+    """A drill of an alarm that has gone off; its cause is gone, and its end takes minutes."""
+    with drill(emulated, f"{DRILLED}-failures") as drilling:
+        with timed("drilled"):
+            told(drilling, "The cause is gone.")
+        yield drilling
+        drilling.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +172,7 @@ def planted(emulated: Emulated, at_api: Api) -> str:
     return player
 
 
-@pytest.mark.usefixtures("crashed", "planted")
+@pytest.mark.usefixtures("crashed", "planted", "drilled")
 def test_a_plan_right_after_is_empty(emulated: Emulated) -> None:
     with timed("planned"):
         assert sorted(emulated.terraform.plan()) == []
@@ -197,8 +234,14 @@ class TestWhatIsApplied:
         for key in keys():
             found = live(emulated, key)["Environment"]["Variables"]
             assert found.items() >= planned.items()
+            measured = {
+                "METRICS_NAMESPACE",
+                "METRICS_DEPTH",
+                "CURRENCIES",
+                *(["SLOW_MILLISECONDS"] if key != "reconcile" else []),
+            }
             lives = {"RECEIPT_SECONDS", "SESSION_SECONDS", "DEADLINE_SECONDS"}
-            assert set(found) - set(planned) == {*lives, "DEFAULT_OPERATOR"}, key
+            assert set(found) - set(planned) == {*lives, *measured, "DEFAULT_OPERATOR"}, key
 
     def test_each_function_has_a_role_of_its_own(self, emulated: Emulated) -> None:
         roles = [live(emulated, key)["Role"] for key in keys()]
@@ -222,7 +265,7 @@ class TestWhatIsApplied:
         (api,) = emulated.aws("apigateway").get_rest_apis()["items"]
         filters = emulated.aws("logs").describe_metric_filters()["metricFilters"]
         of_ours = {change["metricName"] for found in filters for change in found["metricTransformations"]}
-        of_ours |= yaml.safe_load((ROOT / "functions" / "metrics.yaml").read_text())["metrics"].keys()
+        of_ours |= telemetry.METRICS.keys()
         charted: Counter[str] = Counter()
         for query in charts(emulated):
             metric = query["MetricStat"]["Metric"]
@@ -230,7 +273,7 @@ class TestWhatIsApplied:
             charted[metric["Namespace"]] += 1
             match metric["Namespace"]:
                 case "AWS/Lambda":
-                    assert dimensions.get("FunctionName", emulated.function("rank")) in names
+                    assert dimensions.get("FunctionName") in {*names, None}, "None: of the whole account"
                 case "AWS/ApiGateway":
                     assert dimensions["ApiName"] == api["name"]
                 case "AWS/SQS":
@@ -457,7 +500,7 @@ class TestWatching:
         def logged() -> float:
             return float(sum(json.loads(line).get("found", 0) for line in emulated.log("reconcile")))
 
-        wait_until(lambda: counted("reconcile-found") == logged() > 0)
+        wait_until(lambda: counted("IntentsFound") == logged() > 0)
         assert counted("health-failures") == 0
 
     @pytest.mark.usefixtures("crashed")
@@ -482,6 +525,42 @@ class TestWatching:
         assert not {other for other in raised if other.endswith("-errors")} - {name}, "nothing else has crashed"
 
 
+class TestDrill:
+    def test_it_lists_every_alarm_and_what_raises_it(self, emulated: Emulated) -> None:
+        printed, _ = drill(emulated).communicate()
+        rows = {row["alarm"]: row for row in json.loads(printed)}
+        kinds = ("MetricAlarms", "CompositeAlarms")
+        found = emulated.aws("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+        assert {f"{emulated.name}-{alarm}" for alarm in rows} == {
+            one["AlarmName"] for kind in kinds for one in found[kind]
+        }
+        assert all(row["how"] and row["severity"] in ("page", "ticket", "deployment") for row in rows.values()), rows
+        assert rows["slo-page"]["drilled"]
+        refused = drill(emulated, "reconcile-duration")
+        assert "reconcile-duration cannot be caused here: " in refused.communicate()[1]
+        assert refused.returncode == 1
+
+    def test_interrupted_it_leaves_everything_as_it_was(self, emulated: Emulated) -> None:
+        events, rule = emulated.aws("events"), f"{emulated.name}-reconcile"
+        with drill(emulated, "reconcile-not-running") as drilling:
+            wait_until(lambda: events.describe_rule(Name=rule)["State"] == "DISABLED", WAIT_SECONDS)
+            drilling.send_signal(signal.SIGINT)
+            assert drilling.wait(WAIT_SECONDS) == 130
+        assert events.describe_rule(Name=rule)["State"] == "ENABLED"
+        assert [url for url in emulated.aws("sqs").list_queues()["QueueUrls"] if "drill-" in url] == []
+
+    def test_an_alarm_goes_off_by_its_cause_is_heard_and_is_over(
+        self, emulated: Emulated, drilled: subprocess.Popen[str]
+    ) -> None:
+        with timed("waited for the drill's end"):
+            printed, said = drilled.communicate()
+        assert drilled.returncode == 0, said
+        outcome = json.loads(printed)
+        assert (outcome["alarm"], outcome["severity"]) == (f"{DRILLED}-failures", "ticket")
+        assert f"{emulated.function(DRILLED)} answered 500" in outcome["told"]
+        assert live(emulated, DRILLED)["Version"] == "1"
+
+
 class TestSmoke:
     """`make smoke` on what LocalStack has; the rest is in tests/aws/."""
 
@@ -503,7 +582,7 @@ class TestSmoke:
         }
 
     def test_its_alarm_is_heard_and_put_back(self, emulated: Emulated, deployment: Deployment, post: str) -> None:
-        name = f"{emulated.name}-api-5xx"
+        name = emulated.outputs["page_alarm_name"]
 
         def is_heard() -> bool:
             found = emulated.aws("sqs").receive_message(QueueUrl=post, MaxNumberOfMessages=10)
@@ -511,7 +590,7 @@ class TestSmoke:
             return (name, "ALARM") in [(one["AlarmName"], one["NewStateValue"]) for one in told]
 
         looking = CHECKS["alarm-mail"](deployment)
-        assert next(looking).endswith("has not told its topic"), "LocalStack's history has no actions"
+        assert next(looking).endswith("has not notified its topic"), "LocalStack's history has no actions"
         wait_until(is_heard, WAIT_SECONDS)
         looking.close()
         (alarm,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]

@@ -117,6 +117,13 @@ def find(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
     return None, {}
 
 
+def codes() -> set[str]:
+    """Every problem code that a response of the contract has."""
+    responses = [*document()["components"]["responses"].values()]
+    responses += [response for one in operations().values() for response in one.responses.values()]
+    return {code for response in responses for code in response.get("x-codes", ())}
+
+
 def cache_role(function: str) -> str:
     """The role that a function has in the cache, reconcile too, which is no operation's."""
     roles = {one.document.get("x-cache-role", "") for one in operations().values() if one.function == function}

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from scripts.places import ROOT
+from tests.support import lines
 from tests.support.patience import wait_until
 from tests.support.wires import free_port, is_listening
 
@@ -56,6 +57,7 @@ def started(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    lines.check(output.read_text(encoding="utf-8", errors="replace"))
 
 
 class ServerError(Exception):
@@ -82,7 +84,7 @@ def finished(
     module: str, *arguments: str, folder: Path = ROOT, seconds: float = 60, **more: object
 ) -> subprocess.CompletedProcess[str]:
     """`python -m module`, run to its end: its exit status, and what it printed."""
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,
         env=environment(**more),
@@ -91,6 +93,8 @@ def finished(
         text=True,
         timeout=seconds,
     )
+    lines.check(done.stdout)
+    return done
 
 
 def wait_until_answering(base_url: str, process: subprocess.Popen[bytes], output: Path) -> None:

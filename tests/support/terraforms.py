@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -16,8 +15,7 @@ import pytest
 from scripts.aws import terraform_mirror, terraform_provider
 from scripts.dev import check_terraform
 from scripts.places import ROOT
-from tests.support import processes
-from tests.support.wires import free_port
+from tests.support import aws_api
 
 OFFLINE: dict[str, Any] = {
     "region": "eu-central-1",
@@ -32,6 +30,9 @@ OFFLINE: dict[str, Any] = {
 
 OFFLINE_FILE = "offline_override.tf.json"
 """What a copied root has of it, and of a backend that needs nobody."""
+
+UNCHANGED = "No changes. Your infrastructure matches the configuration."
+"""What Terraform says of a plan that changes nothing."""
 
 LONGEST_SECONDS = 900
 """A command that takes longer than this hangs; a busy machine only makes it slow."""
@@ -61,16 +62,15 @@ def copy(to: Path) -> Path:
     return to / "terraform"
 
 
-def init(
-    folder: Path, *, environment: Mapping[str, str] | None = None, provider: Mapping[str, Any] | None = None
-) -> None:
+def init(folder: Path, *, environment: Mapping[str, str] | None = None, account: str | None = None) -> None:
     """Makes a copied folder ready to be planned: with the provider, only a local backend, and no credentials.
 
-    environment may name a provider that is already running: then none is looked for. provider is added to what the
-    folder says of it, in place of OFFLINE.
+    environment may name a provider that is already running: then none is looked for. account is one of an emulated AWS,
+    if not its usual one.
     """
     written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
-    offline: dict[str, Any] = {"provider": {"aws": OFFLINE}}
+    keys = {"access_key": aws_api.access_key(account)} if account else {}
+    offline: dict[str, Any] = {"provider": {"aws": {**OFFLINE, **keys}}}
     if 'backend "s3"' in written:
         offline["terraform"] = {"backend": {"local": {}}}
     name = OFFLINE_FILE if 'provider "aws"' in written else "offline.tf.json"
@@ -100,30 +100,15 @@ def plan(
 
 
 def apply(folder: Path, variables: Mapping[str, Any], *, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Applies a folder, after init, where environment leads; returns the state that `terraform show -json` prints."""
+    """Applies a folder, after init, where environment leads; returns the state as Terraform keeps it.
+
+    To show it as JSON would take the provider's schema, which is most of what a command costs.
+    """
     values = folder / "given.tfvars.json"
     values.write_text(json.dumps(variables))
     run(folder, "apply", "-input=false", "-lock=false", "-auto-approve", f"-var-file={values}", environment=environment)
-    state: dict[str, Any] = json.loads(run(folder, "show", "-json", environment=environment))
+    state: dict[str, Any] = json.loads(run(folder, "state", "pull", environment=environment))
     return state
-
-
-@contextlib.contextmanager
-def emulator(folder: Path) -> Iterator[dict[str, str]]:
-    """AWS as moto emulates it, gone at the end: the environment variables that lead to it. Its log is in the folder."""
-    port = free_port()
-    with processes.serving(folder / "moto.log", "moto.server", "-H", "127.0.0.1", "-p", str(port), port=port):
-        yield {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": OFFLINE["region"],
-        }
-
-
-def resources(planned: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What the plan makes, by address, with the values that are known; data sources are left out."""
-    return {resource["address"]: resource["values"] for resource in managed(planned["planned_values"])}
 
 
 def managed(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

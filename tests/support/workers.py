@@ -40,11 +40,13 @@ class Job(NamedTuple):
 
 
 class Death(NamedTuple):
-    """A worker's death: the commands that the server has executed, and the worker's answer if it got that far."""
+    """A worker's death: the commands that the server has executed, and, if the worker got that far, its answer and what
+    it had logged by then."""
 
     point: int
     executed: list[str]
     answer: Any
+    logged: str = ""
 
 
 class Stage:
@@ -92,7 +94,7 @@ class Stage:
                 if point == 2 * step + 1:
                     return Death(point, executed, None)
                 connection.sendall(reply)
-            return Death(point, executed, receiver.recv())
+            return Death(point, executed, *receiver.recv())
 
     def kill_everywhere(self, job: Callable[[], Job], before: Callable[[], object]) -> Iterator[Death]:
         """A death at every point of a job, the last one after the answer; `before` is called before each."""
@@ -106,7 +108,7 @@ class Stage:
 
 
 def _work(port: int, job: Job, sender: Connection) -> None:
-    with open(os.devnull, "w", encoding="utf-8") as sys.stdout:
+    with io.StringIO() as sys.stdout:
         for name in [name for name in os.environ if name.lower() in config.Settings.__dataclass_fields__]:
             del os.environ[name]
         os.environ.update(VALKEY_HOST="127.0.0.1", VALKEY_PORT=str(port), COMMAND_SECONDS="10", DEADLINE_SECONDS="28")
@@ -115,7 +117,7 @@ def _work(port: int, job: Job, sender: Connection) -> None:
             module, _, name = place.rpartition(".")
             setattr(importlib.import_module(module), name, value)
         handler = importlib.import_module(f"functions.{job.function}.handler").handler
-        sender.send(handler(job.event, Context()))
+        sender.send((handler(job.event, Context()), sys.stdout.getvalue()))
         sender.recv()  # until it is killed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import secretive_aws, terraforms
+from tests.support import aws_api, secretive_aws, terraforms
 from tests.terraform import applies as whole_applies
 from tests.terraform import plans, rehearsals
 from tests.terraform.projects import Project
@@ -24,19 +25,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plans.Tree]:
+def emulated_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[aws_api.Aws]:
+    """AWS as tests/support/aws_api has it. Whoever changes something there takes an account of their own."""
+    with aws_api.serving(tmp_path_factory.mktemp("aws")) as serving:
+        yield serving
+
+
+NUMBERS = itertools.count(10**11)
+
+
+@pytest.fixture
+def account(emulated_aws: aws_api.Aws) -> aws_api.Account:
+    """An account that no other test has."""
+    return emulated_aws.account(str(next(NUMBERS)))
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[plans.Tree]:
     """A copy of `terraform/`, and what it takes to plan it without AWS. Skips, by name, without Terraform."""
     terraforms.skip_unless_installed()
-    with plans.tree(tmp_path_factory.mktemp("plans")) as ready:
+    aws: aws_api.Aws = request.getfixturevalue("emulated_aws")
+    with plans.tree(tmp_path_factory.mktemp("plans"), aws) as ready:
         yield ready
 
 
 @pytest.fixture(scope="session")
-def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[None]]:
+def rehearsal(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Future[None]]:
     """The life of a cache. Skips, by name, where there is no Terraform."""
     terraforms.skip_unless_installed()
+    aws: aws_api.Aws = request.getfixturevalue("emulated_aws")
     with ThreadPoolExecutor(1) as thread:
-        yield thread.submit(rehearsals.of_a_cache, tmp_path_factory.mktemp("rehearsal"))
+        yield thread.submit(rehearsals.of_a_cache, tmp_path_factory.mktemp("rehearsal"), aws)
 
 
 @pytest.fixture(scope="session")
@@ -63,10 +82,13 @@ def project(tmp_path: Path, built: Path, aws: str) -> Project:
 
 
 @pytest.fixture(scope="session")
-def applies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[whole_applies.Applied]]]:
+def applies(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Mapping[str, Future[whole_applies.Applied]]]:
     """Every environment that belongs on AWS, applied and planned again, one of them destroyed. Skips like `tree`."""
     terraforms.skip_unless_installed()
-    with whole_applies.begun(tmp_path_factory.mktemp("applies")) as begun:
+    aws: aws_api.Aws = request.getfixturevalue("emulated_aws")
+    with whole_applies.begun(tmp_path_factory.mktemp("applies"), aws) as begun:
         yield begun
 
 

@@ -138,17 +138,46 @@ METRICS = {
 """What AWS measures, by namespace; for the cache, the metrics of a serverless one, which are not those of a node."""
 
 DIMENSIONS = {
-    "AWS/Lambda": ({"FunctionName"}, {"FunctionName", "Resource"}),
-    "AWS/ApiGateway": ({"ApiName"}, {"ApiName", "Stage"}),
+    "AWS/Lambda": (set(), {"FunctionName"}, {"FunctionName", "Resource"}),
+    "AWS/ApiGateway": ({"ApiName"}, {"ApiName", "Stage"}, {"ApiName", "Stage", "Method", "Resource"}),
     "AWS/ElastiCache": ({"clusterId"},),
     "AWS/SQS": ({"QueueName"},),
 }
 """The dimensions of those metrics: with any other set of them there is no such metric, and no error either."""
 
+OWN = yaml.safe_load((ROOT / "functions" / "metrics.yaml").read_text(encoding="utf-8"))
+"""The table of our own metrics."""
+
+WIDGETS = {
+    "text": ({"markdown"}, set()),
+    "alarm": ({"alarms", "title"}, set()),
+    "log": ({"query", "region", "title", "view"}, set()),
+    "metric": (
+        {"metrics", "period", "region", "title", "view"},
+        {"annotations", "setPeriodToTimeRange", "start", "yAxis"},
+    ),
+}
+"""The kinds of widgets, with the members that each must and may have here. CloudWatch knows more; it wants less, and
+takes what it does not know without a word."""
+
+SHOWN = {"expression", "id", "label", "stat", "visible"}
+"""What is said of how a metric is drawn, or of math, which `make run` evaluates as well."""
+
+MATH = re.compile(r"(?:IF\(|FILL\(|[a-z]\w*|\d+(?:\.\d+)?|[-+*/(),]|>=?|<=?|\s)+")
+"""All that it can evaluate."""
+
 SECRET_NAME = re.compile(r"(^|_)(SECRET|PASSWORD|PASSWD|PASS|TOKEN|CREDENTIAL|API_?KEY|KEY)S?(_|$)", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"AKIA[A-Z0-9]{16}|-----BEGIN|://[^/\s]*:[^/\s]*@|\b[A-Za-z0-9+/]{32,}")
 
+OURS = re.compile(r"^arn:aws:elasticache:[a-z]+-[a-z]+-\d:\d{12}:")
+"""How ElastiCache's ARNs begin that name one Region and one account."""
+
 RECONCILE = "reconcile"
+
+ALARMS = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_composite_alarm")
+COLUMNS, MOST_WIDGETS, MOST_METRICS, MOST_QUERIES, LONGEST_TEXT = 24, 500, 500, 10, 1024
+HOUR_SECONDS, DAY_SECONDS = 3600, 86400
+"""Limits of CloudWatch: of a dashboard, of a chart, of an alarm's math and of its text."""
 
 
 # Network
@@ -370,14 +399,12 @@ def each_function_connects_as_its_own_user(plan: Plan) -> list[str]:
             if resource.type == "aws_vpc_endpoint":  # allows nobody what their role does not
                 continue
             name = str(resource.value("role"))
-            granted.setdefault(name, set()).update(
-                arn.split(":", 5)[-1] for arn in _many(statement.get("Resource", "*"))
-            )
+            granted.setdefault(name, set()).update(OURS.sub("", arn) for arn in _many(statement.get("Resource", "*")))
             if name not in roles:
                 found.append(f"{resource.address}: may connect, but belongs to no function")
     for name, function in roles.items():
         own = contract.cache_role(str(function.key))
-        former = [role for role, grants in _former_roles().items() if function.key in grants.get("functions", ())]
+        former = [role for role, grants in _roles("former").items() if function.key in grants.get("functions", ())]
         wanted = {
             *(f"serverlesscache:{cache}" for cache in caches),
             *(f"user:{cache}-{role}" for cache in caches for role in (own, *former)),
@@ -390,6 +417,22 @@ def each_function_connects_as_its_own_user(plan: Plan) -> list[str]:
             found.append(f"{function.address}: connects as {user}")
         if caches and (user not in users or environment.get("VALKEY_IAM_CACHE") != caches[0]):
             found.append(f"{function.address}: {user} of {environment.get('VALKEY_IAM_CACHE')} does not exist")
+    return found
+
+
+def each_function_may_do_what_its_role_needs(plan: Plan) -> list[str]:
+    """Whatever users it may connect as: their access strings have what the module's files say of their roles, and no
+    word more. That functions of such a role need every word is seen on a Valkey, in test_access_strings.py."""
+    strings = {user.value("user_id"): user.value("access_string") for user in plan.of("aws_elasticache_user")}
+    caches = [cache.value("name") for cache in plan.of("aws_elasticache_serverless_cache")]
+    found = []
+    for cache, function in itertools.product(caches, plan.of("aws_lambda_function")):
+        former = [role for role, grants in _roles("former").items() if function.key in grants.get("functions", ())]
+        for role in (contract.cache_role(str(function.key)), *former):
+            given, needed = set(strings.get(f"{cache}-{role}", "").split()), _words(role)
+            if given != needed:
+                words = f"{sorted(given - needed)} too much, {sorted(needed - given)} too little"
+                found.append(f"{function.address}: as {role} it has {words}")
     return found
 
 
@@ -689,10 +732,11 @@ def a_standstill_comes_after_a_start(plan: Plan) -> list[str]:
 def dashboards_show_what_exists(plan: Plan) -> list[str]:
     """Metrics as in alarms, and alarms of the plan."""
     found = []
-    alarms = {alarm.value("alarm_name") for alarm in plan.of("aws_cloudwatch_metric_alarm")}
+    alarms = {alarm.value("alarm_name") for alarm in plan.of(*ALARMS)}
+    groups = {group.value("name") for group in plan.of("aws_cloudwatch_log_group")}
     for dashboard in plan.of("aws_cloudwatch_dashboard"):
         for widget in json.loads(dashboard.value("dashboard_body"))["widgets"]:
-            for namespace, name, *rest in widget["properties"].get("metrics", ()):
+            for namespace, name, *rest in (one for one in widget["properties"].get("metrics", ()) if len(one) > 1):
                 texts = [text for text in rest if isinstance(text, str)]
                 fault = _unmeasured(plan, namespace, name, dict(zip(texts[::2], texts[1::2], strict=True)))
                 found += [f"{dashboard.address}: {fault}"] if fault else []
@@ -701,17 +745,126 @@ def dashboards_show_what_exists(plan: Plan) -> list[str]:
                 for arn in widget["properties"].get("alarms", ())
                 if arn.split(":alarm:")[-1] not in alarms
             ]
+            found += [
+                f"{dashboard.address}: no log group {group}"
+                for group in re.findall(r"SOURCE '([^']*)'", widget["properties"].get("query", ""))
+                if group not in groups
+            ]
     return found
+
+
+def dashboards_are_well_formed(plan: Plan) -> list[str]:
+    """CloudWatch takes the body, and shows it as it is meant: widgets side by side in a grid of 24 columns, each with
+    its members, math of metrics that are there, and nothing that `make run` cannot draw."""
+    found = []
+    for dashboard in plan.of("aws_cloudwatch_dashboard"):
+        widgets = json.loads(dashboard.value("dashboard_body"))["widgets"]
+        cells: set[tuple[int, int]] = set()
+        for widget in widgets:
+            name = f"{dashboard.address}: {widget['type']} at {widget['x']}, {widget['y']}"
+            needed, allowed = WIDGETS[widget["type"]]
+            members = set(widget["properties"])
+            if not needed <= members <= needed | allowed:
+                found.append(f"{name}: has {sorted(members)}")
+            covered = {
+                (widget["x"] + column, widget["y"] + row)
+                for column in range(widget["width"])
+                for row in range(widget["height"])
+            }
+            if widget["x"] < 0 or widget["x"] + widget["width"] > COLUMNS or covered & cells:
+                found.append(f"{name}: does not fit")
+            cells |= covered
+            if widget["type"] == "metric":
+                found += [f"{name}: {fault}" for fault in _undrawable(widget["properties"]["metrics"])]
+        if len(widgets) > MOST_WIDGETS:
+            found.append(f"{dashboard.address}: {len(widgets)} widgets")
+    return found
+
+
+def _undrawable(metrics: list[list[Any]]) -> Iterator[str]:
+    """What is wrong with the lines of a chart."""
+    shown = [metric[-1] for metric in metrics]
+    ids = {one["id"] for one in shown if "id" in one}
+    if not any(one.get("visible", True) for one in shown) or len(metrics) > MOST_METRICS:
+        yield f"draws {len(metrics)} metrics"
+    for one in shown:
+        if not set(one) <= SHOWN or ("expression" in one) == ("stat" in one):
+            yield f"{one} cannot be drawn"
+        yield from _uncountable(one.get("expression", ""), ids)
+
+
+def _uncountable(expression: str, ids: set[str]) -> Iterator[str]:
+    if expression and not MATH.fullmatch(expression):
+        yield f"{expression} is more than plain math"
+    if unknown := set(re.findall(r"\b[a-z]\w*", expression)) - ids:
+        yield f"{expression} counts with {sorted(unknown)}"
+
+
+def alarms_can_be_evaluated(plan: Plan) -> list[str]:
+    """Within CloudWatch's limits: a day for short periods, seven for those of an hour or more; math of few metrics."""
+    found = []
+    for alarm in plan.of("aws_cloudwatch_metric_alarm"):
+        queries = alarm.values.get("metric_query") or []
+        metrics = [query["metric"][0] for query in queries if query["metric"]]
+        periods = {metric["period"] for metric in metrics} or {alarm.value("period")}
+        (period,) = periods
+        span = period * alarm.value("evaluation_periods")
+        if period % 60 or span > (7 if period >= HOUR_SECONDS else 1) * DAY_SECONDS:
+            found.append(f"{alarm.address}: looks at {span} s in periods of {period} s")
+        if len(alarm.value("alarm_description") or "") > LONGEST_TEXT:
+            found.append(f"{alarm.address}: says too much")
+        if queries:
+            ids = {query["id"] for query in queries}
+            told = [query for query in queries if query["return_data"]]
+            if len(told) != 1 or len(queries) > MOST_QUERIES:
+                found.append(f"{alarm.address}: {len(told)} of {len(queries)} queries are its figure")
+            faults = [fault for query in queries for fault in _uncountable(query["expression"] or "", ids)]
+            found += [f"{alarm.address}: {fault}" for fault in faults]
+    return found
+
+
+def one_alarm_pages(plan: Plan) -> list[str]:
+    """Nobody is woken twice: one composite alarm of alarms that there are tells the topic that pages, and nothing else
+    does. Where there are no composites, the windows that it would be made of do."""
+    found = []
+    composites, alarms = plan.of("aws_cloudwatch_composite_alarm"), plan.of("aws_cloudwatch_metric_alarm")
+    names = {alarm.value("alarm_name") for alarm in alarms}
+    pages = [alarm for alarm in (*composites, *alarms) if _topics(alarm) & {"page"}]
+    if composites and [alarm.type for alarm in pages] != ["aws_cloudwatch_composite_alarm"]:
+        found.append(f"these page: {', '.join(alarm.address for alarm in pages)}")
+    found += [
+        f"{alarm.address}: does not tell its end" for alarm in pages if composites and not alarm.value("ok_actions")
+    ]
+    if not pages:
+        found.append("nothing pages")
+    for composite in composites:
+        read = re.findall(r'ALARM\("([^"]*)"\)', composite.value("alarm_rule"))
+        found += [f"{composite.address}: no alarm {name}" for name in read if name not in names]
+    topics = {topic.value("name") for topic in plan.of("aws_sns_topic")}
+    found += [
+        f"{alarm.address}: no topic {action}"
+        for alarm in (*composites, *alarms)
+        for action in alarm.value("alarm_actions") or ()
+        if action.split(":")[-1] not in topics
+    ]
+    return found
+
+
+def _topics(alarm: Resource) -> set[str]:
+    """How urgent what an alarm tells is: the ends of its topics' names."""
+    return {action.rpartition("-")[2] for action in alarm.value("alarm_actions") or ()}
 
 
 def deployments_stop_on_alarms_that_exist(plan: Plan) -> list[str]:
     """Every function that CodeDeploy moves has alarms of the plan that roll it back, of its alias; and an alarm that
-    tells nobody is one of these."""
+    tells nobody is one of these, or one that a composite reads."""
     alarms = {alarm.value("alarm_name"): alarm for alarm in plan.of("aws_cloudwatch_metric_alarm")}
     groups = plan.of("aws_codedeploy_deployment_group")
     read = {name for group in groups for name in group.value("alarm_configuration", "alarms") or []}
+    for composite in plan.of("aws_cloudwatch_composite_alarm"):
+        read |= set(re.findall(r'ALARM\("([^"]*)"\)', composite.value("alarm_rule")))
     found = [
-        f"{alarm.address}: tells nobody, and no deployment reads it"
+        f"{alarm.address}: tells nobody, and nothing reads it"
         for name, alarm in alarms.items()
         if name not in read and not alarm.value("alarm_actions")
     ]
@@ -740,6 +893,7 @@ RULES: tuple[Rule, ...] = (
     each_function_has_a_role_of_its_own,
     no_star_without_a_reason,
     each_function_connects_as_its_own_user,
+    each_function_may_do_what_its_role_needs,
     users_change_one_after_the_other,
     permissions_name_the_alias_and_the_caller,
     everything_is_encrypted,
@@ -756,7 +910,10 @@ RULES: tuple[Rule, ...] = (
     each_function_has_its_alarms,
     alarms_watch_what_exists,
     a_standstill_comes_after_a_start,
+    alarms_can_be_evaluated,
+    one_alarm_pages,
     dashboards_show_what_exists,
+    dashboards_are_well_formed,
     deployments_stop_on_alarms_that_exist,
 )
 """The rules for every environment."""
@@ -891,9 +1048,18 @@ def _all_before(block: str, waiting: Mapping[str, set[str]]) -> set[str]:
 
 
 @functools.cache
-def _former_roles() -> Mapping[str, Mapping[str, list[str]]]:
-    path = ROOT / "terraform" / "modules" / "cache" / "former.yaml"
+def _roles(file: str) -> Mapping[str, Mapping[str, list[str]]]:
+    path = ROOT / "terraform" / "modules" / "cache" / f"{file}.yaml"
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _words(role: str) -> set[str]:
+    """The words of a role's access string."""
+    signs = {"keys_to_read": "%R~", "keys": "~", "commands": "+"}
+    parts = [_roles(file).get(role, {}) for file in ("access", "former")]
+    return {"on", "-@all"} | {
+        sign + one for part in parts for kind, sign in signs.items() for one in part.get(kind, ())
+    }
 
 
 def _writes_to_a_group(plan: Plan, resource: Resource, *path: str) -> bool:
@@ -922,6 +1088,8 @@ def _unmeasured(plan: Plan, namespace: str, metric: str, dimensions: Mapping[str
             (one.value("metric_transformation", "namespace"), one.value("metric_transformation", "name"))
             for one in plan.of("aws_cloudwatch_log_metric_filter")
         }
+        if metric in OWN["metrics"]:
+            return _uncounted(plan, namespace, metric, dimensions)
         if (namespace, metric) not in made or dimensions:
             return f"nobody writes {namespace} {metric} {dict(dimensions)}"
         return None
@@ -935,10 +1103,36 @@ def _unmeasured(plan: Plan, namespace: str, metric: str, dimensions: Mapping[str
     return None
 
 
+def _uncounted(plan: Plan, namespace: str, metric: str, dimensions: Mapping[str, str]) -> str | None:
+    """What is wrong with one of our own metrics, which the functions count: nothing if they do."""
+    settings = [function.value("environment", "variables") or {} for function in plan.of("aws_lambda_function")]
+    by, counted = OWN["metrics"][metric]["by"], f"{namespace} {metric} {dict(dimensions)}"
+    if any(one.get("METRICS_NAMESPACE") != namespace for one in settings):
+        return f"nobody writes {counted}"
+    if not dimensions:
+        return f"{counted}: its sum means nothing" if not OWN["metrics"][metric].get("total", True) else None
+    if len(dimensions) > 1 or not set(dimensions) <= set(by):
+        return f"{counted} is counted by {by}"
+    ((name, value),) = dimensions.items()
+    depths = {one["METRICS_DEPTH"] for one in settings}
+    known = {
+        "Route": {f"{one.method} {one.path}" for one in contract.operations().values()}
+        if depths == {"routes"}
+        else set(),
+        "Code": contract.codes() | {"internal_error"},
+        "Reason": contract.codes(),
+        "Currency": {code for one in settings for code in one["CURRENCIES"].split(",")},
+        "Kind": set(OWN["kinds"]),
+    }
+    return None if value in known[name] else f"{counted}: there is no such {name}"
+
+
 def _dimension_values(plan: Plan, name: str) -> set[str]:
+    written = [one for api in plan.of("aws_api_gateway_rest_api") for one in written_operations(api)]
     values = {
         "FunctionName": [one.value("function_name") for one in plan.of("aws_lambda_function")],
-        "Resource": [":".join(alias) for alias in _aliases(plan)],
+        "Resource": [*(":".join(alias) for alias in _aliases(plan)), *(path for path, _ in written)],
+        "Method": [method.upper() for _, method in written],
         "ApiName": [one.value("name") for one in plan.of("aws_api_gateway_rest_api")],
         "Stage": [one.value("stage_name") for one in plan.of("aws_api_gateway_stage")],
         "clusterId": [one.value("name") for one in plan.of("aws_elasticache_serverless_cache")],

@@ -18,9 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from scripts.aws import terraform_mirror, terraform_provider
+from scripts.aws import terraform_mirror, terraform_provider, values
 from scripts.places import ROOT, functions
-from tests.support import terraforms
+from tests.support import aws_api, terraforms
 
 ENVIRONMENTS = tuple(sorted(path.stem for path in (ROOT / "terraform" / "environments").glob("*.tfvars")))
 EMULATED = "local"
@@ -31,7 +31,6 @@ KNOWN = {"modules/cache": {"host": "cache.invalid", "port": 6379}}
 """Outputs that AWS would make up, by module: set so that the plan shows the functions' environment."""
 
 NETWORK = {
-    "name": "leaderboard-test",
     "interface_endpoints": ["elasticache"],
     "flow_log_retention_days": 7,
     "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000000",
@@ -48,6 +47,26 @@ Values = Mapping[str, Any]
 
 Edit = Callable[[Path], None]
 """Something that is done to a copy of `terraform/` before it is planned."""
+
+Edits = tuple[tuple[str, str, str], ...]
+"""The file, seen from terraform/; a text; what replaces it. If the text is empty, the rest is added at the end."""
+
+APPLIED, SWAPPED = "applied", "swapped"
+
+NETWORKS: Mapping[str, Edits] = {
+    APPLIED: (),
+    SWAPPED: (
+        (
+            "modules/network/nacl.tf",
+            "{ function = aws_network_acl.function.id, cache = aws_network_acl.cache.id }",
+            "{ function = aws_network_acl.cache.id, cache = aws_network_acl.function.id }",
+        ),
+    ),
+}
+"""What is applied: the network as it is, and one whose rules are in each other's ACL, which no plan shows."""
+
+WITHOUT_A_ZONE = "555555555555"
+"""The account in which they are: endpoints cannot be in its second zone."""
 
 
 @dataclass(frozen=True)
@@ -149,13 +168,18 @@ class Plan:
         return {resource.type for resource in self.resources}
 
 
-def read(document: Values) -> Plan:
-    """What `terraform show -json` prints of a plan or a state, as a plan; of the root, what its one module holds."""
-    configuration = document.get("configuration", {}).get("root_module", {})
+def read(document: Values, *path: str) -> Plan:
+    """What `terraform show -json` prints of a plan, as a plan: of the module that is called by this path of names.
+
+    Of a module that has nothing but one call of the whole, it is what that holds.
+    """
+    configuration = document["configuration"]["root_module"]
+    prefix = ""
+    for name in path:
+        configuration, prefix = configuration["module_calls"][name]["module"], f"{prefix}module.{name}."
     calls = configuration.get("module_calls", {})
-    prefix = f"module.{WHOLE}." if set(calls) == {WHOLE} and "resources" not in configuration else ""
-    if prefix:
-        configuration = calls[WHOLE]["module"]
+    if set(calls) == {WHOLE} and "resources" not in configuration and "for_each_expression" not in calls[WHOLE]:
+        return read(document, *path, WHOLE)
     blocks = {
         _join(module, f"{block['type']}.{block['name']}"): block
         for module, content in _modules_of(configuration)
@@ -166,9 +190,10 @@ def read(document: Values) -> Plan:
         change["address"].removeprefix(prefix): change["change"]["after_unknown"]
         for change in document.get("resource_changes", ())
     }
-    values = document["planned_values"] if "planned_values" in document else document["values"]
     found = []
-    for resource in terraforms.managed(values):
+    for resource in terraforms.managed(document["planned_values"]):
+        if not resource["address"].startswith(prefix):
+            continue
         address = resource["address"].removeprefix(prefix)
         block = re.sub(r"\[[^]]*\]", "", address)
         written = blocks.get(block, {})
@@ -193,57 +218,104 @@ def read(document: Values) -> Plan:
     return Plan(tuple(found), configuration, taken_to)
 
 
+def read_state(state: Values, name: str) -> Plan:
+    """The resources of a module, called by this name from the root, as Terraform keeps them in a state."""
+    found = []
+    for resource in state["resources"]:
+        if resource["mode"] == "managed" and resource["module"] == f"module.{name}":
+            block = f"{resource['type']}.{resource['name']}"
+            for instance in resource["instances"]:
+                key = instance.get("index_key")
+                address = block if key is None else f"{block}[{json.dumps(key)}]"
+                found.append(Resource(address, block, resource["type"], key, instance["attributes"], {}, {}, {}, ()))
+    return Plan(tuple(found), {}, {})
+
+
 class Tree:
     """A copy of the tree that is ready to be planned, and plans of copies of it, made side by side."""
 
     def __init__(self, folder: Path, providers: Iterable[Mapping[str, str]], pool: ThreadPoolExecutor):
         self._folder, self._pool = folder, pool
-        self._plans: dict[str, Future[Plan]] = {}
+        self._plans: dict[str, Future[Mapping[str, Plan]]] = {}
+        """Whatever makes a plan, by the plan's name; it may make others too."""
         self._providers: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
         for provider in providers:
             self._providers.put(provider)
 
+    def plan(self, name: str) -> Plan:
+        """A plan or state that was begun, once it is there. Raises TerraformError."""
+        return self._plans[name].result()[name]
+
     def start(self, name: str, environment: str, edit: Edit | None = None, more: Values | None = None) -> None:
         """Begins to plan an environment, with more variables, unless that was begun before; edit changes the copy."""
-        if name not in self._plans:
-            self._plans[name] = self._pool.submit(self._plan, name, environment, edit, more or {}, ())
+        self._start(name, lambda: self._plan(name, environment, edit, more or {}, ()))
 
     def start_moving(self, name: str, environment: str, state: Path) -> None:
         """Begins to plan the end of all that a former tree's state has: the plan says where each is in this tree.
 
         state lists the instances, a line each: the version of its schema, and its address.
         """
-        if name not in self._plans:
 
-            def take_on(folder: Path) -> None:
-                (folder / "terraform.tfstate").write_text(json.dumps(_state(state.read_text(encoding="utf-8"))))
-                for path in folder.rglob("*.tf"):
-                    path.write_text(re.sub(r"prevent_destroy += true", "prevent_destroy = false", path.read_text()))
+        def take_on(folder: Path) -> None:
+            (folder / "terraform.tfstate").write_text(json.dumps(_state(state.read_text(encoding="utf-8"))))
+            for path in folder.rglob("*.tf"):
+                path.write_text(re.sub(r"prevent_destroy += true", "prevent_destroy = false", path.read_text()))
 
-            options = ("-destroy", "-refresh=false")
-            self._plans[name] = self._pool.submit(self._plan, name, environment, take_on, {}, options)
+        self._start(name, lambda: self._plan(name, environment, take_on, {}, ("-destroy", "-refresh=false")))
 
-    def start_example(self, name: str) -> None:
-        """Begins to plan one of terraform/examples/, a root of its own."""
-        if name not in self._plans:
-            self._plans[name] = self._pool.submit(self._plan_example, name)
+    def start_broken(self, batches: Mapping[str, tuple[str, Edit]], more: Values) -> None:
+        """Begins one plan of many broken trees, each for an environment: most of what a plan costs, it costs once.
 
-    def plan(self, name: str) -> Plan:
-        """A plan or state that was begun, once it is there. Raises TerraformError."""
-        return self._plans[name].result()
+        Slips are within modules/. What the root adds to them is in the plans of the environments.
+        """
 
-    def start_applying(self, name: str, module: str, variables: Values, edit: Edit | None = None) -> None:
-        """Begins to apply one module alone to the emulator: in its state every id is known."""
-        self._plans[name] = self._pool.submit(self._apply, name, module, variables, edit)
+        def break_them(root: Path) -> Values:
+            calls = {}
+            for name, (environment, edit) in batches.items():
+                broken = root / name
+                shutil.copytree(root / "modules", broken / "modules")
+                edit(broken)
+                calls[name] = _whole(broken, root, environment, more)
+            return calls
 
-    def _apply(self, name: str, module: str, variables: Values, edit: Edit | None) -> Plan:
-        copied = terraforms.copy(self._folder.parent / name)
-        if edit:
-            edit(copied)
-        folder = copied / "modules" / module
+        names = tuple(batches)
+        self._start(names, lambda: self._plan_calls(names[0], break_them, names))
+
+    def start_examples(self, names: Sequence[str]) -> None:
+        """Begins one plan of terraform/examples/. Each is a root of its own, with its providers: so is a call of it."""
+
+        def call_them(root: Path) -> Values:
+            return {name: {"source": f"./examples/{name}"} for name in names}
+
+        self._start(names, lambda: self._plan_calls("examples", call_them, names, own_providers=True))
+
+    def start_networks(self) -> None:
+        """Begins to apply the network alone, as it is and with a slip: in the state every id is known."""
+        self._start(tuple(NETWORKS), self._apply_networks)
+
+    def _start(self, names: str | Sequence[str], work: Callable[[], Plan | Mapping[str, Plan]]) -> None:
+        """Begins work that makes these plans, unless it was begun before."""
+        names = [names] if isinstance(names, str) else names
+
+        def make() -> Mapping[str, Plan]:
+            made = work()
+            return {names[0]: made} if isinstance(made, Plan) else made
+
+        if names[0] not in self._plans:
+            self._plans.update(dict.fromkeys(names, self._pool.submit(make)))
+
+    def _apply_networks(self) -> Mapping[str, Plan]:
+        root = self._root("networks")
+        calls = {}
+        for name, edits in NETWORKS.items():
+            shutil.copytree(root / "modules", root / name / "modules")
+            edit(root / name, edits)
+            calls[name] = {"source": f"./{name}/modules/network", **NETWORK, "name": f"leaderboard-{name}"}
+        _call(root, calls)
         with self._provider() as provider:
-            terraforms.init(folder, environment=provider)
-            return read(terraforms.apply(folder, variables, environment=provider))
+            terraforms.init(root, environment=provider, account=WITHOUT_A_ZONE)
+            state = terraforms.apply(root, {}, environment=provider)
+        return {name: read_state(state, name) for name in NETWORKS}
 
     def _plan(self, name: str, environment: str, edit: Edit | None, more: Values, options: Sequence[str]) -> Plan:
         folder = self._folder.parent / name
@@ -255,17 +327,31 @@ class Tree:
             planned = terraforms.plan(folder / "terraform", more, var_file=file, options=options, environment=provider)
             return read(planned)
 
-    def _plan_example(self, name: str) -> Plan:
-        copied = self._folder.parent / f"example-{name}"
-        shutil.copytree(self._folder, copied, symlinks=True)
-        folder = copied / "terraform" / "examples" / name
-        written = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
+    def _plan_calls(
+        self, name: str, prepare: Callable[[Path], Values], names: Sequence[str], *, own_providers: bool = False
+    ) -> Mapping[str, Plan]:
+        """Plans a root that only calls modules, and reads the plan of each."""
+        root = self._root(name)
+        _call(root, prepare(root))
         with self._provider() as provider:
-            own = written.count('provider "aws"') > 1  # one that stays has a single configuration
-            environment = {key: text for key, text in provider.items() if not own or key != terraform_provider.VARIABLE}
-            options = terraform_mirror.init_options() if own else []
-            terraforms.run(folder, "init", "-input=false", *options, environment=environment)
-            return read(terraforms.plan(folder, {}, environment=environment))
+            # One that stays has a single configuration.
+            kept = {
+                key: text for key, text in provider.items() if not own_providers or key != terraform_provider.VARIABLE
+            }
+            terraforms.run(root, "get", environment=kept)
+            document = terraforms.plan(root, {}, environment=kept)
+        return {name: read(document, name) for name in names}
+
+    def _root(self, name: str) -> Path:
+        """A copy of the tree whose root has nothing but a provider."""
+        folder = self._folder.parent / f"root-{name}"
+        shutil.copytree(self._folder, folder, symlinks=True)
+        root = folder / "terraform"
+        for file in (*root.glob("*.tf"), root / ".terraform" / "terraform.tfstate"):  # the latter knows a backend
+            file.unlink()
+        (root / terraforms.OFFLINE_FILE).rename(root / "offline.tf.json")
+        (root / "offline.tf.json").write_text(json.dumps({"provider": {"aws": terraforms.OFFLINE}}))
+        return root
 
     @contextlib.contextmanager
     def _provider(self) -> Iterator[Mapping[str, str]]:
@@ -278,7 +364,7 @@ class Tree:
 
 
 @contextlib.contextmanager
-def tree(folder: Path) -> Iterator[Tree]:
+def tree(folder: Path, aws: aws_api.Aws) -> Iterator[Tree]:
     """A tree in its own folder, and an AWS that knows who we are and which zones there are."""
     copied = terraforms.copy(folder / "tree")
     for module, outputs in KNOWN.items():
@@ -286,8 +372,9 @@ def tree(folder: Path) -> Iterator[Tree]:
         (copied / module / "known_override.tf.json").write_text(json.dumps(override))
     pretend_to_build(copied.parent)
     terraforms.init(copied)
+    aws.account(WITHOUT_A_ZONE).set(zones_without_endpoints=["eu-central-1b"])
+    environment = aws.account().variables
     with contextlib.ExitStack() as stack:
-        environment = stack.enter_context(terraforms.emulator(folder))
         providers = []
         for number in range(AT_ONCE):
             seen = {**terraform_mirror.environment(), **environment}
@@ -298,6 +385,31 @@ def tree(folder: Path) -> Iterator[Tree]:
             yield Tree(copied.parent, providers, pool)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def edit(folder: Path, edits: Edits) -> None:
+    """Makes slips in a copy of the tree. What they replace has to be there."""
+    for file, old, new in edits:
+        text = (folder / file).read_text(encoding="utf-8")
+        assert old in text, f"{file} has no {old!r} any more"
+        (folder / file).write_text(text.replace(old, new) if old else text + new, encoding="utf-8")
+
+
+def _call(root: Path, calls: Values) -> None:
+    (root / "calls.tf.json").write_text(json.dumps({"module": calls}))
+
+
+def _whole(folder: Path, root: Path, environment: str, more: Values) -> Values:
+    """A call of the whole in a folder, with an environment's values."""
+    source = folder / "modules" / WHOLE
+    given = {**values.read(values.file_of(environment)), **more}
+    declared = {name for name, _ in values.VARIABLE.findall((source / "variables.tf").read_text())}
+    return {
+        "source": f"./{source.relative_to(root)}",
+        "contract_path": "../functions/openapi.yaml",
+        "build_path": "../build",
+        **{name: value for name, value in given.items() if name in declared},
+    }
 
 
 def pretend_to_build(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small tree in which the commands of `make` run as in the real one, and a terraform that writes down its calls."""
+"""A small tree in which the commands of `make` run as in the real one, with a terraform that records its calls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DOCUMENT = {
         }
     ],
 }
-"""What it says of each plan."""
+"""What that terraform says about each plan."""
 
 VARIABLES = """
 variable "architecture" {
@@ -99,19 +99,19 @@ class Project:
         self.give_terraform("1.11.4")
 
     def write(self, name: str, text: str) -> None:
-        """A file of the tree."""
+        """Writes a file of the tree."""
         (self.root / name).parent.mkdir(parents=True, exist_ok=True)
         (self.root / name).write_text(text)
 
     def give_terraform(self, version: str) -> None:
-        """A terraform on PATH that says that it has this version."""
+        """Puts a terraform on PATH that claims to be this version."""
         script = self.bin / "terraform"
         texts = {"VERSION": version, "CALLS": str(self.calls_file), "DOCUMENT": json.dumps(DOCUMENT)}
         script.write_text(re.sub("|".join(texts), lambda found: texts[found[0]], TERRAFORM))
         script.chmod(0o755)
 
     def give_real_terraform(self) -> None:
-        """The one of this machine."""
+        """Puts this machine's terraform on PATH."""
         (self.bin / "terraform").unlink()
         (self.bin / "terraform").symlink_to(shutil.which("terraform") or "")
 
@@ -126,7 +126,7 @@ class Project:
 
     @contextlib.contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The same, just begun, and gone at the end."""
+        """The same command while it runs; it is gone at the end."""
         line, environment = self._line("infrastructure", arguments), {**self._bare(), **self._keys({})}
         with subprocess.Popen(line, cwd=self.root, env=environment, stdout=subprocess.DEVNULL) as process:
             try:
@@ -135,7 +135,7 @@ class Project:
                 process.kill()
 
     def refused(self, *arguments: str, **environment: str) -> str:
-        """The one sentence that a run says which stops before terraform does anything."""
+        """The one sentence of a run that stops before terraform does anything."""
         done = self.run(*arguments, **environment)
         assert (done.returncode, done.stdout) == (2, "")
         assert self.calls() == []
@@ -144,7 +144,7 @@ class Project:
         return done.stderr.strip()
 
     def calls(self) -> list[tuple[str, str]]:
-        """What terraform was called with, after its folder of working files."""
+        """Each call of terraform: its folder of working files, and its arguments."""
         lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
         return [(folder, line) for folder, _, line in (line.partition("|") for line in lines)]
 
@@ -160,8 +160,12 @@ class Project:
         return [sys.executable, "-B", "-m", f"scripts.aws.{script}", *arguments]
 
     def _run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run_line(self._line(script, arguments), **environment)
+
+    def run_line(self, line: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+        """Any command, in this tree, in an environment that holds nothing else."""
         return subprocess.run(
-            self._line(script, arguments),
+            line,
             cwd=self.root,
             env={**self._bare(), **environment},
             check=False,

@@ -1,12 +1,14 @@
-"""The cache through its life, as far as an emulated API goes: users widened, a snapshot restored beside it, the switch,
-the old one retired, the engine raised, all destroyed. Every step is Terraform's own, on the module as it is.
+"""The life of a cache, as far as an emulated API can show it: users get wider access, a snapshot is restored beside it,
+the new cache is switched to, the old one retired, the engine upgraded, everything destroyed. Terraform takes every step
+itself, on the real module.
 
-The provider waits for half a minute after it has made a group or a cache. So what is there at first is imported.
+The provider waits half a minute after creating a group or a cache, so what exists at first is imported instead.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,17 +36,17 @@ CHANGES = re.compile("(Create|Modify|Delete)(User|UserGroup|ServerlessCache)")
 
 
 class Life:
-    """The module with its state, on an account of its own."""
+    """The module and its state, in an account of its own."""
 
     def __init__(self, folder: Path, account: aws_api.Account, environment: Mapping[str, str]):
         self.folder, self.account, self.environment = folder, account, environment
         self.elasticache, self.kms = (account.client(service) for service in ("elasticache", "kms"))
         self.terraform = functools.partial(terraforms.run, folder, environment=environment)
         self.outputs: Mapping[str, Any] = {}
-        """The module's, of the last apply."""
+        """The module's outputs after the last apply."""
 
     def begin(self) -> None:
-        """Users and group are there."""
+        """Imports users and group."""
         roles = {**caches_roles("former"), **caches_roles("access")}
         users = [f"{NAME}-{role}" for role in roles]
         for user in users:
@@ -58,47 +60,45 @@ class Life:
         (self.folder / "imported.tf").write_text("".join(blocks))
 
     def apply(self, **values: Any) -> list[str]:
-        """What it asks ElastiCache to change, sorted; nothing is refused."""
+        """What an apply asks ElastiCache to change, sorted. Nothing may be refused."""
         self.account.forget_calls()
-        state = terraforms.apply(self.folder, {**VALUES, **values}, environment=self.environment)
-        self.outputs = {name: output["value"] for name, output in state["values"]["outputs"].items()}
+        terraforms.apply(self.folder, {**VALUES, **values}, environment=self.environment)
+        self.outputs = {name: output["value"] for name, output in json.loads(self.terraform("output", "-json")).items()}
         changes = [call for call in self.account.calls() if CHANGES.fullmatch(call.operation)]
         assert [call for call in changes if call.error] == []
         return sorted({f"{call.operation} {named(call)}" for call in changes})
 
-    def planned(self, **values: Any) -> list[str]:
-        """The addresses that a plan would change. Raises TerraformError."""
-        document = terraforms.plan(self.folder, {**VALUES, **values}, environment=self.environment)
-        return [one["address"] for one in document["resource_changes"] if one["change"]["actions"] != ["no-op"]]
+    def plan(self, **values: Any) -> str:
+        """What a plan prints. Raises TerraformError."""
+        (self.folder / "given.tfvars.json").write_text(json.dumps({**VALUES, **values}))
+        return self.terraform("plan", "-input=false", "-lock=false", "-var-file=given.tfvars.json")
 
 
 def named(call: aws_api.Call) -> str:
-    """What a call changes."""
+    """A call, by its operation and what it changes."""
     kinds = ("ServerlessCacheName", "UserId", "UserGroupId")
     return next(str(call.parameters[kind]) for kind in kinds if kind in call.parameters)
 
 
 def caches_roles(file: str) -> dict[str, Any]:
-    """The roles of one of the module's files."""
+    """The roles in one of the module's files."""
     return dict(yaml.safe_load((ROOT / "terraform" / "modules" / "cache" / f"{file}.yaml").read_text()))
 
 
-def of_a_cache(folder: Path) -> None:
-    """All of it, in an empty folder."""
+def of_a_cache(folder: Path, aws: aws_api.Aws) -> None:
+    """Runs the whole life, in an empty folder and an account of its own."""
     module = terraforms.copy(folder) / "modules" / "cache"
-    terraforms.init(module)
-    with aws_api.serving(folder) as aws:
-        account = aws.account()
-        seen = {**terraform_mirror.environment(), **account.variables}
-        log = folder / "provider.log"
-        with terraform_provider.serving(module / ".terraform", log, seen) as provider:
-            live(Life(module, account, {**account.variables, **provider.variables}))
+    account = aws.account("444444444444")
+    terraforms.init(module, account=account.id)
+    seen = {**terraform_mirror.environment(), **account.variables}
+    with terraform_provider.serving(module / ".terraform", folder / "provider.log", seen) as provider:
+        live(Life(module, account, {**account.variables, **provider.variables}))
 
 
 def live(life: Life) -> None:
     """From its first cache to the last snapshot."""
     life.begin()
-    # ElastiCache changes one user at a time, and has nothing to refuse though each gets another access string.
+    # ElastiCache takes one change of a user at a time, and refuses none, though every access string changes.
     changed = life.apply()
     users = [call for call in changed if call.startswith("ModifyUser ")]
     assert len(users) == len(life.elasticache.describe_users()["Users"])
@@ -112,23 +112,23 @@ def live(life: Life) -> None:
     assert made.parameters["SnapshotArnsToRestore"] == [arn]
     before = life.outputs
 
-    # The switch changes nothing at ElastiCache.
+    # Switching changes nothing in ElastiCache.
     assert life.apply(caches=both, in_use="r1") == []
     assert life.outputs["name"] == f"{NAME}-r1"
     assert life.outputs["host"] != before["host"]
     assert life.outputs["arns"] == before["arns"]
 
-    # Terraform takes no cache away and replaces none, and says how an engine is raised.
+    # Terraform neither destroys nor replaces a cache, and says how to upgrade an engine.
     alone = {"caches": {"r1": {}}, "in_use": "r1", "major_engine_version": "9"}
     with pytest.raises(TerraformError, match=r"(?s)prevent_destroy") as refusal:
-        life.planned(**alone)
+        life.plan(**alone)
     raise_engine(life, str(refusal.value))
     caches.take_out_of_state(life.terraform, "")
     last = caches.delete(life.elasticache, NAME)
-    assert life.planned(**alone) == []
+    assert terraforms.UNCHANGED in life.plan(**alone)
     assert set(caches.existing(life.elasticache, NAME)) == {f"{NAME}-r1"}
 
-    # All of it goes, but for snapshots and, for a month, their key.
+    # Everything goes except snapshots and, for a month, their key.
     caches.take_out_of_state(life.terraform)
     final = caches.delete(life.elasticache, f"{NAME}-r1")
     life.terraform("destroy", "-auto-approve", "-input=false", "-var-file=given.tfvars.json")

@@ -1,4 +1,4 @@
-"""`terraform apply` of every environment into an empty account, once more, and away again.
+"""`terraform apply` of every environment into an empty account, a second plan, and a destroy.
 
 The provider is the real one, and so is what it sends: AWS's API is emulated, see tests/support/aws_api.
 """
@@ -10,15 +10,15 @@ from concurrent.futures import Future
 
 import pytest
 
+from scripts.aws import caches
+from tests.support import terraforms
 from tests.terraform.applies import ACCOUNTS, DESTROYED, Applied
 from tests.terraform.plans import EMULATED, ENVIRONMENTS
 
 Applies = Mapping[str, Future[Applied]]
 
 READS = ("Describe", "Get", "Head", "List")
-"""A 404 is how Terraform learns that there is no state, say."""
-
-UNCHANGED = "No changes. Your infrastructure matches the configuration."
+"""Terraform learns from a 404 that there is no state, for instance."""
 
 environments = pytest.mark.parametrize("environment", ACCOUNTS)
 
@@ -43,7 +43,7 @@ def test_nothing_updates_the_api_after_its_import(applies: Applies, environment:
 
 @environments
 def test_a_second_plan_is_empty(applies: Applies, environment: str) -> None:
-    assert UNCHANGED in applies[environment].result().second_plan
+    assert terraforms.UNCHANGED in applies[environment].result().second_plan
 
 
 def test_an_own_host_name_closes_the_other_way_in(applies: Applies) -> None:
@@ -55,10 +55,21 @@ def test_an_own_host_name_closes_the_other_way_in(applies: Applies) -> None:
     assert [api["disableExecuteApiEndpoint"] for api in apis["staging"]] == [True]
 
 
+def test_a_destroy_that_is_broken_off_in_the_middle_goes_on_where_it_was(applies: Applies) -> None:
+    """The whole tree, by the command: SIGTERM, as from a pipeline, while Terraform deletes."""
+    done = applies[DESTROYED].result().destroyed
+    assert done
+    assert done.broken_off.returncode == 1, done.broken_off.stderr
+    assert "run make destroy ENV=dev again" in done.broken_off.stderr
+    assert done.between["resources"], "some are left"
+    assert done.again.returncode == 0, done.again.stderr
+    assert done.left["resources"] == []
+    (snapshot,) = caches.snapshots(applies[DESTROYED].result().account.client("elasticache"), "leaderboard-dev")
+    assert f"Left: the snapshot {snapshot['ARN']}\n" in done.again.stdout
+
+
 def test_a_destroy_leaves_nothing_but_keys_that_wait_for_their_end(applies: Applies) -> None:
     destroyed = applies[DESTROYED].result()
-    assert destroyed.left is not None
-    assert destroyed.left["resources"] == []
     keys = destroyed.account.client("kms")
     states = [keys.describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"] for key in keys.list_keys()["Keys"]]
     assert states == ["PendingDeletion", "PendingDeletion"]

@@ -14,8 +14,9 @@ from jsonschema import Draft4Validator
 
 from scripts.local import gateway, routes
 from shared import endpoint, problems
-from tests.support import contract, terraforms
+from tests.support import contract
 from tests.support.invoking import Answer, event
+from tests.terraform.plans import Tree
 
 STAGE = "v1"
 REQUEST_ID = "7d3f0c2e-8a41-4f0b-9c55-2f1e6b7a9d10"
@@ -100,10 +101,10 @@ def dictionaries(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def functions() -> dict[str, dict[str, str]]:
-    """The functions of the contract, as the module takes them."""
+    """The functions of the contract, as the module takes them in production."""
     made = {}
     for key in {operation.function for operation in contract.operations().values()}:
-        name = f"leaderboard-test-{key.replace('_', '-')}"
+        name = f"leaderboard-prod-{key.replace('_', '-')}"
         alias = f"arn:aws:lambda:eu-central-1:123456789012:function:{name}:live"
         invoke = f"arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/{alias}/invocations"
         made[key] = {"name": name, "alias": "live", "invoke_arn": invoke}
@@ -111,29 +112,16 @@ def functions() -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """The module's resources for the real contract."""
-    terraforms.skip_unless_installed()
-    folder = terraforms.copy(tmp_path_factory.mktemp("tree")) / "modules" / "api"
-    terraforms.init(folder)
-    variables = {
-        "name": "leaderboard-test",
-        "stage_name": STAGE,
-        "contract": contract.document(),
-        "functions": functions(),
-        "throttling": {"rate_per_second": 500, "burst": 250},
-        "usage_plans": {"game": {"rate_per_second": 200, "burst": 100}},
-        "api_keys": {"client": "game"},
-        "log_retention_days": 30,
-        "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555",
-        "waf": None,  # Terraform takes long for its schema, and no test here looks at it
-        "detailed_metrics": True,
-    }
-    return terraforms.resources(terraforms.plan(folder, variables))
+def planned(tree: Tree) -> dict[str, Mapping[str, Any]]:
+    """What production plans of the module, for the real contract."""
+    tree.start("prod", "prod")
+    prefix = "module.api."
+    found = (one for one in tree.plan("prod").resources if one.address.startswith(prefix))
+    return {one.address.removeprefix(prefix): one.values for one in found}
 
 
 @pytest.fixture(scope="module")
-def body(planned: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def body(planned: dict[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The OpenAPI document that API Gateway imports."""
     document: dict[str, Any] = json.loads(planned["aws_api_gateway_rest_api.this"]["body"])
     return document
@@ -147,7 +135,7 @@ def responses(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def access_log(planned: dict[str, dict[str, Any]]) -> str:
+def access_log(planned: dict[str, Mapping[str, Any]]) -> str:
     """The template for a line of the access log."""
     template: str = planned["aws_api_gateway_stage.this"]["access_log_settings"][0]["format"]
     return template
@@ -351,13 +339,13 @@ class TestBody:
             assert (integration["type"], operation["security"]) == ("mock", [])
             assert set(operation["responses"][answer["statusCode"]]["headers"]) == set(local["headers"])
 
-    def test_it_fits(self, body: dict[str, Any], planned: dict[str, dict[str, Any]]) -> None:
+    def test_it_fits(self, body: dict[str, Any], planned: dict[str, Mapping[str, Any]]) -> None:
         assert len(planned["aws_api_gateway_rest_api.this"]["body"].encode()) < 6 * 1024 * 1024
         assert sum(path.count("/") for path in body["paths"]) < 300  # resources, at most
 
 
 class TestPermissions:
-    def test_each_operation_has_one_on_the_alias(self, planned: dict[str, dict[str, Any]]) -> None:
+    def test_each_operation_has_one_on_the_alias(self, planned: dict[str, Mapping[str, Any]]) -> None:
         permitted = {
             address.partition('"')[2].rpartition('"')[0]: (values["function_name"], values["qualifier"])
             for address, values in planned.items()

@@ -21,7 +21,9 @@ from tests.terraform.projects import Project
 
 
 def test_it_is_a_thin_line_over_terraform(project: Project) -> None:
-    done = project.run("destroy", "dev", "-target=module.api", "-var", "a=b", TF_PLUGIN_DIR="/mirror")
+    done = project.run(
+        "plan", "--out", "dev.tfplan", "dev", "-target=module.api", "-var", "a=b", TF_PLUGIN_DIR="/mirror"
+    )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     data = str(project.terraform / ".terraform" / "dev")
     here = f"-chdir={project.terraform}"
@@ -30,8 +32,20 @@ def test_it_is_a_thin_line_over_terraform(project: Project) -> None:
             data,
             f"{here} init -input=false -backend-config=backend.hcl -backend-config=key=dev.tfstate -plugin-dir=/mirror",
         ),
-        (data, f"{here} destroy -var-file=environments/dev.tfvars -target=module.api -var a=b"),
+        (
+            data,
+            f"{here} plan -input=false -out={project.root}/dev.tfplan -var-file=environments/dev.tfvars "
+            "-target=module.api -var a=b",
+        ),
+        (data, f"{here} show -json {project.root}/dev.tfplan"),
     ]
+
+
+def test_what_destroys_goes_another_way(project: Project) -> None:
+    """One that asks for the name, and that keeps the data."""
+    assert project.refused("destroy", "dev", "-auto-approve").startswith(
+        "This destroys nothing: use make destroy ENV=dev,"
+    )
 
 
 WEIGHTED = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -20,8 +20,7 @@ MakePlan = Callable[[str], Plan]
 @pytest.fixture(scope="module")
 def planned(tree: Tree) -> MakePlan:
     """The plan of an example; all are begun with the first."""
-    for name in EXAMPLES:
-        tree.start_example(name)
+    tree.start_examples(EXAMPLES)
     return tree.plan
 
 
@@ -46,9 +45,9 @@ def test_a_network_and_keys_that_exist_are_used_and_none_are_made(planned: MakeP
     for function in plan.of("aws_lambda_function"):
         assert set(function.value("vpc_config", "subnet_ids")) == set(ids["function_subnet_ids"])
         assert set(function.value("vpc_config", "security_group_ids")) == set(ids["function_security_group_ids"])
-    (cache,) = plan.of("aws_elasticache_serverless_cache")
-    assert set(cache.value("subnet_ids")) == set(ids["cache_subnet_ids"])
-    assert set(cache.value("security_group_ids")) == set(ids["cache_security_group_ids"])
+    for cache in plan.of("aws_elasticache_serverless_cache"):
+        assert set(cache.value("subnet_ids")) == set(ids["cache_subnet_ids"])
+        assert set(cache.value("security_group_ids")) == set(ids["cache_security_group_ids"])
     keys = {
         (one.type, str(value)[-1])
         for one in plan.resources
@@ -58,6 +57,18 @@ def test_a_network_and_keys_that_exist_are_used_and_none_are_made(planned: MakeP
     operations = ("aws_cloudwatch_log_group", "aws_lambda_function", "aws_sns_topic")
     assert {(one, "1") for one in operations} | {("aws_elasticache_serverless_cache", "2")} <= keys
     assert {key for one, key in keys if one != "aws_elasticache_serverless_cache"} == {"1"}
+
+
+def test_one_call_makes_as_many_systems_as_one_likes(planned: MakePlan) -> None:
+    """With for_each, which Terraform refuses for a module that configures a provider."""
+    made = [re.match(r'module\.leaderboard\["(\w+)"\]\.(.*)', one.address) for one in planned("existing-vpc").resources]
+    found = {game: {one[2] for one in made if one and one[1] == game} for game in ("chess", "darts")}
+    assert sum(map(len, found.values())) == len(made)
+    assert found["chess"] == found["darts"]
+    assert len(found["chess"]) > 100
+    roles = names(planned("existing-vpc").resources)
+    assert {name.split("-")[0] for name in roles} == set(found)
+    assert len(roles) == len(planned("existing-vpc").of("aws_iam_role"))
 
 
 @pytest.mark.parametrize("example", ["complete", "existing-vpc"])
@@ -91,6 +102,6 @@ def test_two_regions_have_nothing_in_common(planned: MakePlan) -> None:
     assert not roles[0] & roles[1]
 
 
-def names(resources: list[Resource]) -> set[str]:
+def names(resources: Iterable[Resource]) -> set[str]:
     """Of the roles, which are the whole account's."""
     return {one.value("name") for one in resources if one.type == "aws_iam_role"}

@@ -1,8 +1,8 @@
 """Each rule of plan_rules.py is worth something: a tree that breaks it is caught, and by that very rule.
 
-A mutant is a slip such as people make, one or two edits of the tree's text. Mutants of one batch share a copy and so a
-plan, since a plan takes seconds; each is looked for by words that no other mutant of its batch could cause. With
-MUTANTS_ALONE=1 each is planned by itself (some minutes): then nothing else can have caused them.
+A mutant is a slip such as people make, one or two edits of the tree's text. Mutants of one batch share a copy, and all
+copies share a plan, since a plan takes seconds; each is looked for by words that no other mutant of its batch could
+cause. With MUTANTS_ALONE=1 each is planned by itself (some minutes): then nothing else can have caused them.
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 from tests.terraform import plan_rules
 from tests.terraform.plan_rules import RULES, Rule
-from tests.terraform.plans import EMULATED, NETWORK, Plan, Tree
+from tests.terraform.plans import EMULATED, SWAPPED, Edits, Plan, Tree, edit
 
 ALONE = bool(os.environ.get("MUTANTS_ALONE"))
 
 WITHOUT_A_FIREWALL = {"waf": None}
 """No mutant is in it, and Terraform takes longer for the nested schema of a web ACL than for all the rest of a plan."""
-
-Edits = tuple[tuple[str, str, str], ...]
-"""The file, seen from terraform/; a text; what replaces it. If the text is empty, the rest is added at the end."""
 
 
 @dataclass(frozen=True)
@@ -356,6 +353,26 @@ MUTANTS = (
         batch="second",
     ),
     Mutant(
+        "a user of that name in any account",
+        plan_rules.each_function_connects_as_its_own_user,
+        r'function\.this\["sessions"\]: may connect as \[.arn:aws:elasticache:\*:\*:user:\S+-sessions',
+        (("modules/cache/users.tf", "${local.elasticache_arn}:user:", "arn:aws:elasticache:*:*:user:"),),
+        batch="third",
+    ),
+    Mutant(
+        "a reader's user has a writer's access string",
+        plan_rules.each_function_may_do_what_its_role_needs,
+        r"function\.this\[\"stats\"\]: as board it has \[.*'\+zadd'.* too much, \[.*'\+evalsha_ro'",
+        (("modules/cache/users.tf", 'local.access_strings["board"]', 'local.access_strings["writes"]'),),
+    ),
+    Mutant(
+        "all commands for everybody",
+        plan_rules.each_function_may_do_what_its_role_needs,
+        r"function\.this\[\"get_user\"\]: as read it has \['\+@all'\] too much, \['-@all'\] too little",
+        (("modules/cache/access.tf", '["-@all"]', '["+@all"]'),),
+        batch="second",
+    ),
+    Mutant(
         "two users change at once",
         plan_rules.users_change_one_after_the_other,
         r"aws_elasticache_user\.board and \S*aws_elasticache_user\.profiles change at once",
@@ -414,7 +431,7 @@ MUTANTS = (
     Mutant(
         "a topic with AWS's own key",
         plan_rules.everything_is_encrypted,
-        r"aws_sns_topic\.alarms: kms_master_key_id",
+        r"aws_sns_topic\.this\[.*: kms_master_key_id",
         (
             (
                 "modules/monitoring/notifications.tf",
@@ -668,7 +685,7 @@ MUTANTS = (
     Mutant(
         "a metric that nobody writes",
         plan_rules.alarms_watch_what_exists,
-        r"alarm\.this\S+: nobody writes leaderboard-staging reconcile-mended",
+        r"alarm\.this\S+: nobody writes leaderboard-staging \S+-failures",
         (("modules/monitoring/alarms.tf", "    namespace = var.name\n", '    namespace = "Leaderboard"\n'),),
     ),
     Mutant(
@@ -690,6 +707,63 @@ MUTANTS = (
         (("modules/monitoring/dashboard.tf", '"${local.alarm_arn}-${name}"', '"${local.alarm_arn}/${name}"'),),
     ),
     Mutant(
+        "a cause that pages",
+        plan_rules.one_alarm_pages,
+        r"these page: \S+slo-page\S+ \S+cache-evictions",
+        (
+            (
+                "modules/monitoring/alarms.tf",
+                '        metric    = "Evictions"\n',
+                '        metric    = "Evictions"\n        severity = "page"\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "a window that a composite does not find",
+        plan_rules.one_alarm_pages,
+        r"slo-page\"\]: no alarm leaderboard-staging/availability-fast-1h",
+        (("modules/monitoring/slo.tf", 'ALARM(\\"${var.name}-${name}', 'ALARM(\\"${var.name}/${name}'),),
+    ),
+    Mutant(
+        "a day in periods of half an hour, and more",
+        plan_rules.alarms_can_be_evaluated,
+        r"steady-30m\"\]: looks at 90000 s in periods of 1800 s",
+        (("modules/monitoring/slo.tf", 'name = "30m", minutes = 30 }', 'name = "30m", minutes = 30, periods = 50 }'),),
+    ),
+    Mutant(
+        "math of a metric that is not there",
+        plan_rules.alarms_can_be_evaluated,
+        r"counts with \['all'\]",
+        (("modules/monitoring/slo.tf", "100 * bad / requests, 0)", "100 * bad / all, 0)"),),
+    ),
+    Mutant(
+        "a chart by what the metric is not counted by",
+        plan_rules.dashboards_show_what_exists,
+        r"SubmissionsRefused \{'Code': 'stale_attempt'\} is counted by \['Reason'\]",
+        (("modules/monitoring/dashboard.tf", "{ Reason = reason }", '{ Code = "stale_attempt" }'),),
+        batch="second",
+    ),
+    Mutant(
+        "widgets that overlap",
+        plan_rules.dashboards_are_well_formed,
+        r"log at 13, \d+: does not fit",
+        (
+            (
+                "modules/monitoring/dashboard.tf",
+                'kind = "chart", width = 12, title = "Security events',
+                'kind = "chart", width = 13, title = "Security events',
+            ),
+        ),
+        batch="second",
+    ),
+    Mutant(
+        "math that only CloudWatch knows",
+        plan_rules.dashboards_are_well_formed,
+        r"is more than plain math",
+        (("modules/monitoring/dashboard.tf", '"100 * answered"', '"100 * RATE(answered)"'),),
+        batch="third",
+    ),
+    Mutant(
         "deployments that stop on nothing",
         plan_rules.deployments_stop_on_alarms_that_exist,
         r"deployment_group\.this\S+: no alarm rank-errors",
@@ -698,7 +772,7 @@ MUTANTS = (
     Mutant(
         "an alarm that no deployment reads",
         plan_rules.deployments_stop_on_alarms_that_exist,
-        r"alarm\.this\S+-live-errors\"\]: tells nobody, and no deployment reads it",
+        r"alarm\.this\S+-live-errors\"\]: tells nobody, and nothing reads it",
         (("modules/monitoring/alarms.tf", '["live-errors", "failures"]', '["errors", "failures"]'),),
         batch="second",
     ),
@@ -721,53 +795,28 @@ MUTANTS = (
 )
 
 
-SWAPPED = Mutant(
-    "the rules are in each other's ACL",
-    plan_rules.acl_rules_are_where_their_keys_say,
-    "",
-    (
-        (
-            NETWORK_ACLS,
-            "{ function = aws_network_acl.function.id, cache = aws_network_acl.cache.id }",
-            "{ function = aws_network_acl.cache.id, cache = aws_network_acl.function.id }",
-        ),
-    ),
-    batch="applied-swapped",
-)
-"""Only for an applied network, since a plan does not know the ids."""
-
-
 def name(mutant: Mutant) -> str:
     """A mutant's name as a test's id."""
     return mutant.slip.replace(" ", "-")
 
 
 def batch(mutant: Mutant) -> str:
-    """The name of the plan that a mutant is in."""
-    return f"alone-{name(mutant)}" if ALONE else f"batch-{mutant.batch}"
-
-
-def edit(folder: Path, mutants: tuple[Mutant, ...]) -> None:
-    """Makes the slips in a copy of the tree. What they replace has to be there."""
-    for mutant in mutants:
-        for file, old, new in mutant.edits:
-            text = (folder / file).read_text(encoding="utf-8")
-            assert old in text, f"{mutant.slip}: {file} has no {old!r} any more"
-            (folder / file).write_text(text.replace(old, new) if old else text + new, encoding="utf-8")
+    """The name of the copy that a mutant is in."""
+    return re.sub(r"\W+", "-", f"alone-{mutant.slip}") if ALONE else f"batch-{mutant.batch}"
 
 
 @pytest.fixture(scope="module")
 def broken(tree: Tree) -> Tree:
     """The tree, with the plans of every batch and of unbroken production begun."""
+    batches = {}
     for begun in dict.fromkeys(map(batch, MUTANTS)):
-        mutants = tuple(mutant for mutant in MUTANTS if batch(mutant) == begun)
-        tree.start(
-            begun, mutants[0].environment, lambda folder, mutants=mutants: edit(folder, mutants), WITHOUT_A_FIREWALL
-        )
+        mutants = [mutant for mutant in MUTANTS if batch(mutant) == begun]
+        edits = tuple(one for mutant in mutants for one in mutant.edits)
+        batches[begun] = (mutants[0].environment, partial(edit, edits=edits))
+    for together in [{begun: one} for begun, one in batches.items()] if ALONE else [batches]:
+        tree.start_broken(together, WITHOUT_A_FIREWALL)
     tree.start("prod", "prod")
-    tree.start_applying(
-        SWAPPED.batch, "network", {**NETWORK, "name": "swapped"}, lambda folder: edit(folder, (SWAPPED,))
-    )
+    tree.start_networks()
     return tree
 
 
@@ -783,7 +832,7 @@ def check(rule: Rule, plan: Plan, tree: Tree) -> list[str]:
 
 
 def test_rules_in_the_wrong_acl_are_caught(broken: Tree) -> None:
-    network = broken.plan(SWAPPED.batch)
+    network = broken.plan(SWAPPED)
     found = plan_rules.acl_rules_are_where_their_keys_say(network)
     assert len(found) == len(network.of("aws_network_acl_rule")) > 0
 

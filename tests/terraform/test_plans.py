@@ -12,25 +12,27 @@ import statistics
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from scripts.dev import planned_dashboard
+from scripts.emulator import causes
 from scripts.places import ROOT
-from shared import reconcile
+from shared import reconcile, security
+from tests.support import contract
 from tests.support.terraforms import TerraformError
 from tests.terraform import packets, plan_rules
 from tests.terraform.plan_rules import RULES, Rule
-from tests.terraform.plans import EMULATED, ENVIRONMENTS, NETWORK, WHOLE, Plan, Tree
-
-APPLIED = "applied"
+from tests.terraform.plans import APPLIED, EMULATED, ENVIRONMENTS, WHOLE, Plan, Resource, Tree
 
 FORMER_STATES = sorted((ROOT / "tests" / "terraform" / "states").glob("*.txt"))
 """What states of former trees hold, by their day: all that any environment had and no later tree gave up on purpose."""
 
 KINDS = ("function", "cache")
 
-NO_EXCEPTIONS = {"WAYS_OUT", "UNREAD_NETWORK_RULES", "METRICS", "DIMENSIONS"}
-"""Tables of plan_rules that let nothing pass: what must not be made, and what AWS measures."""
+NO_EXCEPTIONS = {"WAYS_OUT", "UNREAD_NETWORK_RULES", "METRICS", "DIMENSIONS", "OWN", "WIDGETS", "SHOWN"}
+"""Tables of plan_rules that let nothing pass: what must not be made, what AWS and we measure, and how it is shown."""
 
 ON_AWS = [name for name in ENVIRONMENTS if name != EMULATED]
 
@@ -42,7 +44,7 @@ def planned(tree: Tree) -> MakePlan:
     """The plan of an environment; all are begun with the first one, and the network is applied."""
     for name in ENVIRONMENTS:
         tree.start(name, name)
-    tree.start_applying(APPLIED, "network", NETWORK)
+    tree.start_networks()
     for state in FORMER_STATES:
         tree.start_moving(state.stem, "prod", state)
     return tree.plan
@@ -84,6 +86,15 @@ def test_a_rule_of_an_acl_is_where_its_key_says(planned: MakePlan) -> None:
     network = planned(APPLIED)
     assert plan_rules.acl_rules_are_where_their_keys_say(network) == []
     assert len(network.of("aws_network_acl_rule")) >= 12
+
+
+def test_an_endpoint_is_only_in_zones_that_have_its_service(planned: MakePlan) -> None:
+    """AWS refuses it in another, and so does the emulated one: in the account of this network one zone has none."""
+    network = planned(APPLIED)
+    (endpoint,) = network.of("aws_vpc_endpoint")
+    zones = [subnet.value("availability_zone") for subnet in network.linked(endpoint, "subnet_ids")]
+    assert sorted(zones) == ["eu-central-1a", "eu-central-1c"]
+    assert len([one for one in network.of("aws_subnet") if one.block == "aws_subnet.function"]) == 3
 
 
 @pytest.mark.parametrize("state", FORMER_STATES, ids=lambda state: state.stem)
@@ -150,6 +161,17 @@ class TestTheWalker:
             assert any(one.startswith(prefix) for one in types), prefix
 
 
+def test_every_alarm_can_be_drilled_or_has_its_reason(planned: MakePlan) -> None:
+    kinds = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_composite_alarm")
+    alarms = {str(one.key) for kind in kinds for one in planned("prod").of(kind)}
+    assert {alarm for alarm in alarms if not causes.find(alarm)} == set()
+    used = {found[0].alarms for alarm in alarms if (found := causes.find(alarm))}
+    assert used == {cause.alarms for cause in causes.CAUSES}, "a row of the table is for no alarm"
+    drilled = {alarm for alarm in alarms if (found := causes.find(alarm)) and found[0].make}
+    assert {"slo-page", "update-score-failures", "reconcile-not-running", "security-refusals"} <= drilled
+    assert not any(alarm.startswith("cache-") for alarm in drilled)
+
+
 class TestTheReadme:
     """The counts in the costs of terraform/README.md are those of the plans."""
 
@@ -171,8 +193,8 @@ class TestTheReadme:
             COST,
         )
         counts, dev = counted(planned("prod")), counted(planned("dev"))
-        (price,) = re.findall(r"^\| alarms \| `\d+ alarms × ([\d.]+)`", COST, re.MULTILINE)
-        alarms = float(price) * (counts["alarms"] - dev["alarms"])
+        (price,) = re.findall(r"^\| alarms \| `\d+ alarm metrics × ([\d.]+) ", COST, re.MULTILINE)
+        alarms = float(price) * (counts["alarm metrics"] - dev["alarm metrics"])
         assert float(said) == round(float(idle["total"]) - sum(float(idle[row]) for row in left) - alarms, 2)
         assert {unit: dev[unit] for unit in ("ACL", "rules", "service", "warm")} == dict.fromkeys(
             ("ACL", "rules", "service", "warm"), 0
@@ -213,6 +235,81 @@ class TestTheReadme:
             assert any(fnmatchcase(str(one), pattern) for one in names), name
 
 
+class TestMonitoring:
+    """Whoever emits, draws, watches and explains a metric says the same."""
+
+    def test_each_metric_of_our_own_is_on_its_row_and_no_other_is(self, planned: MakePlan) -> None:
+        for environment in ENVIRONMENTS:
+            plan = planned(environment)
+            charted = rows(plan)
+            for name, metric in plan_rules.OWN["metrics"].items():
+                assert name in charted[metric["chart"]], f"{name} is not on the row {metric['chart']} of {environment}"
+            drawn = set().union(*charted.values()) - set(plan_rules.OWN["metrics"])
+            assert {name for name in drawn if not name.endswith("-failures")} == set()
+
+    def test_each_alarm_is_in_the_table_of_the_metric_that_it_reads(self, planned: MakePlan) -> None:
+        plan = planned("prod")
+        (namespace,) = {
+            one.value("environment", "variables")["METRICS_NAMESPACE"] for one in plan.of("aws_lambda_function")
+        }
+        read: dict[str, set[str]] = {}
+        for alarm in plan.of("aws_cloudwatch_metric_alarm"):
+            queries = [one["metric"][0] for one in alarm.values.get("metric_query") or [] if one["metric"]]
+            for metric in queries or [alarm.values]:
+                if metric["namespace"] == namespace and not metric["metric_name"].endswith("-failures"):
+                    read.setdefault(metric["metric_name"], set()).add(
+                        alarm.value("alarm_name").removeprefix(f"{namespace}-")
+                    )
+        for name, metric in plan_rules.OWN["metrics"].items():
+            watching = read.pop(name, set())
+            for pattern in metric["alarms"]:
+                found = {alarm for alarm in watching if fnmatchcase(alarm, pattern)}
+                assert found, f"no alarm {pattern} reads {name}"
+                watching -= found
+            assert not watching, f"{name} does not name {watching}"
+        assert read == {}
+
+    def test_the_kinds_of_security_events_are_those_that_are_reported(self) -> None:
+        assert plan_rules.OWN["kinds"] == list(security.KINDS)
+
+    def test_each_alarm_has_its_section_and_each_section_its_alarm(self, planned: MakePlan) -> None:
+        plan = planned("prod")
+        alarms = [*plan.of("aws_cloudwatch_metric_alarm"), *plan.of("aws_cloudwatch_composite_alarm")]
+        linked = {alarm.value("alarm_description").rpartition("Runbook: docs/operations.md#")[2] for alarm in alarms}
+        chapter = OPERATIONS.split("\n## Alarms\n")[1].split("\n## ")[0]
+        assert linked == set(re.findall(r"^### (\S+)$", chapter, re.MULTILINE))
+        for section in chapter.split("\n### ")[1:]:
+            assert len(section.split()) > 15, section.split("\n")[0]
+
+    def test_each_row_of_the_dashboard_is_explained(self, planned: MakePlan) -> None:
+        chapter = OPERATIONS.split("\n## The dashboard\n")[1].split("\n## ")[0]
+        anchors = set(re.findall(r"^### row-(\w+)$", chapter, re.MULTILINE))
+        assert (
+            anchors
+            == set(rows(planned("prod")))
+            == {metric["chart"] for metric in plan_rules.OWN["metrics"].values()} | {"delivery"}
+        )
+
+    def test_the_local_page_draws_what_dev_plans(self, planned: MakePlan) -> None:
+        plan = planned("dev")
+        text = planned_dashboard.rendered((one.type, one.values) for one in plan.resources)
+        assert planned_dashboard.FILE.read_text(encoding="utf-8") == text, f"run {planned_dashboard.COMMAND}"
+
+
+def rows(plan: Plan) -> dict[str, set[str]]:
+    """Our own metrics on each row of the dashboard, by the row's anchor in the runbook."""
+    (dashboard,) = plan.of("aws_cloudwatch_dashboard")
+    found: dict[str, set[str]] = {}
+    for widget in json.loads(dashboard.value("dashboard_body"))["widgets"]:
+        if widget["type"] == "text":
+            row = found.setdefault(widget["properties"]["markdown"].rpartition("#row-")[2].rstrip(")"), set())
+        for metric in widget["properties"].get("metrics", ()):
+            if len(metric) > 1 and not metric[0].startswith("AWS/"):
+                row.add(metric[1])
+    return found
+
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 README = (ROOT / "terraform" / "README.md").read_text(encoding="utf-8")
 COST = README.split("## Cost")[1].split("\n## ")[0]
 NUMBERS = {"two": 2, "three": 3}
@@ -220,7 +317,7 @@ NUMBERS = {"two": 2, "three": 3}
 
 def counted(plan: Plan) -> dict[str, float]:
     """How many there are of what the cost tables count, by the word for it there."""
-    filters = [one.value("pattern") for one in plan.of("aws_cloudwatch_log_metric_filter")]
+    alarms = plan.of("aws_cloudwatch_metric_alarm")
     endpoints = [one for one in plan.of("aws_vpc_endpoint") if one.value("vpc_endpoint_type") == "Interface"]
     (rule,), (api,) = plan.of("aws_cloudwatch_event_rule"), plan.of("aws_api_gateway_rest_api")
     memory = statistics.mode(one.value("memory_size") for one in plan.of("aws_lambda_function"))
@@ -229,9 +326,11 @@ def counted(plan: Plan) -> dict[str, float]:
         "ACL": len(plan.of("aws_wafv2_web_acl")),
         "rules": sum(len(one.values["rule"]) for one in plan.of("aws_wafv2_web_acl")),
         "keys": len(plan.of("aws_kms_key")),
-        "alarms": len(plan.of("aws_cloudwatch_metric_alarm")),
-        "log metrics": len(filters),
-        "reconcile metrics": sum("reconciled" in pattern for pattern in filters),
+        "alarm metrics": sum(max(1, sum(map(bool, _metrics(alarm)))) for alarm in alarms),
+        "composites": len(plan.of("aws_cloudwatch_composite_alarm")),
+        "log metrics": len(plan.of("aws_cloudwatch_log_metric_filter")),
+        "own metrics": len(own_metrics(plan)),
+        "reconcile metrics": sum(one["emitter"] == "reconcile" for one in plan_rules.OWN["metrics"].values()),
         "dashboard": len(plan.of("aws_cloudwatch_dashboard")),
         "warm": sum(
             one.value("provisioned_concurrent_executions")
@@ -246,6 +345,35 @@ def counted(plan: Plan) -> dict[str, float]:
         "times": 730 * 60 / int(interval),
         "players": reconcile.SWEEP_PLAYERS,
     }
+
+
+def _metrics(alarm: Resource) -> list[Any]:
+    return [query["metric"] for query in alarm.values.get("metric_query") or []]
+
+
+def own_metrics(plan: Plan) -> set[tuple[str, ...]]:
+    """Each of our metrics with each value of its dimension: what CloudWatch bills."""
+    (dashboard,) = plan.of("aws_cloudwatch_dashboard")
+    depths = {one.value("environment", "variables")["METRICS_DEPTH"] for one in plan.of("aws_lambda_function")}
+    values = {
+        "Route": [one.id for one in contract.operations().values()] if depths == {"routes"} else [],
+        "Code": contract.codes() - {"forbidden", "too_many_requests"} | {"internal_error"},
+        "Reason": {one[1] for one in drawn(dashboard, "SubmissionsRefused")},
+        "Currency": {one[1] for one in drawn(dashboard, "Revenue")},
+        "Kind": plan_rules.OWN["kinds"],
+    }
+    found = set()
+    for name, metric in plan_rules.OWN["metrics"].items():
+        found |= {(name,)} if metric.get("total", True) else set()
+        found |= {(name, value) for by in metric["by"] for value in values[by]}
+    return found
+
+
+def drawn(dashboard: Resource, metric: str) -> set[tuple[str, str]]:
+    """The dimensions by which a metric of our own is on the dashboard."""
+    widgets = json.loads(dashboard.value("dashboard_body"))["widgets"]
+    lines = [one for widget in widgets for one in widget["properties"].get("metrics", ()) if metric in one]
+    return {(one[2], one[3]) for one in lines if len(one) > 3}
 
 
 class TestPackets:

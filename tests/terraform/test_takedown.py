@@ -1,6 +1,7 @@
-"""`make destroy`, `make snapshot` and `make retire`, on an emulated ElastiCache: what goes, what stays, any break.
+"""`make destroy`, `make snapshot` and `make retire` on an emulated ElastiCache: what goes, what stays, and
+how they go on after a break.
 
-terraform is a script here that keeps a list of addresses as its state, and fails where a test says so.
+terraform is a script here, which keeps a list of addresses as its state and fails where a test wants it to.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,7 @@ FUNCTION = "leaderboard-dev-rank"
 
 
 def plant(root: Path) -> None:
-    """What a command needs of the project: its scripts, what they import, one function, the names of the values."""
+    """Copies what a command needs: its scripts, what they import, one function, the names of the values."""
     shutil.copytree(ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns("node_modules"))
     shutil.copytree(ROOT / "shared", root / "shared")
     shutil.copytree(ROOT / "functions" / "rank", root / "functions" / "rank")
@@ -52,7 +52,7 @@ def plant(root: Path) -> None:
 
 
 class Takedown:
-    """A tree of dev, with its caches and others' on an account of its own."""
+    """A tree for dev in an account of its own, with dev's caches and other environments'."""
 
     def __init__(self, folder: Path, account: aws_api.Account):
         self.root, self.bin, self.calls_file, self.state = (folder / name for name in ("tree", "bin", "calls", "state"))
@@ -76,16 +76,16 @@ class Takedown:
         self.state.write_text("\n".join([*OTHERS, ADDRESS.format("")]) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """A file of the tree."""
+        """Writes a file of the tree."""
         (self.root / name).parent.mkdir(parents=True, exist_ok=True)
         (self.root / name).write_text(text)
 
     def values(self, more: str) -> None:
-        """What dev's file says."""
+        """Sets what dev's file says."""
         self.write("terraform/environments/dev.tfvars", f'region = "eu-central-1"\nenvironment = "dev"\n{more}\n')
 
     def make(self, environment: str, suffix: str = "") -> None:
-        """A cache of an environment, in its user group."""
+        """Makes a cache of an environment, in its user group."""
         group = f"leaderboard-{environment}"
         if not suffix:
             self.elasticache.create_user_group(UserGroupId=group, Engine="valkey")
@@ -97,7 +97,7 @@ class Takedown:
         )
 
     def deploy(self, cache: str) -> None:
-        """A function of dev whose alias leads to a version that connects to a cache."""
+        """Makes a function of dev whose alias points to a version that connects to a cache."""
         role = self.account.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
@@ -115,7 +115,8 @@ class Takedown:
         awslambda.create_alias(FunctionName=FUNCTION, Name="live", FunctionVersion="1")
 
     def do(self, script: str, *arguments: str, typed: str = "", breaks: str = "") -> subprocess.CompletedProcess[str]:
-        """What `make` runs, with this typed at its question; a terraform command that begins so breaks."""
+        """Runs what `make` runs and answers its question with `typed`. The terraform command that begins with `breaks`
+        fails."""
         environment = {**self.account.variables, "PATH": str(self.bin), "HOME": str(self.root), "BREAKS": breaks}
         return subprocess.run(
             [sys.executable, "-B", "-m", f"scripts.aws.{script}", *arguments],
@@ -128,41 +129,31 @@ class Takedown:
         )
 
     def caches(self) -> set[str]:
-        """All that there are."""
+        """The names of all caches."""
         return {one["ServerlessCacheName"] for one in self.elasticache.describe_serverless_caches()["ServerlessCaches"]}
 
     def snapshots(self) -> list[str]:
-        """The ARNs of dev's."""
+        """The ARNs of dev's snapshots."""
         return [str(snapshot["ARN"]) for snapshot in caches.snapshots(self.elasticache, "leaderboard-dev")]
 
     def did(self) -> list[str]:
-        """What terraform was called with since the last look, without init and options."""
+        """Terraform's calls since the last look, without init and without options."""
         lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
         self.calls_file.unlink(missing_ok=True)
         return [re.sub(r" -var-file=\S+", "", line) for line in lines if not line.startswith("init")]
 
 
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[aws_api.Aws]:
-    """AWS, for all tests here."""
-    with aws_api.serving(tmp_path_factory.mktemp("aws")) as serving:
-        yield serving
-
-
-ACCOUNTS = iter(range(10**11, 10**12))
-
-
 @pytest.fixture
-def takedown(tmp_path: Path, aws: aws_api.Aws, built: Path) -> Takedown:
-    """On an account that no other test has."""
-    one = Takedown(tmp_path, aws.account(str(next(ACCOUNTS))))
+def takedown(tmp_path: Path, account: aws_api.Account, built: Path) -> Takedown:
+    """A tree in an account that no other test has."""
+    one = Takedown(tmp_path, account)
     shutil.copytree(built, one.root / "build")
     return one
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zips that dev's values ask for, which are the same in every such tree."""
+    """The zips that dev's values ask for; every such tree has the same."""
     root = tmp_path_factory.mktemp("built")
     plant(root)
     subprocess.run([sys.executable, "-B", "-m", "scripts.aws.build"], cwd=root, check=True, capture_output=True)
@@ -210,7 +201,7 @@ class TestDestroy:
         assert f"Left: the snapshot {takedown.snapshots()[0]}\n" in done.stdout
 
     def test_a_cache_that_terraform_has_forgotten_goes_too(self, takedown: Takedown) -> None:
-        """As after a break between the state and AWS."""
+        """As after a break between the change to the state and the one to AWS."""
         takedown.state.write_text("\n".join(OTHERS) + "\n")
         assert takedown.do("destroy", "dev", typed="dev\n").returncode == 0
         self.is_over(takedown)
@@ -261,7 +252,7 @@ class TestSnapshot:
 class TestRetire:
     @pytest.fixture
     def switched(self, takedown: Takedown) -> Takedown:
-        """The values say that the second cache is used, and the first is no more."""
+        """The values use the second cache and no longer list the first."""
         takedown.make("dev", "r1")
         takedown.state.write_text(takedown.state.read_text() + ADDRESS.format("r1") + "\n")
         takedown.values('caches = { r1 = {} }\ncache_in_use = "r1"')

@@ -124,4 +124,11 @@ def test_the_recipe_for_tflocal_names_what_there_is() -> None:
     assert f"s3://{json.loads(backend['bucket'])}\n" in recipe
     assert f"AWS_REGION={json.loads(values['region'])}\n" in recipe
     assert backend["region"] == values["region"]
+    apply = (ROOT / "docs" / "emulator.md").read_text().split("tflocal apply ")[1].split("```")[0]
+    assert "-var-file=environments/local.tfvars " in apply
+    (given,) = re.findall(r"-var 'emulator=\{(.*)\}'", apply)
+    assert set(re.findall(r"(\w+)=", given)) == set(values["emulator"])
+    assert set(re.findall(r"-var '?(\w+)=", apply)) == {"architecture", "emulator"}, (
+        "as `make emulate` sets, on its Python"
+    )
     assert "localstack_providers_override.tf" in (ROOT / ".gitignore").read_text().splitlines()

@@ -1,6 +1,6 @@
-"""A change of provisioned concurrency that AWS would refuse is refused before.
+"""A change of provisioned concurrency that AWS would refuse is refused beforehand.
 
-The plans here are shaped as Terraform 1.11 and provider 5.100 show one of modules/functions.
+The plans here have the shape that Terraform 1.11 and provider 5.100 give to one of modules/functions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Change = dict[str, Any]
 
 
 def alias(key: str, *, moved_to: str | None = "4", weighted: bool = False) -> Change:
-    """The alias of a function, at version 4 until now; None is a version that only an apply will tell."""
+    """The alias of a function, so far at version 4; None is a version that only the apply will know."""
     routing = [{"additional_version_weights": {"5": 0.1}}] if weighted else []
     before = {"function_name": f"game-{key}", "name": "live", "function_version": "4", "routing_config": routing}
     return {
@@ -33,7 +33,7 @@ def alias(key: str, *, moved_to: str | None = "4", weighted: bool = False) -> Ch
 
 
 def warm(key: str, number: int) -> Change:
-    """How many environments of a function are kept warm, of which there were two until now."""
+    """How many environments of a function are to be kept warm; so far there were two."""
     before = {"function_name": f"game-{key}", "qualifier": "live", "provisioned_concurrent_executions": 2}
     return {
         "type": "aws_lambda_provisioned_concurrency_config",
@@ -49,12 +49,12 @@ def warm(key: str, number: int) -> Change:
 
 
 def new(change: Change) -> Change:
-    """The same where there was nothing."""
+    """The same change for a resource that did not exist."""
     return {**change, "change": {**change["change"], "actions": ["create"], "before": None}}
 
 
 def check(*changes: Change) -> None:
-    """As a plan of these changes is checked."""
+    """Checks a plan with these changes."""
     weights.check({"resource_changes": [*changes, {"type": "aws_sqs_queue", "change": {"actions": ["no-op"]}}]})
 
 

@@ -30,10 +30,12 @@ MAY_IMPORT = {
     "problems": set(),
     "fields": {"config", "problems"},
     "idempotency": set(),
-    "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems", "telemetry"},
+    "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems", "security", "telemetry", "tracing"},
+    "security": {"logs", "telemetry"},
     "telemetry": {"config", "logs"},
+    "tracing": {"config", "logs"},
     "credentials": {"config"},
-    "store": {"config", "credentials", "deadline", "logs", "problems", "telemetry"},
+    "store": {"config", "credentials", "deadline", "logs", "problems", "security", "telemetry", "tracing"},
     "reconcile": {"audit", "deadline", "outbox", "projections", "statistics", "store", "sweeps"},
 }
 """What a module of the layer may import from the layer. Modules that are not named here hold data: the next rule is
@@ -360,6 +362,11 @@ def test_the_watch_sees_what_an_import_must_not_do(tmp_path: Path) -> None:
 def test_the_rank_function_imports_nothing_heavy() -> None:
     loaded = watched_import("functions.rank.handler")["modules"]
     assert not {name.partition(".")[0] for name in loaded} & HEAVY
+
+
+def test_one_module_knows_the_sdk_that_writes_traces() -> None:
+    ours = {**LAYER, **{path: imported(tree) for path, tree in modules("functions")}}
+    assert [module for module, names in ours.items() if "aws_xray_sdk" in str(names)] == ["tracing"]
 
 
 FIRST_USE = """

@@ -18,6 +18,7 @@ from scripts.local import embedded_valkey
 from tests.support import invariants, telling
 from tests.support.invariants import SCALE
 from tests.support.invoking import Answer, Invoker, event, invoker
+from tests.support.lines import Lines
 from tests.support.workers import Death, Job, Snapshot, Stage, snapshot, stage
 
 KEY = "7b0c6a1e-5d1f-4f6a-9a55-0c3e2c7b9d41"
@@ -179,6 +180,13 @@ def outcome(call: Invoker, raw: valkey.Valkey, start: Snapshot, operation: Opera
     return before, facts(raw)
 
 
+def metric_of(operation: Operation) -> str:
+    """What counts an operation that is done."""
+    return {"create_user": "PlayersCreated", "update_score": "Submissions", "sessions": "SessionsStarted"}[
+        operation.function
+    ]
+
+
 def status_of(death: Death) -> int:
     """The status that the worker had answered with before it was killed."""
     status: int = death.answer["statusCode"]
@@ -188,7 +196,7 @@ def status_of(death: Death) -> int:
 @pytest.mark.parametrize("known", [True, False], ids=["", "scripts-forgotten"])
 @pytest.mark.parametrize("name", WRITES)
 def test_a_worker_that_dies_at_any_point_has_done_it_once_or_not_at_all(
-    name: str, known: bool, workers: Stage, call: Invoker, raw: valkey.Valkey, start: Snapshot
+    name: str, known: bool, workers: Stage, call: Invoker, raw: valkey.Valkey, start: Snapshot, logged: Lines
 ) -> None:
     operation = WRITES[name]
     before, after = outcome(call, raw, start, operation)
@@ -207,6 +215,9 @@ def test_a_worker_that_dies_at_any_point_has_done_it_once_or_not_at_all(
         if death.answer is not None:
             assert status_of(death) == operation.status
             assert found == after, "what was answered with 2xx is there"
+            before_it = logged.counted.copy()
+            logged.add_output(death.logged)
+            assert logged.since(before_it, metric_of(operation)) == (before != after), "and counted, if it is no replay"
             assert shown(raw) == {user_id: score for user_id, (score, _, _) in after.items()}, "and seen at once"
         invariants.settle(raw)
         assert facts(raw) == found, death
@@ -219,7 +230,7 @@ def test_a_worker_that_dies_at_any_point_has_done_it_once_or_not_at_all(
 @pytest.mark.parametrize("known", [True, False], ids=["", "scripts-forgotten"])
 @pytest.mark.parametrize("name", KEYED)
 def test_the_retry_of_a_worker_that_died_at_any_point_makes_it_exactly_once(
-    name: str, known: bool, workers: Stage, call: Invoker, raw: valkey.Valkey, start: Snapshot
+    name: str, known: bool, workers: Stage, call: Invoker, raw: valkey.Valkey, start: Snapshot, logged: Lines
 ) -> None:
     operation = KEYED[name]
     before, after = outcome(call, raw, start, operation)
@@ -232,7 +243,11 @@ def test_the_retry_of_a_worker_that_died_at_any_point_makes_it_exactly_once(
     for death in workers.kill_everywhere(operation.job, prepare):
         tried["with a retry"] += 1
         was_done = facts(raw) != before
+        before_it = logged.counted.copy()
+        logged.add_output(death.logged)
         retry_until_exact(call, raw, operation, after, was_done=was_done)
+        lost = was_done and death.answer is None
+        assert logged.since(before_it, metric_of(operation)) == (0 if lost else 1), "counted once, by whom did it"
         invariants.settle(raw)
         assert facts(raw) == after, death
 
@@ -296,10 +311,18 @@ def test_a_refusal_that_dies_at_any_point_changes_nothing_and_keeps_no_key(
 @pytest.mark.parametrize("retried", [False, True], ids=["", "retried"])
 @pytest.mark.parametrize("operation", [session(None), session(KEY)], ids=["without-a-key", "with-a-key"])
 def test_a_session_whose_creation_dies_at_any_point_is_opened_once_at_most(
-    operation: Operation, retried: bool, workers: Stage, call: Invoker, raw: valkey.Valkey, start: Snapshot
+    operation: Operation,
+    retried: bool,
+    workers: Stage,
+    call: Invoker,
+    raw: valkey.Valkey,
+    start: Snapshot,
+    logged: Lines,
 ) -> None:
     for death in workers.kill_everywhere(operation.job, start.restore):
         tried["sessions"] += 1
+        before_it = logged.counted.copy()
+        logged.add_output(death.logged)
         opened = [json.loads(raw.get(key)) for key in raw.scan_iter("session:*")]
         assert len(opened) <= 1
         if death.answer is not None:
@@ -308,6 +331,7 @@ def test_a_session_whose_creation_dies_at_any_point_is_opened_once_at_most(
             reply = answer(call, operation)
             assert reply.status == 201
             assert ("Idempotency-Replayed" in reply.headers) == bool(opened)
+            assert logged.since(before_it, "SessionsStarted") == (0 if opened and death.answer is None else 1)
             session_id = reply.json()["session"]["sessionId"]
             assert opened in ([], [reply.json()["session"]])
             assert [key.removeprefix("session:") for key in raw.scan_iter("session:*")] == [session_id]

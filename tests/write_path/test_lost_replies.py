@@ -24,6 +24,7 @@ from shared.store import store
 from tests.support import invariants, telling
 from tests.support.invariants import SCALE
 from tests.support.invoking import Answer, Invoker, invoker
+from tests.support.lines import Lines
 
 KEY = "7b0c6a1e-5d1f-4f6a-9a55-0c3e2c7b9d41"
 TIMEOUT_SECONDS = 1
@@ -190,6 +191,10 @@ OPERATIONS = {
 }
 
 
+COUNTED = {"update_score": "Submissions", "create_user": "PlayersCreated", "sessions": "SessionsStarted"}
+"""The metric that counts what a function has done."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _tally(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tells how much was tried."""
@@ -259,6 +264,12 @@ def send_until_done(call: Invoker, operation: Operation, key: str) -> list[Answe
     return answers
 
 
+def knew_that_it_was_done(answers: Sequence[Answer]) -> bool:
+    """Whether the attempt that did it has heard of that, and so could count it."""
+    codes = {answer.json().get("code") for answer in answers}
+    return "not_yet_visible" in codes or "Idempotency-Replayed" not in answers[-1].headers
+
+
 def assert_done_once(raw: valkey.Valkey, operation: Operation, answer: Answer) -> None:
     """Asserts that it was done, in the profile and on the board, and once."""
     world = invariants.look(raw)
@@ -324,13 +335,14 @@ def positions(call: Invoker, wire: Saboteur, raw: valkey.Valkey, operation: Oper
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_wherever_the_wire_is_cut_the_client_that_retries_is_counted_once(
-    name: str, times: int, call: Invoker, wire: Saboteur, raw: valkey.Valkey
+    name: str, times: int, call: Invoker, wire: Saboteur, raw: valkey.Valkey, logged: Lines
 ) -> None:
     operation = OPERATIONS[name]
     every = 2 if times > 1 and SCALE == 1 else 1
     for number, fault in enumerate(positions(call, wire, raw, operation, KEY)[times % every :: every]):
         begin(call, raw)
         arm(call, wire, [fault] * times)
+        before = logged.counted.copy()
         answers = send_until_done(call, operation, KEY)
         assert wire.met >= 1, fault
         if times == 1:
@@ -340,6 +352,7 @@ def test_wherever_the_wire_is_cut_the_client_that_retries_is_counted_once(
         arm(call, wire, [])
         again = send(call, operation, KEY)
         assert (again.status, again.headers.get("Idempotency-Replayed")) == (operation.status, "true")
+        assert logged.since(before, COUNTED[operation.function]) == knew_that_it_was_done(answers), fault
         assert_done_once(raw, operation, again)
         if number % 5 == 0 or SCALE > 1:
             invariants.settle(raw)
@@ -370,7 +383,7 @@ def test_one_lost_reply_without_a_key_is_still_exact(
 
 @pytest.mark.timeout(600 * SCALE)
 def test_when_both_replies_are_lost_the_answer_says_what_is_known(
-    call: Invoker, wire: Saboteur, raw: valkey.Valkey
+    call: Invoker, wire: Saboteur, raw: valkey.Valkey, logged: Lines
 ) -> None:
     codes = Counter[str]()
     lengths(call, wire, raw, INCREMENT, None)
@@ -380,6 +393,7 @@ def test_when_both_replies_are_lost_the_answer_says_what_is_known(
         for second in others if SCALE > 1 else others[number % 3 :][:1]:
             begin(call, raw)
             arm(call, wire, [fault, second])
+            before = logged.counted.copy()
             answer = send(call, INCREMENT, None)
             assert wire.met == 2
             assert answer.status == 503
@@ -391,6 +405,7 @@ def test_when_both_replies_are_lost_the_answer_says_what_is_known(
             heard = len(wire.passed[0][REPLY]) >= submitted
             assert code == ("not_yet_visible" if heard else "unavailable"), fault
             assert not heard or score == "107", "what is not yet visible is stored"
+            assert logged.since(before, "Submissions") == heard, "and counted, which its replay will not be"
             invariants.settle(raw)
             assert raw.hget("user:ada", "score") == score, "and not once more"
             tried["double cuts without a key"] += 1

@@ -27,6 +27,7 @@ from shared.store import Command, Store
 from tests.support import invariants, telling
 from tests.support.invariants import SCALE
 from tests.support.invoking import Answer, event, race
+from tests.support.lines import Lines
 
 RACERS = 16
 OPERATORS = ("set", "best", "increment", "decrement")
@@ -190,8 +191,9 @@ def test_the_sum_of_racing_increments_is_exact_and_each_is_seen_at_once(invoke: 
     assert ends(world) == {"ada": (total, each * RACERS, total)}
 
 
-def test_racing_increments_that_come_twice_are_counted_once(invoke: Invoke, raw: valkey.Valkey) -> None:
+def test_racing_increments_that_come_twice_are_counted_once(invoke: Invoke, raw: valkey.Valkey, logged: Lines) -> None:
     create(invoke, "ada")
+    before = logged.counted.copy()
     each = 20 * SCALE
 
     def work(racer: int) -> Callable[[], Answer]:
@@ -209,14 +211,22 @@ def test_racing_increments_that_come_twice_are_counted_once(invoke: Invoke, raw:
 
     race([work(racer) for racer in range(RACERS)])
     count = each * RACERS // 2
+    assert logged.since(before, "Submissions") == logged.since(before, "ScoreVolume") == count, "in the metrics too"
     assert ends(invariants.settle(raw)) == {"ada": (count, count, count)}
 
 
-def test_mixed_operators_of_one_player_follow_each_other_without_a_gap(invoke: Invoke, raw: valkey.Valkey) -> None:
+def test_mixed_operators_of_one_player_follow_each_other_without_a_gap(
+    invoke: Invoke, raw: valkey.Valkey, logged: Lines
+) -> None:
     create(invoke, "ada", 1000)
+    before = logged.counted.copy()
     line = Line({"ada": 1000})
     assert_mixed(invoke, raw, line, ["ada"], 60 * SCALE)
-    assert ends(invariants.settle(raw)) == line.follow()
+    followed = line.follow()
+    assert ends(invariants.settle(raw)) == followed
+    _, games, _ = followed["ada"]
+    assert logged.since(before, "Submissions") == games
+    assert logged.since(before, "SubmissionsRefused") == 60 * SCALE * RACERS - games
 
 
 def assert_mixed(invoke: Invoke, raw: valkey.Valkey, line: Line, user_ids: list[str], each: int) -> None:

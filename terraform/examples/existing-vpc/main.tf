@@ -1,5 +1,5 @@
-# In an account where others have made the network, the keys, and the rules for roles. The ids stand for yours; they may as
-# well come from data sources, or from resources of the same tree.
+# Two games, each with a system of its own, in an account where others have made the network, the keys, and the rules for
+# roles. The ids stand for yours; they may as well come from data sources, or from resources of the same tree.
 
 provider "aws" {
   region = "eu-central-1"
@@ -8,14 +8,19 @@ provider "aws" {
 locals {
   account = "123456789012"
   keys    = "arn:aws:kms:eu-central-1:${local.account}:key"
+
+  # By game: the most that its cache may hold, in GB.
+  games = { chess = 10, darts = 2 }
 }
 
 module "leaderboard" {
-  source = "../../modules/leaderboard"
+  source   = "../../modules/leaderboard"
+  for_each = local.games
 
   contract_path = "${path.module}/../../../functions/openapi.yaml"
   build_path    = "${path.module}/../../../build"
 
+  project      = each.key
   environment  = "prod"
   alarm_emails = ["on-call@example.com"]
 
@@ -36,7 +41,7 @@ module "leaderboard" {
   role_path                = "/games/"
   permissions_boundary_arn = "arn:aws:iam::${local.account}:policy/games-boundary"
 
-  cache_data_storage_gb = { maximum = 10 }
+  cache_data_storage_gb = { maximum = each.value }
   cache_ecpu_per_second = { maximum = 20000 }
 
   receipt_seconds  = 86400
@@ -49,7 +54,7 @@ module "leaderboard" {
   alias_mover = "codedeploy"
 }
 
-output "api_url" {
-  description = "URL of the API."
-  value       = module.leaderboard.api_url
+output "api_urls" {
+  description = "URL of each game's API, by game."
+  value       = { for game, system in module.leaderboard : game => system.api_url }
 }

@@ -45,9 +45,12 @@ locals {
       slow_milliseconds       = var.slow_milliseconds
     } : name => { for key in local.keys : key => try(numbers[key], numbers["default"], null) }
   }
-  slow = {
-    for key, milliseconds in local.of_function.slow_milliseconds : key =>
-    { for name in ["SLOW_MILLISECONDS"] : name => tostring(milliseconds) if milliseconds != null && key != local.reconcile }
+  # Settings that follow from the name and the function: no value sets them.
+  measured = {
+    for key, milliseconds in local.of_function.slow_milliseconds : key => merge(
+      { METRICS_NAMESPACE = var.name },
+      { for name in ["SLOW_MILLISECONDS"] : name => tostring(milliseconds) if milliseconds != null && key != local.reconcile },
+    )
   }
   named_in_maps = concat(["default"], local.keys)
   naming        = "There are ${join(", ", local.keys)}, and `default` for all others."
@@ -95,7 +98,7 @@ resource "aws_lambda_function" "this" {
   publish                        = true
 
   environment {
-    variables = merge(var.environment, local.slow[each.key], var.cache == null ? {} : {
+    variables = merge(var.environment, local.measured[each.key], var.cache == null ? {} : {
       VALKEY_USER      = var.cache.users[each.value].name
       VALKEY_IAM_CACHE = var.cache.name
     })

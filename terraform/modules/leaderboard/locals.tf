@@ -23,10 +23,8 @@ locals {
     SESSION_SECONDS  = tostring(var.session_seconds)
     DEADLINE_SECONDS = tostring(var.deadline_seconds)
     DEFAULT_OPERATOR = var.default_operator
-
-    METRICS_NAMESPACE = local.name
-    METRICS_DEPTH     = var.metrics_depth
-    CURRENCIES        = join(",", var.currencies)
+    METRICS_DEPTH    = var.metrics_depth
+    CURRENCIES       = join(",", var.currencies)
   }
 
   # What every role has. As one value, so that no module takes the one and forgets the other.

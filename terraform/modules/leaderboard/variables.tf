@@ -285,7 +285,7 @@ variable "default_operator" {
 }
 
 variable "metrics_depth" {
-  description = "How finely our own metrics are counted: `routes`, or `totals`, which leaves out what is by route and costs about a third."
+  description = "How finely our own metrics are counted: `routes`, or `totals`, which leaves out what is by route and costs two fifths."
   type        = string
   nullable    = false
   default     = "routes"
@@ -315,8 +315,8 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.settings) : !startswith(name, "VALKEY_") && !contains(keys(local.settings), name)])
-    error_message = "settings must not have VALKEY_… names, which come from the cache, nor ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
+    condition     = alltrue([for name in keys(var.settings) : !contains(["METRICS_NAMESPACE", "SLOW_MILLISECONDS"], name) && !startswith(name, "VALKEY_") && !contains(keys(local.settings), name)])
+    error_message = "settings must not have VALKEY_… names, which come from the cache, nor METRICS_NAMESPACE, the name of all, nor SLOW_MILLISECONDS and ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
   }
 }
 

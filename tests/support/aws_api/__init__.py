@@ -1,4 +1,4 @@
-"""AWS's API on this machine, to see what an apply does: moto, what moto lacks, and refusals where AWS refuses.
+"""AWS's API on this machine, to show what an apply does: moto, what moto lacks, and refusals where AWS refuses.
 
     with aws_api.serving(folder) as aws:
         account = aws.account("111111111111")
@@ -6,11 +6,11 @@
         terraforms.apply(tree, values, environment=account.variables)
         assert "UpdateRestApi" not in [call.operation for call in account.calls()]
 
-One process serves any number of accounts, which know nothing of each other. Its log is in the folder. Nothing is signed
-or allowed: a request is taken for the account that its access key names.
+One process serves any number of accounts, which know nothing of each other. Its log is in the folder. Signatures and
+permissions are not checked: a request belongs to the account that its access key names.
 
 Every request is checked against botocore's model of the operation (required members, lengths, patterns, choices), which
-moto hardly does, and then goes the way that its service's module here says, or else to moto. To add an operation or a
+moto hardly does, and is then answered by its service's module here, or else by moto. To add an operation or a
 refusal, write a function under `@operation(service, name)` in that module.
 
 What is refused besides: see `Switches`, which a test turns by `account.set`, and the modules. Names and messages of the
@@ -22,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import json
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,18 +32,16 @@ from tests.support.wires import free_port
 
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
-"""The account of a request whose access key names none."""
+"""The account of a request whose access key does not name one."""
 
 
 @dataclass
 class Switches:
-    """What an account is like, and how strict AWS is where nobody has seen it."""
+    """The properties of an account, and how strict AWS is where nobody has seen it."""
 
     concurrent_executions: int = 1000
     """Lambda's quota for the Region: 10 in a new account. 100 must stay unreserved."""
-    deploys_while_updating: bool = True
-    """Whether API Gateway takes CreateDeployment while an API is UPDATING. AWS's pages say so, see apigateway.py."""
-    zones_without_endpoints: tuple[str, ...] = ()
+    zones_without_endpoints: Sequence[str] = ()
     """Availability zones that no interface endpoint can be in."""
     logging_role: bool = True
     """Whether API Gateway has the role with which it writes logs in this Region."""
@@ -57,14 +55,19 @@ class Call:
     """As botocore calls it, e.g. "apigateway"."""
     operation: str
     parameters: Mapping[str, Any]
-    """As botocore names them; bytes are replaced by how many they are, but for API Gateway's documents."""
+    """As botocore names them. Bytes are replaced by their number, except API Gateway's documents."""
     error: str | None
-    """The code with which it was refused."""
+    """The error code, if it was refused."""
+
+
+def access_key(account: str) -> str:
+    """The access key that makes a request belong to an account."""
+    return f"ACCOUNT{account}"
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account of its own on the emulated AWS."""
+    """An account on the emulated AWS."""
 
     url: str
     id: str
@@ -74,14 +77,14 @@ class Account:
         """The environment variables that lead Terraform, boto3 and the command line to it."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": f"ACCOUNT{self.id}",
+            "AWS_ACCESS_KEY_ID": access_key(self.id),
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
         }
 
     def client(self, service: str) -> Any:
-        """boto3's, for a service."""
+        """A boto3 client for a service."""
         import boto3  # type: ignore[import-untyped]
 
         return boto3.client(
@@ -97,7 +100,7 @@ class Account:
         return [Call(**call) for call in self._ask("GET", "calls")]
 
     def forget_calls(self) -> None:
-        """Begins the list of requests anew."""
+        """Empties the list of requests."""
         self._ask("DELETE", "calls")
 
     def set(self, **switches: Any) -> None:
@@ -105,7 +108,7 @@ class Account:
         self._ask("PUT", "switches", switches)
 
     def settle(self) -> None:
-        """Ends what AWS would be busy with for minutes: REST APIs that are UPDATING become AVAILABLE."""
+        """Finishes what AWS would take minutes over: REST APIs that are UPDATING become AVAILABLE."""
         self._ask("POST", "settle")
 
     def _ask(self, method: str, what: str, body: Any = None) -> Any:
@@ -117,7 +120,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Aws:
-    """The process that serves."""
+    """The serving process."""
 
     url: str
 

@@ -1,4 +1,4 @@
-"""The process behind tests/support/aws_api: reads a request, writes it down, and hands it to us or to moto."""
+"""The process behind tests/support/aws_api: reads a request, records it, and hands it to us or to moto."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from tests.support.aws_api.operations import LOCK, OPERATIONS, AccountState, Ans
 CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]*)/([^/]+)/aws4_request")
 
 SIGNED_AS = {"monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}
-"""Services that sign with another name than botocore's."""
+"""Services that sign under a name other than botocore's."""
 
 MODULES = (apigateway, awslambda, codedeploy, elasticache, others)
-"""Their operations are known once they are imported."""
+"""Importing these registers their operations."""
 
 
 class Handler(MotoRequestHandler):  # type: ignore[misc]
-    """Keeps connections, which werkzeug's own closes after each request."""
+    """Keeps connections open; werkzeug's own handler closes them after each request."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one packet a reply
+    wbufsize = -1  # one packet per reply
     disable_nagle_algorithm = True
 
     def run_wsgi(self) -> None:
@@ -61,7 +61,7 @@ class Handler(MotoRequestHandler):  # type: ignore[misc]
         self.wfile.flush()
 
     def log_request(self, *_: Any) -> None:
-        """No line in the log for each."""
+        """Logs nothing: one line per request would be too much."""
 
 
 class Api:
@@ -69,10 +69,10 @@ class Api:
 
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
-        # It lists its own folders for each request, a quarter of its time.
+        # moto lists its own folders for each request, which takes a quarter of its time.
         self._moto.get_backend_for_host = functools.cache(self._moto.get_backend_for_host)
         self._answered: dict[str, Response] = {}
-        """By the SDK's id of an invocation. When it comes again, the first reply was lost: here, under load."""
+        """Replies by the SDK's invocation id. If one comes again, the first reply was lost, as happens under load."""
         self._accounts: dict[str, AccountState] = {}
         self._calls: dict[str, list[dict[str, Any]]] = {}
 
@@ -128,7 +128,7 @@ class Api:
             print(service, model.name, refusal.code, refusal, flush=True)
             return _serialized(model, protocol, refusal)
         except Exception:
-            # A 500 would be asked for again, for minutes.
+            # The SDK would retry a 500 for minutes.
             call["error"] = "NotImplemented"
             print(service, model.name, traceback.format_exc(), flush=True)
             problem = f"neither moto nor tests/support/aws_api answers {service}'s {model.name}"
@@ -186,7 +186,7 @@ def _serialized(model: OperationModel, protocol: str, result: Any) -> Response:
 
 
 def _shown(value: Any, document: str) -> Any:
-    """Parameters as JSON can say them."""
+    """Parameters in a form that JSON can express."""
     if isinstance(value, dict):
         return {
             key: item.decode() if key == document and isinstance(item, bytes) else _shown(item, document)

@@ -1,4 +1,4 @@
-"""API Gateway: an import as AWS does it, of which moto keeps paths and integrations alone.
+"""API Gateway: imports as AWS does them, where moto keeps only paths and integrations.
 
 - An import that overwrites sets name, description and the like from the document, or to nothing where it is silent
   (terraform-provider-aws#17099).
@@ -6,8 +6,8 @@
   (developer guide, "How to change a security policy"). Until then UpdateRestApi is refused
   (terraform-provider-aws#45905). Here it lasts until `Account.settle`. Another import is refused as well: nobody has
   seen what AWS does.
-- CreateDeployment is taken meanwhile, unless `Switches.deploys_while_updating` says otherwise: that page has one deploy
-  the API as soon as the policy is saved.
+- CreateDeployment is taken meanwhile: that page has one deploy the API as soon as the policy is saved. Should AWS
+  refuse it all the same, `make apply` has to be run again a quarter of an hour later: nobody has tried that.
 - A stage that is to write logs needs the account's role for it, `Switches.logging_role`.
 """
 
@@ -25,7 +25,7 @@ ROLE = "API Gateway's role"
 
 
 def settle(account: AccountState) -> None:
-    """No API is UPDATING any more."""
+    """Makes every API that is UPDATING available."""
     account.of(UPDATING).clear()
 
 
@@ -67,13 +67,6 @@ def put_rest_api(request: Request) -> Answer:
 @operation("apigateway", "UpdateRestApi")
 def update_rest_api(request: Request) -> Answer:
     _check_available(request, request.parameters["restApiId"])
-    return request.ask_moto()
-
-
-@operation("apigateway", "CreateDeployment")
-def create_deployment(request: Request) -> Answer:
-    if not request.account.switches.deploys_while_updating:
-        _check_available(request, request.parameters["restApiId"])
     return request.ask_moto()
 
 
@@ -123,7 +116,7 @@ def _check_available(request: Request, id: str) -> None:
 
 
 def _readable(paths: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Paths of a document as moto takes them: it asks of a mock integration what only others have."""
+    """A document's paths as moto accepts them: it wants members in mock integrations that only others have."""
     integration = "x-amazon-apigateway-integration"
     mocked = {"uri": "", "httpMethod": ""}
     return {

@@ -1,4 +1,4 @@
-"""Lambda: what moto forgets of a function, and concurrency, of which it keeps the reserved number alone.
+"""Lambda: what moto forgets about a function, and concurrency, of which it keeps only the reserved number.
 
 Refused besides what botocore's model forbids:
 - Reserved and provisioned concurrency that leaves fewer than 100 of the account's quota unreserved (reference of
@@ -133,7 +133,7 @@ def _provisioned(count: int) -> dict[str, Any]:
 
 
 def _unreserved(request: Request, besides: tuple[str, str] | None = None) -> int:
-    """What is left of the quota, as if one reservation were not there."""
+    """What is left of the quota, leaving one reservation out of account."""
     taken = sum(
         count
         for kind in (RESERVED, PROVISIONED)
@@ -154,6 +154,6 @@ def _check_unreserved(request: Request, wanted: int, besides: tuple[str, str]) -
 
 
 def _name(request: Request) -> str:
-    """A function's name; it may come as an ARN, or with a qualifier."""
+    """A function's name, which may be given as an ARN or with a qualifier."""
     name: str = request.parameters["FunctionName"]
     return name.split(":")[6] if name.startswith("arn:") else name.split(":", maxsplit=1)[0]

@@ -1,4 +1,4 @@
-"""CodeDeploy: deployment groups as they were made, of which moto forgets the alarms and knows no end."""
+"""CodeDeploy: deployment groups as they were created. moto forgets their alarms and cannot delete them."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""ElastiCache as far as a serverless cache, its snapshots and its users go; moto has nothing of it but users.
+"""ElastiCache: serverless caches, their snapshots and users. moto has only the users.
 
 Besides what botocore's model forbids:
 - A name has 40 characters at most (the user guide, on each of these names).
 - An IAM user's name is its id (user guide, "Authenticating with IAM").
 - Only active users and groups can be modified, and while a user is modified, so are its group and the group's users,
-  until somebody asks how it is (terraform-provider-aws#49726).
+  until somebody asks for their state (terraform-provider-aws#49726).
 - ModifyServerlessCache changes one thing at a time (its reference).
-- A group that a cache has, and a user's last group, cannot go before it.
+- A group that a cache uses, and a user's last group, cannot be deleted first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from tests.support.aws_api.operations import Refused, Request, operation
 
 NAME = re.compile(r"[a-z](-?[a-z0-9]){0,39}")
-"""Letters and digits, and between them single dashes."""
+"""Letters and digits, with single dashes between them."""
 
 LONGEST = 40
 
@@ -180,7 +180,7 @@ def delete_user_group(request: Request) -> Mapping[str, Any]:
 
 
 def _begin(request: Request, users: list[str], groups: list[str]) -> None:
-    """From now on these are modified, and the users of these groups with them."""
+    """Marks these as being modified, and the users of these groups with them."""
     for group in groups:
         request.account.of(GROUPS)[group]["Status"] = MODIFYING
         users = users + request.account.of(GROUPS)[group]["UserIds"]
@@ -189,7 +189,7 @@ def _begin(request: Request, users: list[str], groups: list[str]) -> None:
 
 
 def _finish(request: Request, *users: str, group: str | None = None) -> None:
-    """Now that somebody has seen them modified, they are active again, with those that had to wait for them."""
+    """Makes them active again, now that somebody has seen them being modified, and whatever had to wait for them."""
     for name in users:
         user = request.account.of(USERS)[name]
         user["Status"] = ACTIVE

@@ -1,4 +1,4 @@
-"""The operations that we answer ourselves or refuse, by service and name: `@operation` puts them here."""
+"""The operations that we answer or refuse ourselves, by service and name: `@operation` adds them."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from tests.support.aws_api import Switches
 
 
 class Refused(ServiceException):  # type: ignore[misc]
-    """What AWS answers instead: `Refused(code, message)`, the code as botocore's model knows it."""
+    """AWS's refusal: `Refused(code, message)`, with the code that botocore's model has for it."""
 
 
 @dataclass
 class AccountState:
-    """What moto does not keep of an account."""
+    """What moto does not keep about an account."""
 
     id: str
     switches: Switches = field(default_factory=Switches)
     things: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What was made, by kind and name."""
+    """What was created, by kind and name."""
 
     def of(self, kind: str) -> dict[str, Any]:
-        """All things of a kind by name, to be changed in place."""
+        """Everything of a kind, by name; may be changed in place."""
         return self.things.setdefault(kind, {})
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request that botocore's model has nothing against."""
+    """A request that is valid by botocore's model."""
 
     account: AccountState
     region: str
     parameters: Mapping[str, Any]
     ask_moto: Callable[[], Response]
-    """What moto answers to it."""
+    """moto's answer to it."""
 
     def records(self, service: str) -> Any:
-        """moto's own records of a service, to be read or changed in place."""
+        """moto's own records of a service; may be changed in place."""
         return get_backend(service)[self.account.id][self.region]  # type: ignore[call-overload]
 
     def arn(self, service: str, rest: str) -> str:

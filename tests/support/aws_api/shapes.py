@@ -1,4 +1,4 @@
-"""Requests against botocore's model of them: what AWS refuses before it looks at anything."""
+"""Checks requests against botocore's models: what AWS refuses before it looks at anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def faults(shape: Any, value: Any, where: str = "") -> Iterator[str]:
-    """What is wrong with a value, one sentence each; shape is botocore's."""
+    """Everything that is wrong with a value, a sentence each; `shape` is botocore's."""
     if shape.type_name == "structure":
         if shape.is_document_type:
             return
@@ -41,7 +41,7 @@ def _text(shape: Any, value: str, where: str) -> Iterator[str]:
 
 
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    r"""None for what Python cannot read: classes such as \p{L}, of which most forbid next to nothing."""
+    r"""None for what Python cannot read: classes such as \p{L}, most of which forbid next to nothing."""
     try:
         return re.compile(pattern)
     except re.error:

@@ -24,11 +24,29 @@ variables {
   codedeploy                    = true
   deadline_seconds              = 2.5
   reconcile_interval_minutes    = 1
-  api                           = { name = "leaderboard-test-api", stage_name = "v1" }
+  api                           = { name = "leaderboard-test-api", stage_name = "v1", access_log_group_name = "/aws/api-gateway/leaderboard-test", detailed_metrics = false }
   cache                         = { name = "Leaderboard-Test", data_storage_gb_maximum = 10, ecpu_per_second_maximum = 5000 }
   reconcile_failures_queue_name = "leaderboard-test-reconcile-failures"
   emails                        = ["on-call@example.com"]
-  monthly_budget                = { usd = 200, tag = { Environment = "test" } }
+  channels = {
+    page   = { urls = { on-call = "https://on-call.example.com/sns" } }
+    ticket = { emails = ["team@example.com"], slack = { workspace_id = "T012345", channel_id = "C012345" } }
+  }
+
+  # As much of the contract and of the table of metrics as is charted.
+  contract = {
+    components = { responses = { KeyReused = { x-codes = ["idempotency_key_reused"] }, Forbidden = { x-codes = ["forbidden"] } } }
+    paths = {
+      "/users/{userId}/score" = { put = { operationId = "update_score", responses = { "422" = { "$ref" = "#/components/responses/KeyReused" }, "403" = { "$ref" = "#/components/responses/Forbidden" }, "503" = { x-codes = ["unavailable"] } } } }
+      "/users/{userId}/rank"  = { parameters = [], get = { operationId = "rank", responses = { "404" = { x-codes = ["user_not_found"] } } } }
+    }
+  }
+  metrics           = { kinds = ["oversize"] }
+  metrics_depth     = "routes"
+  currencies        = ["EUR", "JPY"]
+  slow_milliseconds = { default = 150, update_score = 180 }
+  runbook_url       = "https://runbook.example.com/operations.md"
+  monthly_budget    = { usd = 200, tag = { Environment = "test" } }
 
   # Those that are looked at below, so that nobody has to change a test with a default.
   thresholds = {
@@ -46,11 +64,12 @@ run "functions_cache_and_reconcile_are_watched_drawn_and_heard_of" {
 
   # Each function has its alarms.
   assert {
-    condition = toset([for name in keys(aws_cloudwatch_metric_alarm.this) : name if !startswith(name, "cache-") && !startswith(name, "api-")]) == toset(concat(
+    condition = toset([for name in keys(aws_cloudwatch_metric_alarm.this) : name if !startswith(name, "cache-")]) == toset(concat(
       [for pair in setproduct(["update-score", "rank", "reconcile"], ["errors", "throttles", "duration", "live-errors"]) : join("-", pair)],
       # Reconcile answers nobody, so it has no answers of 500.
       ["update-score-failures", "rank-failures"],
       ["reconcile-backlog", "reconcile-mended", "reconcile-unreadable", "reconcile-not-running", "reconcile-queue"],
+      ["security-refusals", "security-conflicts", "security-cache-sign-in"],
     ))
     error_message = "A function lacks an alarm, or has one that nobody knows of: ${join(", ", keys(aws_cloudwatch_metric_alarm.this))}"
   }
@@ -86,26 +105,53 @@ run "functions_cache_and_reconcile_are_watched_drawn_and_heard_of" {
     error_message = "Each alarm says what happened and what to do first, in no more than CloudWatch's 1,024 characters."
   }
 
+  # Causes are tickets, and do not tell their end: a new alarm is OK first, and would mail that.
   assert {
     condition = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.this :
-      join(" ", coalesce(alarm.alarm_actions, [])) == (endswith(name, "-live-errors") ? "" : "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-alarms")
+      join(" ", coalesce(alarm.alarm_actions, [])) == (endswith(name, "-live-errors") ? "" : "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-alarms") &&
+      length(coalesce(alarm.ok_actions, [])) == 0 &&
+      startswith(alarm.alarm_description, endswith(name, "-live-errors") ? "Deployment: " : "Ticket: ") &&
+      strcontains(alarm.alarm_description, "Runbook: https://runbook.example.com/operations.md#")
     ])
-    error_message = "Each alarm tells of its begin, but for those that only a deployment listens to."
+    error_message = "Each alarm says how urgent it is, tells of its begin, but for those that only a deployment listens to, and says where to read on."
   }
 
+  # The objectives: two windows each, and only a pair of them tells somebody.
   assert {
-    condition = { for name, alarm in aws_cloudwatch_metric_alarm.this : name => join(" ", alarm.ok_actions) if length(coalesce(alarm.ok_actions, [])) > 0 } == {
-      for name in ["api-5xx", "api-latency", "cache-authentication", "cache-evictions", "reconcile-backlog", "reconcile-not-running"] :
-      name => "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-alarms"
+    condition = { for name, alarm in aws_cloudwatch_metric_alarm.window : name => [alarm.threshold, one([for query in alarm.metric_query : query.metric[0].period if query.id == "bad"]), alarm.evaluation_periods] } == {
+      availability-fast-1h   = [1.44, 3600, 1], availability-fast-5m = [1.44, 300, 1]
+      availability-steady-6h = [0.6, 21600, 1], availability-steady-30m = [0.6, 1800, 1]
+      availability-day-1d    = [0.3, 86400, 1], availability-day-2h = [0.3, 7200, 1]
+      availability-days-3d   = [0.1, 86400, 3], availability-days-6h = [0.1, 21600, 1]
+      latency-fast-1h        = [14.4, 3600, 1], latency-fast-5m = [14.4, 300, 1]
+      latency-steady-6h      = [6, 21600, 1], latency-steady-30m = [6, 1800, 1]
+      latency-day-1d         = [3, 86400, 1], latency-day-2h = [3, 7200, 1]
+      latency-days-3d        = [1, 86400, 3], latency-days-6h = [1, 21600, 1]
     }
-    error_message = "Only what somebody was woken for tells that it is over: a new alarm is OK first, and would mail that."
+    error_message = "14.4, 6, 3 and 1 times the budget, in per cent: ${jsonencode({ for name, alarm in aws_cloudwatch_metric_alarm.window : name => alarm.threshold })}"
   }
 
   assert {
-    condition = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.this :
-      startswith(alarm.alarm_description, endswith(name, "-live-errors") ? "Deployment: " : length(coalesce(alarm.ok_actions, [])) > 0 ? "Page: " : "Ticket: ")
-    ])
-    error_message = "An alarm says how urgent it is with its first word."
+    condition = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.window : length(coalesce(alarm.alarm_actions, [])) == 0 && alarm.treat_missing_data == "notBreaching"]) && toset([
+      for name, alarm in aws_cloudwatch_metric_alarm.window : "${split("-", name)[0]} ${one([for query in alarm.metric_query : query.expression if query.return_data])} ${join(" ", [for id in ["bad", "requests"] : one([for query in alarm.metric_query : "${query.metric[0].namespace} ${query.metric[0].metric_name} ${query.metric[0].stat}" if query.id == id])])}"
+      ]) == toset(flatten([for fewest in [1, 10] : [
+        "availability IF(bad >= ${fewest}, 100 * bad / requests, 0) AWS/ApiGateway 5XXError Sum AWS/ApiGateway Count SampleCount",
+        "latency IF(bad >= ${fewest}, 100 * bad / requests, 0) leaderboard-test SlowRequests Sum leaderboard-test SlowRequests SampleCount",
+    ]]))
+    error_message = "A window is a share of requests; the long one wants ten of them; by itself it tells nobody."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_composite_alarm.this["slo-page"].alarm_rule == join(" OR ", [for pair in [["availability-fast-1h", "availability-fast-5m"], ["availability-steady-6h", "availability-steady-30m"], ["latency-fast-1h", "latency-fast-5m"], ["latency-steady-6h", "latency-steady-30m"]] :
+      "(ALARM(\"leaderboard-test-${pair[0]}\") AND ALARM(\"leaderboard-test-${pair[1]}\"))"]) &&
+      length(regexall("ALARM", aws_cloudwatch_composite_alarm.this["slo-ticket"].alarm_rule)) == 8 &&
+      join(" ", aws_cloudwatch_composite_alarm.this["slo-page"].alarm_actions) == "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-page" &&
+      join(" ", aws_cloudwatch_composite_alarm.this["slo-page"].ok_actions) == "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-page" &&
+      join(" ", aws_cloudwatch_composite_alarm.this["slo-ticket"].alarm_actions) == "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-alarms" &&
+      output.page_alarm_name == "leaderboard-test-slo-page"
+    )
+    error_message = "Both windows of one pace page, once, and tell their end: ${aws_cloudwatch_composite_alarm.this["slo-page"].alarm_rule}"
   }
 
   assert {
@@ -169,9 +215,9 @@ run "functions_cache_and_reconcile_are_watched_drawn_and_heard_of" {
   # Reconcile is watched by what it says.
   assert {
     condition = alltrue([for name, expected in {
-      reconcile-backlog     = { namespace = "leaderboard-test", metric = "reconcile-oldest-seconds", comparison = "GreaterThanThreshold", threshold = 300, dimensions = {} }
-      reconcile-mended      = { namespace = "leaderboard-test", metric = "reconcile-mended", comparison = "GreaterThanOrEqualToThreshold", threshold = 1, dimensions = {} }
-      reconcile-unreadable  = { namespace = "leaderboard-test", metric = "reconcile-unreadable", comparison = "GreaterThanOrEqualToThreshold", threshold = 1, dimensions = {} }
+      reconcile-backlog     = { namespace = "leaderboard-test", metric = "OldestIntentSeconds", comparison = "GreaterThanThreshold", threshold = 300, dimensions = {} }
+      reconcile-mended      = { namespace = "leaderboard-test", metric = "PlayersMended", comparison = "GreaterThanOrEqualToThreshold", threshold = 1, dimensions = {} }
+      reconcile-unreadable  = { namespace = "leaderboard-test", metric = "PlayersUnreadable", comparison = "GreaterThanOrEqualToThreshold", threshold = 1, dimensions = {} }
       reconcile-not-running = { namespace = "AWS/Lambda", metric = "Invocations", comparison = "LessThanThreshold", threshold = 1, dimensions = { FunctionName = "leaderboard-test-reconcile" } }
       reconcile-queue       = { namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", comparison = "GreaterThanOrEqualToThreshold", threshold = 1, dimensions = { QueueName = "leaderboard-test-reconcile-failures" } }
       } :
@@ -191,22 +237,6 @@ run "functions_cache_and_reconcile_are_watched_drawn_and_heard_of" {
   }
 
   assert {
-    condition = alltrue([for name, value in {
-      reconcile-found          = "$.found"
-      reconcile-oldest-seconds = "$.oldestSeconds"
-      reconcile-mended         = "$.mended"
-      reconcile-unreadable     = "$.unreadable"
-      } :
-      aws_cloudwatch_log_metric_filter.this[name].log_group_name == "/aws/lambda/leaderboard-test-reconcile" &&
-      aws_cloudwatch_log_metric_filter.this[name].pattern == "{ $.message = \"reconciled\" }" &&
-      aws_cloudwatch_log_metric_filter.this[name].metric_transformation[0].namespace == "leaderboard-test" &&
-      aws_cloudwatch_log_metric_filter.this[name].metric_transformation[0].name == name &&
-      aws_cloudwatch_log_metric_filter.this[name].metric_transformation[0].value == value
-    ])
-    error_message = "A run's log line is not read as reconcile writes it."
-  }
-
-  assert {
     condition = (
       aws_cloudwatch_log_metric_filter.this["rank-failures"].log_group_name == "/aws/lambda/leaderboard-test-rank" &&
       aws_cloudwatch_log_metric_filter.this["rank-failures"].pattern == "{ $.message = \"request failed\" }" &&
@@ -215,82 +245,76 @@ run "functions_cache_and_reconcile_are_watched_drawn_and_heard_of" {
     error_message = "A route's answers of 500 are counted in its own log."
   }
 
+  # What is drawn at all is for the rules over plans (tests/terraform/plan_rules.py); here, what is drawn of what is given.
   assert {
-    condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.this :
-      contains([for filter in aws_cloudwatch_log_metric_filter.this : filter.metric_transformation[0].name], alarm.metric_name)
-      if alarm.namespace == "leaderboard-test"
-    ])
-    error_message = "An alarm waits for a metric that no log gives."
-  }
-
-  # The dashboard draws only what exists.
-  assert {
-    condition = alltrue(flatten([
-      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [
-        for metric in try(widget.properties.metrics, []) : contains(
-          concat(
-            [for name in ["Count", "4XXError", "5XXError", "Latency", "IntegrationLatency"] : jsonencode(["AWS/ApiGateway", name, "ApiName", "leaderboard-test-api", "Stage", "v1"])],
-            [for pair in setproduct(["Errors", "Throttles", "Duration", "ConcurrentExecutions", "Invocations"], values(var.functions)[*].name) : jsonencode(["AWS/Lambda", pair[0], "FunctionName", pair[1]])],
-            [for name in [
-              "ElastiCacheProcessingUnits", "BytesUsedForCache", "SuccessfulReadRequestLatency", "SuccessfulWriteRequestLatency", "ThrottledCmds",
-              "Evictions", "CurrConnections", "NewConnections", "AuthenticationFailures", "IamAuthenticationThrottling", "KeyAuthorizationFailures",
-              "CommandAuthorizationFailures",
-            ] : jsonencode(["AWS/ElastiCache", name, "clusterId", "leaderboard-test"])],
-            [for filter in aws_cloudwatch_log_metric_filter.this : jsonencode(["leaderboard-test", filter.metric_transformation[0].name])],
-            [jsonencode(["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "leaderboard-test-reconcile-failures"])],
-          ),
-          jsonencode(slice(metric, 0, length(metric) - 1)),
-        )
-      ]
-    ]))
-    error_message = "The dashboard draws a metric that nobody sends."
+    condition = alltrue([for metric in [
+      ["leaderboard-test", "Latency", "Route", "PUT /users/{userId}/score"],
+      ["leaderboard-test", "Problems", "Code", "user_not_found"],
+      ["leaderboard-test", "Problems", "Code", "internal_error"],
+      ["leaderboard-test", "SubmissionsRefused", "Reason", "idempotency_key_reused"],
+      ["leaderboard-test", "Revenue", "Currency", "JPY"],
+      ["leaderboard-test", "SecurityEvents", "Kind", "oversize"],
+      ["AWS/Lambda", "Errors", "FunctionName", "leaderboard-test-rank", "Resource", "leaderboard-test-rank:live"],
+      ["AWS/ElastiCache", "CacheHitRate", "clusterId", "leaderboard-test"],
+    ] : strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "[${trimsuffix(trimprefix(jsonencode(metric), "["), "]")},")])
+    error_message = "A chart lacks a route, a code, a reason, a currency or a kind."
   }
 
   assert {
-    condition = toset(flatten([
-      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : try(widget.properties.alarms, [])
-    ])) == toset([for alarm in aws_cloudwatch_metric_alarm.this : "arn:aws:cloudwatch:eu-central-1:123456789012:alarm:${alarm.alarm_name}"])
-    error_message = "The first widget shows every alarm's state."
+    condition     = alltrue([for text in ["forbidden", "\"Reason\",\"unavailable\"", "\"Method\""] : !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, text)])
+    error_message = "The gateway's own codes, what is no refusal, and metrics of methods that are not paid for are no charts."
   }
 
   assert {
-    condition = alltrue([
-      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets :
-      widget.x + widget.width <= 24 && floor(widget.width) == widget.width &&
-      (widget.type == "alarm" || try(widget.properties.region == "eu-central-1" && length(widget.properties.metrics) > 0, false))
-    ])
-    error_message = "Each chart fits the grid of 24 columns, names its Region and draws something."
+    condition     = strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "[Runbook](https://runbook.example.com/operations.md#row-cache)")
+    error_message = "A row links to its section."
   }
 
   assert {
-    condition     = length(distinct([for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : "${widget.x} ${widget.y}"])) == 19
-    error_message = "The dashboard has an alarms' widget and six rows of three charts, none upon another."
+    condition = (
+      toset(keys(aws_cloudwatch_query_definition.this)) == toset(["errors by code", "slowest requests", "one request", "one caller", "security by kind", "refused by the gateway", "calls by version", "memory and init"]) &&
+      contains(aws_cloudwatch_query_definition.this["one request"].log_group_names, "/aws/api-gateway/leaderboard-test") &&
+      contains(aws_cloudwatch_query_definition.this["one request"].log_group_names, "/aws/lambda/leaderboard-test-rank") &&
+      aws_cloudwatch_query_definition.this["errors by code"].name == "leaderboard-test/errors by code"
+    )
+    error_message = "The questions that people ask the logs are saved, and ask the right ones."
   }
 
   # Notifications are encrypted, and only from here.
   assert {
-    condition     = aws_sns_topic.alarms.name == "leaderboard-test-alarms" && aws_sns_topic.alarms.kms_master_key_id == var.kms_key_arn
-    error_message = "The topic is encrypted with the key that was given."
+    condition     = alltrue([for topic in aws_sns_topic.this : topic.kms_master_key_id == var.kms_key_arn]) && { for key, topic in aws_sns_topic.this : key => topic.name } == { page = "leaderboard-test-page", ticket = "leaderboard-test-alarms" }
+    error_message = "The topics are encrypted with the key that was given."
   }
 
   assert {
-    condition = jsondecode(data.aws_iam_policy_document.alarms.json).Statement == [{
+    condition = alltrue([for key, topic in { page = "page", ticket = "alarms" } : jsondecode(data.aws_iam_policy_document.topic[key].json).Statement == [{
       Sid       = "AlarmsOfThisDeployment"
       Effect    = "Allow"
       Action    = "sns:Publish"
       Principal = { Service = "cloudwatch.amazonaws.com" }
-      Resource  = "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-alarms"
+      Resource  = "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-${topic}"
       Condition = {
         StringEquals = { "aws:SourceAccount" = "123456789012" }
         ArnLike      = { "aws:SourceArn" = "arn:aws:cloudwatch:eu-central-1:123456789012:alarm:leaderboard-test-*" }
       }
-    }]
-    error_message = "Topic policy: ${data.aws_iam_policy_document.alarms.json}"
+    }]])
+    error_message = "Topic policy: ${data.aws_iam_policy_document.topic["page"].json}"
   }
 
   assert {
-    condition     = [for subscription in aws_sns_topic_subscription.email : "${subscription.protocol} ${subscription.endpoint}"] == ["email on-call@example.com"]
-    error_message = "Each address gets a mail."
+    condition = (
+      toset(keys(aws_sns_topic_subscription.email)) == toset(["on-call@example.com", "page on-call@example.com", "team@example.com"]) &&
+      [for one in aws_sns_topic_subscription.url : "${one.protocol} ${one.endpoint} ${one.endpoint_auto_confirms}"] == ["https https://on-call.example.com/sns true"]
+    )
+    error_message = "Each address gets a mail of both topics, and more only what they are for: ${join(", ", keys(aws_sns_topic_subscription.email))}"
+  }
+
+  assert {
+    condition = (
+      [for topic, one in aws_chatbot_slack_channel_configuration.this : "${topic} ${one.slack_team_id} ${one.slack_channel_id}"] == ["ticket T012345 C012345"] &&
+      jsondecode(data.aws_iam_policy_document.chat.json).Statement[0].Principal == { Service = "chatbot.amazonaws.com" } && length(aws_iam_role.chat) == 1
+    )
+    error_message = "The channel is told by AWS's chat service, whose role may do nothing."
   }
 
   # What it costs is told before it is spent.
@@ -327,28 +351,6 @@ run "a_short_timeout_shortens_what_is_slow" {
   }
 }
 
-run "the_api_is_known_by_its_name" {
-  command = plan
-
-  variables {
-    thresholds = { api_5xx_percent = 1, api_latency_p99_milliseconds = 400 }
-  }
-
-  assert {
-    condition = alltrue([for name, expected in {
-      api-5xx     = { metric = "5XXError", statistic = "Average", threshold = 0.01 }
-      api-latency = { metric = "Latency", statistic = "p99", threshold = 400 }
-      } :
-      aws_cloudwatch_metric_alarm.this[name].namespace == "AWS/ApiGateway" &&
-      aws_cloudwatch_metric_alarm.this[name].metric_name == expected.metric &&
-      aws_cloudwatch_metric_alarm.this[name].dimensions == tomap({ ApiName = "leaderboard-test-api", Stage = "v1" }) &&
-      coalesce(aws_cloudwatch_metric_alarm.this[name].statistic, aws_cloudwatch_metric_alarm.this[name].extended_statistic) == expected.statistic &&
-      aws_cloudwatch_metric_alarm.this[name].threshold == expected.threshold
-    ])
-    error_message = "5XXError's average is a rate, Latency a p99; both with ApiName and Stage."
-  }
-}
-
 run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
   command = plan
 
@@ -359,8 +361,7 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
       function_failures_per_minute           = 4
       function_duration_percent              = 50
       rollback_errors_per_minute             = 5
-      api_5xx_percent                        = 2.5
-      api_latency_p99_milliseconds           = 600
+      slo_bad_requests                       = 50
       cache_data_percent                     = 70
       cache_ecpu_percent                     = 60
       cache_throttled_commands_per_minute    = 7
@@ -374,7 +375,11 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
       reconcile_unreadable_per_5_minutes     = 14
       reconcile_standstill_minutes           = 20
       reconcile_failed_runs                  = 15
+      security_refusals_per_5_minutes        = 16
+      security_conflicts_per_5_minutes       = 17
+      security_cache_sign_ins_per_5_minutes  = 18
     }
+    availability_percent      = 99
     duration_p99_milliseconds = { rank = 300 }
   }
 
@@ -391,8 +396,6 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
       rank-duration                  = { threshold = 300, period = 300, says = "at least 300 ms of the 2.5 s that it has, for 15 minutes. " }
       update-score-duration          = { threshold = 1250, period = 300, says = "at least 1250 ms of the 2.5 s that it has, for 15 minutes. " }
       rank-live-errors               = { threshold = 5, period = 60, says = "failed to start at least 5 times in the last minute. " }
-      api-5xx                        = { threshold = 0.025, period = 60, says = "More than 2.5 % of the requests" }
-      api-latency                    = { threshold = 600, period = 300, says = "more than 600 ms, for 15 minutes. " }
       cache-data                     = { threshold = 7000000000, period = 300, says = "at least 70 % of its 10 GB. " }
       cache-ecpu                     = { threshold = 180000, period = 60, says = "at least 60 % of its 5000 ECPU a second, in 3 of 5 minutes. " }
       cache-throttled                = { threshold = 7, period = 60, says = "at least 7 times in the last minute. " }
@@ -406,6 +409,9 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
       reconcile-unreadable           = { threshold = 14, period = 300, says = "at least 14 times in the last 5 minutes. " }
       reconcile-not-running          = { threshold = 1, period = 600, says = "not called once, for 20 minutes. " }
       reconcile-queue                = { threshold = 15, period = 300, says = "the events of at least 15 runs " }
+      security-refusals              = { threshold = 16, period = 300, says = "came at least 16 times in the last 5 minutes. " }
+      security-conflicts             = { threshold = 17, period = 300, says = "another body at least 17 times in the last 5 minutes. " }
+      security-cache-sign-in         = { threshold = 18, period = 300, says = "sign-in at least 18 times in the last 5 minutes. " }
       } :
       aws_cloudwatch_metric_alarm.this[name].threshold == expected.threshold &&
       aws_cloudwatch_metric_alarm.this[name].period == expected.period &&
@@ -415,20 +421,32 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
   }
 
   assert {
-    condition = alltrue([for line in [420, 600] :
-      strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "\"horizontal\":[{\"label\":\"limit\",\"value\":${line}}]")
+    condition = (
+      aws_cloudwatch_metric_alarm.window["availability-fast-1h"].threshold == 14.4 &&
+      strcontains(aws_cloudwatch_metric_alarm.window["availability-fast-1h"].alarm_description, "at least 14.4 % of the requests were answered with a 5xx, in 1h and at least 50 of them. ") &&
+      anytrue([for query in aws_cloudwatch_metric_alarm.window["availability-fast-1h"].metric_query : query.expression == "IF(bad >= 50, 100 * bad / requests, 0)"])
+    )
+    error_message = "An objective's windows follow its share, and the fewest that count."
+  }
+
+  assert {
+    condition = alltrue([for line in ["\"alarm\",\"value\":420", "\"budget\",\"value\":1}", "\"pages in an hour\",\"value\":14.4}"] :
+      strcontains(aws_cloudwatch_dashboard.this.dashboard_body, line)
     ])
     error_message = "The dashboard's lines are the alarms' thresholds."
   }
 }
 
-run "without_a_cache_codedeploy_and_budget_nothing_speaks_of_one" {
+run "without_a_cache_codedeploy_budget_composites_and_depth_nothing_speaks_of_one" {
   command = plan
 
   variables {
-    cache          = null
-    codedeploy     = false
-    monthly_budget = null
+    cache            = null
+    codedeploy       = false
+    monthly_budget   = null
+    composite_alarms = false
+    metrics_depth    = "totals"
+    channels         = {}
   }
 
   assert {
@@ -447,8 +465,22 @@ run "without_a_cache_codedeploy_and_budget_nothing_speaks_of_one" {
   }
 
   assert {
-    condition     = !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "ElastiCache") && length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets) == 13
-    error_message = "There is no cache to draw."
+    condition     = alltrue([for text in ["ElastiCache", "\"Route\"", "slo-page"] : !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, text)])
+    error_message = "There is no cache, no metric by route and no composite alarm to draw."
+  }
+
+  assert {
+    condition = (
+      length(aws_cloudwatch_composite_alarm.this) == 0 && output.page_alarm_name == "leaderboard-test-availability-fast-5m" &&
+      join(" ", aws_cloudwatch_metric_alarm.window["latency-steady-6h"].alarm_actions) == "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-page" &&
+      join(" ", aws_cloudwatch_metric_alarm.window["latency-day-1d"].alarm_actions) == "arn:aws:sns:eu-central-1:123456789012:leaderboard-test-alarms"
+    )
+    error_message = "Without composite alarms each window tells its topic."
+  }
+
+  assert {
+    condition     = length(aws_chatbot_slack_channel_configuration.this) + length(aws_iam_role.chat) == 0
+    error_message = "Nobody asked for a chat."
   }
 }
 
@@ -475,14 +507,21 @@ run "refuses_what_aws_refuses" {
 
   variables {
     name                      = "Leaderboard_Test"
-    thresholds                = { api_latency_p99_milliseconds = 29001 } # by then API Gateway has given up
-    duration_p99_milliseconds = { ranks = 300 }                          # no such function
+    thresholds                = { cache_data_percent = 0 }
+    availability_percent      = 100
+    latency_percent           = 94 # 14.4 times as much cannot be
+    runbook_url               = "https://example.com/operations.md#alarms"
+    channels                  = { night = { urls = { plain = "http://on-call.example.com" } } }
+    duration_p99_milliseconds = { ranks = 300 } # no such function
     cache                     = { name = "leaderboard-test", data_storage_gb_maximum = 0, ecpu_per_second_maximum = 5000 }
     emails                    = ["On Call <on-call@example.com>"]
     kms_key_arn               = "alias/aws/sns"
   }
 
-  expect_failures = [var.name, var.thresholds, var.duration_p99_milliseconds, var.cache, var.emails, var.kms_key_arn]
+  expect_failures = [
+    var.name, var.thresholds, var.duration_p99_milliseconds, var.cache, var.emails, var.kms_key_arn, var.availability_percent, var.latency_percent,
+    var.runbook_url, var.channels,
+  ]
 }
 
 run "refuses_what_could_never_go_off" {
@@ -512,7 +551,7 @@ run "refuses_a_timeout_that_leaves_reconcile_nothing_and_a_threshold_that_does_n
 
   variables {
     functions  = { reconcile = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile", timeout_seconds = 5 } }
-    thresholds = { api_5xx_percnt = 2 }
+    thresholds = { cache_data_percnt = 2 }
 
     monthly_budget = { usd = 200, tag = { Project = "leaderboard", Environment = "test" } } # whether AWS adds them or not, it does not say
   }

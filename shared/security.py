@@ -1,0 +1,48 @@
+"""Security events: what somebody who watches over the system may want to look at, each a line of its own.
+
+The line has `event` "security", a `kind`, and, where a request is behind it, its id and route; it is the metric
+SecurityEvents by Kind at the same time. What the gateway refuses - a missing key, too many requests - never gets here:
+its access log has that.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from shared import logs, telemetry
+
+Kind = Literal[
+    "validation_refused",
+    "oversize",
+    "idempotency_conflict",
+    "too_many_keys",
+    "stale_attempt",
+    "cache_authentication_failed",
+    "cache_permission_denied",
+    "cache_certificate_refused",
+    "unreadable_player",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+OF_CODES: dict[str, Kind] = {
+    "invalid_arguments": "validation_refused",
+    "malformed_body": "validation_refused",
+    "unsupported_media_type": "validation_refused",
+    "body_too_large": "oversize",
+    "idempotency_key_reused": "idempotency_conflict",
+    "too_many_keys": "too_many_keys",
+    "stale_attempt": "stale_attempt",
+}
+"""The kinds that are a problem's."""
+
+
+def refused(code: str) -> None:
+    """Reports that this thread's request was answered with a problem, where its code is of a kind."""
+    if kind := OF_CODES.get(code):
+        report(kind, "WARNING" if kind == "stale_attempt" else "INFO", code=code)
+
+
+def report(kind: Kind, level: logs.Level, **facts: object) -> None:
+    """Writes an event's line: nothing about a person but, of a player that we cannot read, the id."""
+    about = {"event": "security", "kind": kind, "route": telemetry.route(), **facts}
+    telemetry.write(level, "security event", about, {"SecurityEvents": 1}, {"Kind": kind})
