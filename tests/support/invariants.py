@@ -26,6 +26,8 @@ TOTALS = "{leaderboard:global}:totals"
 SWEEP = "{leaderboard:global}:sweep"
 PENDING = "{leaderboard:global}:pending"
 STATS = "stats:game"
+ACTIVE = "{leaderboard:global}:active:"
+"""What the keys of the days begin with; the day follows, in UTC."""
 
 EVENTBRIDGE = {"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 
@@ -101,6 +103,20 @@ def _without_sweep(row: str) -> list[str]:
     revision, score, games, sweep, username = row.split(" ", 4)
     assert sweep.isdigit()
     return [revision, score, games, username]
+
+
+def active_days(raw: valkey.Valkey) -> dict[str, int]:
+    """How many players were active on each day that is kept."""
+    return {key.removeprefix(ACTIVE): raw.pfcount(key) for key in sorted(raw.scan_iter(f"{ACTIVE}*", count=1000))}
+
+
+def active(raw: valkey.Valkey, *user_ids: str) -> set[str]:
+    """Which of these players were active on some day that is kept: adding them to a copy changes nothing."""
+    copy = f"{ACTIVE}copy"
+    raw.pfmerge(copy, *raw.scan_iter(f"{ACTIVE}*", count=1000))
+    found = {user_id for user_id in user_ids if not raw.pfadd(copy, user_id)}
+    raw.delete(copy)
+    return found
 
 
 def a_minute_passes(raw: valkey.Valkey) -> None:

@@ -10,6 +10,7 @@ import valkey
 
 from shared import config, players
 from shared.store import Store
+from tests.support.invariants import ACTIVE
 
 OLD = 1_700_000_000_000_000
 """A revision of 2023."""
@@ -65,8 +66,13 @@ def everything(raw: valkey.Valkey) -> dict[str, Any]:
     """Every key of the server with its value."""
     found: dict[str, Any] = {}
     for key in raw.scan_iter(count=1000):
-        kind = raw.type(key)
-        read = {"string": raw.get, "hash": raw.hgetall, "zset": lambda key: raw.zrange(key, 0, -1, withscores=True)}
+        kind = "active" if key.startswith(ACTIVE) else raw.type(key)
+        read = {
+            "active": raw.pfcount,
+            "string": raw.get,
+            "hash": raw.hgetall,
+            "zset": lambda key: raw.zrange(key, 0, -1, withscores=True),
+        }
         found[key] = read[kind](key)
     return found
 
