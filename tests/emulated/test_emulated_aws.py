@@ -593,8 +593,8 @@ class TestSmoke:
         assert next(looking).endswith("has not notified its topic"), "LocalStack's history has no actions"
         wait_until(is_heard, WAIT_SECONDS)
         looking.close()
-        (alarm,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
-        assert alarm["StateValue"] != "ALARM"
+        found = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[name], AlarmTypes=["CompositeAlarm"])
+        assert [alarm["StateValue"] for alarm in found["CompositeAlarms"]] == ["OK"]
 
     def test_it_says_what_it_still_waits_for(self, deployment: Deployment) -> None:
         names = ("alarms", "charts", "logs", "traces")
