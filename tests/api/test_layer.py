@@ -18,8 +18,7 @@ from shared import clock, config, deadline, fields, problems, records
 from shared.store import ReplyError, Store
 from tests.support import contract
 from tests.support.api import Api
-from tests.support.invariants import ACTIVE
-from tests.write_path.populations import everything
+from tests.support.invariants import ACTIVE, everything
 
 HOST = {"VALKEY_HOST": "cache.example"}
 

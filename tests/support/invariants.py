@@ -173,3 +173,18 @@ def settle(raw: valkey.Valkey, *, damaged: bool = False) -> World:
         assert mended == 0, "the sweep found something that the outbox had left"
         assert world.profiles == settled.profiles
     return world
+
+
+def everything(raw: valkey.Valkey) -> dict[str, Any]:
+    """Every key of the server with its value."""
+    found: dict[str, Any] = {}
+    for key in raw.scan_iter(count=1000):
+        kind = "active" if key.startswith(ACTIVE) else raw.type(key)
+        read = {
+            "active": raw.pfcount,
+            "string": raw.get,
+            "hash": raw.hgetall,
+            "zset": lambda key: raw.zrange(key, 0, -1, withscores=True),
+        }
+        found[key] = read[kind](key)
+    return found

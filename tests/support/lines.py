@@ -77,6 +77,7 @@ FRAME = re.compile(r"[A-Za-z]+|\S+\.(?:py|pyx|pxd):\d+ \S+")
 NUMBERS = {
     *("status", "milliseconds", "trips", "cold", "tries_left", "players", "differences"),
     *("found", "projected", "cleared", "oldestSeconds", "swept", "mended", "unreadable", "forgotten", "finished"),
+    *("activeToday", "activeMonth"),
 }
 
 

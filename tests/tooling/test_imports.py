@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "tracing": {"config", "logs"},
     "credentials": {"config"},
     "store": {"config", "credentials", "deadline", "logs", "problems", "security", "telemetry", "tracing"},
-    "reconcile": {"audit", "deadline", "outbox", "projections", "statistics", "store", "sweeps"},
+    "reconcile": {"activity", "audit", "deadline", "outbox", "projections", "statistics", "store", "sweeps"},
 }
 """What a module of the layer may import from the layer. Modules that are not named here hold data: the next rule is
 theirs."""

@@ -10,7 +10,6 @@ import valkey
 
 from shared import config, players
 from shared.store import Store
-from tests.support.invariants import ACTIVE
 
 OLD = 1_700_000_000_000_000
 """A revision of 2023."""
@@ -60,21 +59,6 @@ def plant(raw: valkey.Valkey, count: int) -> None:
             }
             pipeline.hset(f"user:p{number}", mapping=profile)
         pipeline.execute()
-
-
-def everything(raw: valkey.Valkey) -> dict[str, Any]:
-    """Every key of the server with its value."""
-    found: dict[str, Any] = {}
-    for key in raw.scan_iter(count=1000):
-        kind = "active" if key.startswith(ACTIVE) else raw.type(key)
-        read = {
-            "active": raw.pfcount,
-            "string": raw.get,
-            "hash": raw.hgetall,
-            "zset": lambda key: raw.zrange(key, 0, -1, withscores=True),
-        }
-        found[key] = read[kind](key)
-    return found
 
 
 def contents(raw: valkey.Valkey) -> dict[str, Any]:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import datetime
+import math
 import time
 from collections.abc import Callable
 
 import pytest
 import valkey
 
-from shared import activity, config, idempotency, players
+from shared import activity, config, deadline, idempotency, players
 from shared.problems import NotYetVisible, StaleAttempt, Unavailable
 from shared.store import Store
 from tests.support import invariants
 from tests.support.api import Api
-from tests.support.invariants import ACTIVE
-from tests.write_path.populations import everything, play
+from tests.support.invariants import ACTIVE, everything
+from tests.write_path.populations import play
 
 DAY_SECONDS = 86_400
 HOUR_SECONDS = 3_600
+
+
+@pytest.fixture(autouse=True)
+def _no_hurry() -> None:
+    """For what is done here without a request: this thread's last one may have left no time."""
+    deadline.start(math.inf)
 
 
 def day(ago: int) -> str:
@@ -81,7 +88,7 @@ def test_nobody_becomes_active_by_a_repair_a_rebuild_or_a_read(
     play(3)
     raw.delete(*raw.scan_iter(f"{ACTIVE}*"))
     with monkeypatch.context() as patch:
-        patch.setattr(players, "_project", lambda *_: (_ for _ in ()).throw(Unavailable))
+        patch.setattr(players.board, "project", lambda *_: (_ for _ in ()).throw(Unavailable))
         store = Store(config.settings())
         with pytest.raises(NotYetVisible):
             players.submit(store, config.settings().rules, None, user_id="p0", score=5)
@@ -106,14 +113,14 @@ def test_a_request_whose_state_reconcile_has_projected_meanwhile_counts_its_play
     raw: valkey.Valkey, empty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play(1, games=0)
-    project = players._project
+    project = players.board.project
 
     def late(store: Store, *rest: object) -> object:
         invariants.rebuild(raw)
-        players.board.project(store, rest[0]._replace(revision=str(2**53 - 2)))  # type: ignore[attr-defined]
+        project(store, rest[0]._replace(revision=str(2**53 - 2)))  # type: ignore[attr-defined]
         return project(store, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(players, "_project", late)
+    monkeypatch.setattr(players.board, "project", late)
     store = Store(config.settings())
     players.submit(store, config.settings().rules, None, user_id="p0", score=5)
     store.close()

@@ -348,6 +348,8 @@ class TestReport:
         (line,) = lines(capsys.readouterr().out)
         assert (line.pop("level"), line.pop("message")) == ("INFO", "reconciled")
         counted = {
+            "ActivePlayersToday": 3,
+            "ActivePlayersMonth": 3,
             "IntentsFound": report["found"],
             "OldestIntentSeconds": report["oldestSeconds"],
             "PlayersMended": report["mended"],
