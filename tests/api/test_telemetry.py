@@ -21,8 +21,6 @@ from tests.support.wires import Proxy, proxy_to
 
 TABLE: dict[str, Any] = yaml.safe_load((ROOT / "functions/metrics.yaml").read_text(encoding="utf-8"))
 
-OF_ACTIVE_PLAYERS = {"ActivePlayersToday", "ActivePlayersMonth"}
-
 EMITTERS = {
     "request": "request answered",
     "write": "request answered",
@@ -103,7 +101,7 @@ class TestTable:
         for name, row in TABLE["metrics"].items():
             wanted.setdefault(row["emitter"], set()).add(name)
         for emitter, names in wanted.items():
-            assert names - emitted[emitter] <= OF_ACTIVE_PLAYERS, emitter
+            assert names <= emitted[emitter], emitter
 
 
 def everything(call: Invoker, wire: Proxy) -> None:
@@ -433,5 +431,6 @@ class TestWhatIsLogged:
 
     def test_nothing_else_in_the_layer_prints(self) -> None:
         for path in [*ROOT.glob("shared/**/*.py"), *ROOT.glob("functions/**/*.py")]:
-            source = path.read_text(encoding="utf-8")
-            assert path.name == "logs.py" or not re.search(r"stdout|stderr|\bprint\(", source), path
+            found = set(re.findall(r"stdout|stderr|\bprint\(|import logging", path.read_text(encoding="utf-8")))
+            # what X-Ray's SDK says goes into our log, without its words
+            assert found <= {"logs.py": {"stdout"}, "tracing.py": {"import logging"}}.get(path.name, set()), path
