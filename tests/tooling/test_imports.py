@@ -98,7 +98,7 @@ ARROWS = {
     **{name: set() for name in COMMON},
     "shared": {"shared"},
     "functions": {"shared"},
-    "scripts.local": {"scripts.local", "functions", *COMMON},
+    "scripts.local": {"scripts.local", "scripts.cloudwatch", "functions", *COMMON},
     "scripts.dev.bootstrap": set(),
     "scripts.aws": {"scripts.aws", "scripts.dev.bootstrap", *COMMON},
     "scripts.aws.live_checks": {"scripts.aws", "scripts.local.examples", *COMMON},
