@@ -134,11 +134,11 @@ def test_it_says_first_what_to_do_and_then_shows_what_was_done(opened: Callable[
     until(page, f"document.querySelector('[aria-label=Requests] strong')?.dataset.value == {count}")
     assert number(page, "Revenue (minor units)", "EUR") == 500
     assert number(page, "Revenue (minor units)", "USD") == 250
-    page.wait_for_timeout(6000)  # the next look at Valkey
+    page.wait_for_timeout(6000)  # the next look at Valkey, and a run of reconcile
     page.keyboard.press("r")
     page.wait_for_timeout(3000)
     cards = page.evaluate(
-        "[...document.querySelectorAll('.widget.lines:not([data-only])')].map((card) => [card.getAttribute('aria-label'), "
+        "[...document.querySelectorAll('.widget.lines:not([data-only])')].map((card) => [card.ariaLabel, "
         "Number(card.dataset.points), card.querySelectorAll('.scatterlayer .trace').length])"
     )
     empty = {title for title, points, traces in cards if not points or not traces}

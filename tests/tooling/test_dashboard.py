@@ -83,9 +83,13 @@ def test_a_line_is_metrics_and_a_row_of_its_functions_log(collector: collecting.
 
 
 def test_a_function_that_raises_is_an_error_and_a_failure_of_its_log(collector: collecting.Collector) -> None:
-    with pytest.raises(ZeroDivisionError), collector.invocation("get_user"):
-        collector.wrote('{"level":"ERROR","message":"request failed"}\n')
-        raise ZeroDivisionError
+    def fail() -> None:
+        with collector.invocation("get_user"):
+            collector.wrote('{"level":"ERROR","message":"request failed"}\n')
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert value(collector, "AWS/Lambda", "Errors", FunctionName=f"{NAME}-get-user") == 1
     assert value(collector, NAME, "get-user-failures") == 1
 

@@ -149,11 +149,16 @@ run "names_that_aws_would_cut_or_refuse_and_another_cache_are_refused_and_what_t
     receipt_seconds  = 59
     session_seconds  = 31536001
     deadline_seconds = 29
+
+    metrics_depth     = "users"
+    currencies        = ["EUR", "eur"]
+    slow_milliseconds = { update_score = 180 } # and all others?
   }
 
   expect_failures = [
     var.project, var.environment, var.settings,
     var.default_operator, var.receipt_seconds, var.session_seconds, var.deadline_seconds,
+    var.metrics_depth, var.currencies, var.slow_milliseconds,
   ]
 }
 
