@@ -43,6 +43,9 @@ AT_ONCE = 2
 ADDRESS = re.compile(r"((?:module\.\w+(?:\[[^]]*\])?\.)*)(\w+)\.(\w+)(?:\[(.*)\])?")
 """Its module, its type, its name and its key."""
 
+_PROVIDER = f'provider["{terraform_mirror.PROVIDER.as_posix()}"]'
+"""As a state names it."""
+
 Values = Mapping[str, Any]
 
 Edit = Callable[[Path], None]
@@ -111,6 +114,8 @@ class Plan:
     configuration: Values
     taken_to: Mapping[str, str]
     """Where each instance of the state is in the configuration, by its full address."""
+    lost: tuple[str, ...] = ()
+    """The instances of the state that an apply would destroy, to make them anew or not, by their full addresses now."""
 
     def of(self, *types: str) -> list[Resource]:
         """The resources of these types."""
@@ -215,7 +220,8 @@ def read(document: Values, *path: str) -> Plan:
         for change in document.get("resource_changes", ())
         if change["change"]["before"] is not None
     }
-    return Plan(tuple(found), configuration, taken_to)
+    lost = (one["address"] for one in document.get("resource_changes", ()) if "delete" in one["change"]["actions"])
+    return Plan(tuple(found), configuration, taken_to, tuple(lost))
 
 
 def read_state(state: Values, name: str) -> Plan:
@@ -262,6 +268,26 @@ class Tree:
                 path.write_text(re.sub(r"prevent_destroy += true", "prevent_destroy = false", path.read_text()))
 
         self._start(name, lambda: self._plan(name, environment, take_on, {}, ("-destroy", "-refresh=false")))
+
+    def start_upgrading(self, name: str, environment: str, state: Path) -> None:
+        """Begins to plan what this tree makes of a former tree's state that has all that the provider wrote into it.
+
+        Only as far as the state goes, which is the network, the cache with its users, and the keys.
+        """
+
+        former = json.loads(state.read_text(encoding="utf-8"))
+        # Terraform asks for both addresses of whatever has moved.
+        before = {_join(one.get("module", ""), f"{one['type']}.{one['name']}") for one in former["resources"]}
+        parts = ("module.cache", "module.network", "aws_kms_key.operations", "aws_kms_alias.operations")
+        targets = [*sorted(before), *(f"module.{WHOLE}.{part}" for part in parts)]
+
+        def take_on(folder: Path) -> None:
+            for one in former["resources"]:
+                one["provider"] = _PROVIDER
+            (folder / "terraform.tfstate").write_text(json.dumps(former))
+
+        options = ("-refresh=false", *(f"-target={one}" for one in targets))
+        self._start(name, lambda: self._plan(name, environment, take_on, {}, options))
 
     def start_broken(self, batches: Mapping[str, tuple[str, Edit]], more: Values) -> None:
         """Begins one plan of many broken trees, each for an environment: most of what a plan costs, it costs once.
@@ -435,7 +461,7 @@ def _state(instances: str) -> Values:
                 "mode": "managed",
                 "type": type_,
                 "name": name,
-                "provider": f'provider["{terraform_mirror.PROVIDER.as_posix()}"]',
+                "provider": _PROVIDER,
                 "instances": [instance],
             }
         )

@@ -29,6 +29,10 @@ from tests.terraform.plans import APPLIED, EMULATED, ENVIRONMENTS, WHOLE, Plan, 
 FORMER_STATES = sorted((ROOT / "tests" / "terraform" / "states").glob("*.txt"))
 """What states of former trees hold, by their day: all that any environment had and no later tree gave up on purpose."""
 
+FORMER_DATA = ROOT / "tests" / "terraform" / "states" / "2026-11-28-data.json"
+"""A state of the tree before it was a module (e06c272), as Terraform wrote it when prod's network, cache and keys were
+applied to tests/support/aws_api: that part of a system which cannot be made anew without its data."""
+
 KINDS = ("function", "cache")
 
 NO_EXCEPTIONS = {"WAYS_OUT", "UNREAD_NETWORK_RULES", "METRICS", "DIMENSIONS", "OWN", "WIDGETS", "SHOWN"}
@@ -47,6 +51,7 @@ def planned(tree: Tree) -> MakePlan:
     tree.start_networks()
     for state in FORMER_STATES:
         tree.start_moving(state.stem, "prod", state)
+    tree.start_upgrading(FORMER_DATA.stem, "prod", FORMER_DATA)
     return tree.plan
 
 
@@ -104,6 +109,17 @@ def test_an_upgrade_keeps_all_that_there_is(planned: MakePlan, state: Path) -> N
     there = {f"module.{WHOLE}.{one.address}" for name in ENVIRONMENTS for one in planned(name).resources}
     assert {old: new for old, new in taken_to.items() if new not in there} == {}
     assert len(taken_to) == len(state.read_text().splitlines()) > 0
+
+
+def test_an_upgrade_makes_nothing_anew_that_holds_data(planned: MakePlan) -> None:
+    """The provider compares each attribute, as it was applied, with this tree's. A network or a key that is replaced
+    takes the cache with it. All else is in the test above, by address alone."""
+    plan = planned(FORMER_DATA.stem)
+    former = json.loads(FORMER_DATA.read_text(encoding="utf-8"))["resources"]
+    assert plan.lost == ()
+    assert len(plan.taken_to) == sum(len(one["instances"]) for one in former if one["mode"] == "managed") > 50
+    types = {one["type"] for one in former}
+    assert types >= {"aws_elasticache_serverless_cache", "aws_elasticache_user", "aws_kms_key", "aws_subnet"}
 
 
 class TestTheWalker:

@@ -10,6 +10,7 @@ import valkey
 
 from shared import config, players
 from shared.store import Store
+from tests.support.invariants import everything
 
 OLD = 1_700_000_000_000_000
 """A revision of 2023."""
@@ -59,16 +60,6 @@ def plant(raw: valkey.Valkey, count: int) -> None:
             }
             pipeline.hset(f"user:p{number}", mapping=profile)
         pipeline.execute()
-
-
-def everything(raw: valkey.Valkey) -> dict[str, Any]:
-    """Every key of the server with its value."""
-    found: dict[str, Any] = {}
-    for key in raw.scan_iter(count=1000):
-        kind = raw.type(key)
-        read = {"string": raw.get, "hash": raw.hgetall, "zset": lambda key: raw.zrange(key, 0, -1, withscores=True)}
-        found[key] = read[kind](key)
-    return found
 
 
 def contents(raw: valkey.Valkey) -> dict[str, Any]:
