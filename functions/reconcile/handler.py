@@ -17,14 +17,14 @@ LONGEST_SECONDS = 45.0
 CURSORS = {"rebuild": re.compile("[0-9]{1,20}"), "check": audit.POSITION}
 
 COUNTED = {
-    "ActivePlayersToday": "activeToday",
-    "ActivePlayersMonth": "activeMonth",
     "IntentsFound": "found",
     "OldestIntentSeconds": "oldestSeconds",
     "PlayersMended": "mended",
     "PlayersUnreadable": "unreadable",
+    "ActivePlayersToday": "activeToday",
+    "ActivePlayersMonth": "activeMonth",
 }
-"""The metrics of a run, and which member of its report each of them is; a rebuild knows nothing of active players."""
+"""The metrics of a run, and which member of its report each of them is. A rebuild does not count who was active."""
 
 
 class UnknownEventError(ValueError):
@@ -41,9 +41,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return {**found}
     report = reconcile.rebuild(store(), cursor) if asked == "rebuild" else reconcile.run(store())
     known = {name: value for name, value in report.items() if value is not None}
-    telemetry.write(
-        "INFO", "reconciled", known, {metric: known[name] for metric, name in COUNTED.items() if name in known}
-    )
+    counted = {metric: known[name] for metric, name in COUNTED.items() if name in known}
+    telemetry.write("INFO", "reconciled", known, counted)
     return {**report}
 
 

@@ -51,7 +51,11 @@ def run(environ: MutableMapping[str, str]) -> None:
             page = pages.application(
                 sources.Local(collector, settings.metrics_namespace),
                 environ,
-                [line.strip() for line in welcome(base_url, has_key, player, settings.rules).splitlines() if "curl" in line],
+                [
+                    line.strip()
+                    for line in welcome(base_url, has_key, player, settings.rules).splitlines()
+                    if "curl" in line
+                ],
             )
             with (
                 pages.serving(page, dashboard_sock) as dashboard,

@@ -87,7 +87,9 @@ def running(seconds: float, watch: Watch | None = None) -> Iterator[None]:
     """
     stopping = threading.Event()
     real = sys.stdout
-    thread = threading.Thread(target=lambda: _run(stopping, seconds, held.take, real, watch), name="schedule", daemon=True)
+    thread = threading.Thread(
+        target=lambda: _run(stopping, seconds, held.take, real, watch), name="schedule", daemon=True
+    )
     held = _Holding(real, thread)
     sys.stdout = held
     thread.start()

@@ -137,9 +137,11 @@ def _dashboard(source: Source, hints: list[str]) -> dict[str, Any]:
             queries = bodies.queries(widget)
             metrics = [query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query]
             lacking = {one["MetricName"] for one in metrics if source.only_on_aws(one["Namespace"], one["MetricName"])}
-            more = {"queries": queries, "onlyOnAws": sorted(lacking), "isOnlyOnAws": len(lacking) == len(
-                {one["MetricName"] for one in metrics}
-            )}
+            more = {
+                "queries": queries,
+                "onlyOnAws": sorted(lacking),
+                "isOnlyOnAws": len(lacking) == len({one["MetricName"] for one in metrics}),
+            }
         elif widget["type"] == "log":
             query = widget["properties"]["query"]
             more = {"isOnlyOnAws": '"platform.' in query and source.only_on_aws("AWS/Lambda", "Throttles")}
@@ -201,5 +203,3 @@ async def _body(receive: gateway.Receive) -> bytes:
 def _json(value: Any, status: int = 200) -> Reply:
     headers = [("content-type", "application/json"), ("cache-control", "no-store")]
     return status, headers, orjson.dumps(value, default=str)
-
-

@@ -168,4 +168,3 @@ class Emulated:
                 continue  # a function that was never called
             lines += [insights.Line(one["timestamp"] / 1000, group, one["message"].strip()) for one in told["events"]]
         return insights.ask(query, sorted(lines, key=lambda line: line.seconds))
-
