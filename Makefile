@@ -40,9 +40,9 @@ rebuild: ## make board, names and totals anew from the profiles, while writes go
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.rebuild
 
-bench: ## clock every handler against the bare round trip to Valkey (MEMORY=1: what a million players cost; FIRST=1: a new environment's first request)
+bench: ## clock every handler against the bare round trip to Valkey (MEMORY=1: what a million players cost; FIRST=1: a new environment's first request; LINE=1: a request's line)
 	@$(call install,dev.lock)
-	@exec .venv/bin/python -m scripts.bench $(if $(MEMORY),--memory) $(if $(FIRST),--first)
+	@exec .venv/bin/python -m scripts.bench $(if $(MEMORY),--memory) $(if $(FIRST),--first) $(if $(LINE),--line)
 
 #: Ship
 build: ## the zips for Lambda: layer and functions (ARCH=arm64 PYTHON=3.13; local: this machine's own)

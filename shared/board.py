@@ -83,15 +83,16 @@ def standing(store: Store, user_id: str) -> Standing:
     }
 
 
-def project_command(state: State, intent: str | None = None) -> Command:
-    """The command that brings the board to a player's state and settles an intent; its reply is a Projection."""
-    keys = [BOARD, PLAYERS, TOTALS, SWEEP, PENDING]
+def project_command(state: State, intent: str | None = None, active_key: str | None = None) -> Command:
+    """The command that brings the board to a player's state and settles an intent; its reply is a Projection. With the
+    key of a day, it counts the player as active then: that is for requests alone."""
+    keys = [BOARD, PLAYERS, TOTALS, SWEEP, PENDING, *(() if active_key is None else (active_key,))]
     return PROJECT.command(keys, *state, *(() if intent is None else (intent,)))
 
 
-def project(store: Store, state: State, intent: str | None = None) -> Projection:
+def project(store: Store, state: State, intent: str | None = None, active_key: str | None = None) -> Projection:
     """Brings the board to a player's state, in one round trip; nothing moves if it is past that revision already."""
-    (reply,) = store.ask(project_command(state, intent))
+    (reply,) = store.ask(project_command(state, intent, active_key))
     return Projection(*reply)
 
 

@@ -67,7 +67,7 @@ def endpoint(
                 loaded["key"] = _key(event, keyed, _sent(schema, given, loaded))
             return _response(request_id, *function(**loaded))
 
-        operations = _operations(function.__globals__.get("__doc__") or "")
+        operations = operations_in(function.__globals__.get("__doc__") or "")
         return _answering(answer, operations, kind)
 
     return decorate
@@ -115,7 +115,7 @@ def _answering(
     return handler
 
 
-def _operations(docstring: str) -> frozenset[str]:
+def operations_in(docstring: str) -> frozenset[str]:
     """The operations that a docstring begins with: `GET /a` and `HEAD /a` of 'GET and HEAD /a - …'."""
     named = re.findall(r"((?:[A-Z]+(?: and )?)+) (/[^\s,]*)", docstring.partition(" - ")[0])
     return frozenset(f"{method} {path}" for methods, path in named for method in methods.split(" and "))

@@ -44,17 +44,18 @@ def clear(store: Store, intent: str) -> None:
 def due(store: Store, skipped: int, count: int) -> list[Due]:
     """The oldest intents that are due by the server's clock and by our own, after the first `skipped`: by a server's
     clock that was ahead for a moment, we would clear those whose submissions are still to come. (model: pick)"""
-    now = min(_now(store), time.time_ns() // 1_000_000)
+    now = min(server_time(store), time.time_ns() // 1_000_000)
     return _between(store, now, "-inf", now - DUE_SECONDS * 1000, skipped, count)
 
 
 def early(store: Store, skipped: int, count: int) -> list[Due]:
     """The intents from the future by the server's clock, the nearest first, after the first `skipped`."""
-    now = _now(store)
+    now = server_time(store)
     return _between(store, now, f"({now + EARLY_SECONDS * 1000}", "+inf", skipped, count)
 
 
-def _now(store: Store) -> int:
+def server_time(store: Store) -> int:
+    """The server's time in ms since 1970."""
     ((seconds, microseconds),) = store.ask(("TIME",))
     return int(seconds) * 1000 + int(microseconds) // 1000
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 
-from shared import board, clock, idempotency, outbox, profiles, projections, records, telemetry
+from shared import activity, board, clock, idempotency, outbox, profiles, projections, records, telemetry
 from shared.config import Operator, Rules
 from shared.idempotency import Key
 from shared.problems import (
@@ -159,7 +159,12 @@ def _submit(
     if not replayed:  # this attempt has done it, whatever becomes of the board and of the reply
         _count(operator, outcome.facts, earned)
     try:
-        projection = _project(store, records.state_of(user_id, outcome.profile), intent)
+        projection = _project(
+            store,
+            records.state_of(user_id, outcome.profile),
+            intent,
+            None if creation else activity.day_key(submission.sent if word == "done" else outcome.profile.lastActive),
+        )
     except Unavailable as problem:
         raise NotYetVisible from problem
     if projection.index_now < 0:
@@ -206,10 +211,10 @@ def _count(operator: str, facts: Facts, earned: Amount | None) -> None:
         telemetry.add("Revenue", earned.amount, earned.currency)
 
 
-def _project(store: Store, state: State, intent: str) -> Projection:
+def _project(store: Store, state: State, intent: str, active_key: str | None) -> Projection:
     """Brings the board to the state. It may be past that already: by a later submission, or because this slot has lost
     its last writes while the clock stood still; then the profile gets a newer revision, so that its owner sees it."""
-    projection = board.project(store, state, intent)
+    projection = board.project(store, state, intent, active_key)
     if int(projection.row_revision) > int(state.revision):
         (settled,) = projections.settle(store, [(state.user_id, None)])
         return settled._replace(index_before=projection.index_before) if settled else projection

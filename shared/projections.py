@@ -103,4 +103,4 @@ def readable(store: Store, user_ids: Sequence[str], commands: Sequence[Command])
 
 def _log_unreadable(user_id: str, cause: str) -> None:
     name = user_id.encode("ascii", "backslashreplace").decode()  # it may not be one of ours, or even text
-    security.report("unreadable_player", "ERROR", userId=name, cause=cause)
+    security.report("unreadable_player", userId=name, cause=cause)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, TypedDict
 
-from shared import audit, deadline, outbox, projections, statistics, sweeps
+from shared import activity, audit, deadline, outbox, projections, statistics, sweeps
 from shared.store import Store
 
 BATCH = 500
@@ -34,7 +34,8 @@ LONGEST_TEXT = 160
 class Report(TypedDict):
     """What a run did. Intents: `found` due, `projected` from a profile, `cleared`, the oldest one's age in seconds.
     Sweep: players `swept`, `mended`, `unreadable`, generations of receipts `forgotten`, its position, and the cursor
-    that a rebuild goes on from, which is its number: the position is in Valkey."""
+    that a rebuild goes on from, which is its number: the position is in Valkey. Players who were active `today` and in
+    the last `month`, None in a rebuild."""
 
     found: int
     projected: int
@@ -47,6 +48,8 @@ class Report(TypedDict):
     cursor: str
     position: str
     finished: bool
+    activeToday: int | None
+    activeMonth: int | None
 
 
 class Comparison(TypedDict):
@@ -64,7 +67,7 @@ class Comparison(TypedDict):
 
 
 def run(store: Store) -> Report:
-    """Settles the intents that are due, goes on with the sweep, refreshes `stats:game`.
+    """Settles the intents that are due, goes on with the sweep, refreshes `stats:game`, counts who was active.
 
     Idempotent, and safe to run twice at once and beside live writes. It ends before the deadline; the rest is for the
     next run.
@@ -73,6 +76,7 @@ def run(store: Store) -> Report:
     _settle_intents(store, report)
     _sweep(store, report, sweeps.begin(store, anew=False), SWEEP_PLAYERS)
     statistics.publish(store)
+    report["activeToday"], report["activeMonth"] = activity.take_stock(store)
     return report
 
 
@@ -163,6 +167,8 @@ def _report() -> Report:
         "cursor": "",
         "position": "",
         "finished": False,
+        "activeToday": None,
+        "activeMonth": None,
     }
 
 

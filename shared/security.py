@@ -22,7 +22,20 @@ Kind = Literal[
     "cache_certificate_refused",
     "unreadable_player",
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+
+LEVELS: dict[Kind, logs.Level] = {
+    "validation_refused": "INFO",
+    "oversize": "INFO",
+    "idempotency_conflict": "INFO",
+    "too_many_keys": "INFO",
+    "stale_attempt": "WARNING",
+    "cache_authentication_failed": "ERROR",
+    "cache_permission_denied": "ERROR",
+    "cache_certificate_refused": "ERROR",
+    "unreadable_player": "ERROR",
+}
+
+KINDS = get_args(Kind)
 
 OF_CODES: dict[str, Kind] = {
     "invalid_arguments": "validation_refused",
@@ -39,10 +52,10 @@ OF_CODES: dict[str, Kind] = {
 def refused(code: str) -> None:
     """Reports that this thread's request was answered with a problem, where its code is of a kind."""
     if kind := OF_CODES.get(code):
-        report(kind, "WARNING" if kind == "stale_attempt" else "INFO", code=code)
+        report(kind, code=code)
 
 
-def report(kind: Kind, level: logs.Level, **facts: object) -> None:
+def report(kind: Kind, **facts: object) -> None:
     """Writes an event's line: nothing about a person but, of a player that we cannot read, the id."""
     about = {"event": "security", "kind": kind, "route": telemetry.route(), **facts}
-    telemetry.write(level, "security event", about, {"SecurityEvents": 1}, {"Kind": kind})
+    telemetry.write(LEVELS[kind], "security event", about, {"SecurityEvents": 1}, {"Kind": kind})

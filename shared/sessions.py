@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from shared import clock, idempotency, telemetry
+from shared import activity, clock, idempotency, logs, telemetry
 from shared.idempotency import Key
 from shared.problems import KeyReused, SessionNotFound, UserNotFound
 from shared.profiles import profile_key
-from shared.store import Script, Store
+from shared.store import Command, ReplyError, Script, Store, value
 
 OPEN = Script("open", writes=True)
 
@@ -69,11 +69,17 @@ def create(
 
     With a key, the session's id follows from the key: it may be opened anew if everything about it was lost, but there
     is never a second one. Raises UserNotFound and KeyReused.
+
+    Whoever opens one is active on that day, by a command in the same trip, whatever becomes of the session: a replay
+    counts again, in case the first request got no further than the session, and without a key even who is not found is
+    counted, since whether there is such a player is known only afterwards, in another slot.
     """
     now = clock.now()
     if key is None:
         session = _session(str(uuid.uuid4()), user_id, now, session_data)
-        exists, _ = store.ask(
+        exists, _ = _ask_and_count(
+            store,
+            session,
             ("EXISTS", profile_key(user_id)),
             ("SET", session_key(session["sessionId"]), orjson.dumps(session), "NX", "EX", lifetime_seconds),
         )
@@ -122,9 +128,18 @@ def _open(
 ) -> tuple[str, str]:
     keys = [session_key(key.made_id), opened_key(key.made_id)]
     kept_seconds = max(lifetime_seconds, receipt_seconds) + SPARE_SECONDS
-    (reply,) = store.ask(OPEN.command(keys, orjson.dumps(session), lifetime_seconds, " ".join(opening), kept_seconds))
+    command = OPEN.command(keys, orjson.dumps(session), lifetime_seconds, " ".join(opening), kept_seconds)
+    (reply,) = _ask_and_count(store, session, command)
     kept, stored = reply
     return kept, stored
+
+
+def _ask_and_count(store: Store, session: Mapping[str, Any], *commands: Command) -> list[Any]:
+    """The replies to commands that open a session; its player is counted as active in the same trip, if that works."""
+    *replies, counted = store.exchange(*commands, activity.count_command(session["userId"], session["startTime"]))
+    if isinstance(counted, ReplyError):
+        logs.write("WARNING", "active player was not counted", cause=type(counted).__name__)
+    return [value(reply) for reply in replies]
 
 
 def _read(stored: str, session: Mapping[str, Any], opening: Opening) -> Opening:

@@ -240,7 +240,6 @@ class Store:
                     replies.append(error.with_traceback(None))  # or it would hold this frame, and the frame the replies
             return replies
         finally:
-            telemetry.add("ValkeyTrips")
             telemetry.add("ValkeyTripTime", (time.perf_counter_ns() - started) / 1e6)
 
 
@@ -253,7 +252,7 @@ def value(reply: Any) -> Any:
         logs.write("WARNING", "valkey refused", cause=type(reply).__name__)
         raise Unavailable from reply
     if isinstance(reply, exceptions.NoPermissionError):
-        security.report("cache_permission_denied", "ERROR")
+        security.report("cache_permission_denied")
     raise type(reply)(*reply.args)  # a new one: the frames hold the old one, and would hold each other and the socket
 
 
@@ -278,9 +277,9 @@ def connect_early() -> None:
 def _report(error: Exception) -> None:
     """Reports a failure that is about who we are, or whom we would talk to."""
     if isinstance(error, exceptions.AuthenticationError):
-        security.report("cache_authentication_failed", "ERROR")
+        security.report("cache_authentication_failed")
     elif isinstance(error.__context__, ssl.SSLCertVerificationError):
-        security.report("cache_certificate_refused", "ERROR")
+        security.report("cache_certificate_refused")
 
 
 def _left_seconds() -> float:

@@ -69,7 +69,7 @@ MOST_VALUES = 100
 
 _ROOT = re.compile(r"Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|\Z)")
 _thread = threading.local()
-_first = ["first"]
+first = {"first": True}
 """Empty once a request of this process has been answered."""
 
 _ready: list[float] = []
@@ -83,7 +83,7 @@ class _Request:
 
     def __init__(self, facts: dict[str, object], dimensions: dict[str, str]):
         self.facts, self.dimensions = facts, dimensions
-        self.values: dict[str, Any] = {"Requests": 1, "ValkeyTrips": 0}
+        self.values: dict[str, Any] = {"Requests": 1}
         self.started, self.processor_started = time.perf_counter_ns(), time.thread_time_ns()
 
 
@@ -105,7 +105,7 @@ def start(request_id: str, event: Mapping[str, Any], operations: Container[str])
 
 def is_first() -> bool:
     """Whether this process has not answered a request yet."""
-    return bool(_first)
+    return bool(first)
 
 
 def add(metric: str, value: float = 1, by: str | None = None) -> None:
@@ -143,13 +143,14 @@ def answered(status: int, code: str | None, outcome: str, kind: Kind | None) -> 
     request: _Request = _thread.request
     values, dimensions, facts = request.values, request.dimensions, request.facts
     milliseconds = (time.perf_counter_ns() - request.started) / 1e6
-    is_first = bool(_first) and bool(_first.pop())
-    values["Latency"] = milliseconds
+    is_cold = first.pop("first", False)
+    trips = len(values.get("ValkeyTripTime", ()))
+    values["Latency"], values["ValkeyTrips"] = milliseconds, trips
     values["SlowRequests"] = 1 if milliseconds > config.measuring().slow_milliseconds else 0
     values["ServerErrors"] = 1 if status >= 500 else 0
     values["ClientErrors"] = 1 if 400 <= status < 500 else 0
-    values["ColdStarts"] = 1 if is_first else 0
-    if is_first and (init := _init_milliseconds()) is not None:
+    values["ColdStarts"] = 1 if is_cold else 0
+    if is_cold and (init := _init_milliseconds()) is not None:
         values["InitTime"] = init
     if outcome == "replayed":
         values["Replays"] = 1
@@ -160,8 +161,8 @@ def answered(status: int, code: str | None, outcome: str, kind: Kind | None) -> 
     if kind == "read" and (status < 400 or status == 404):
         values["ReadsAnswered"] = 1 if status < 400 else 0
     facts["status"], facts["code"] = status, code
-    facts["milliseconds"], facts["trips"] = round(milliseconds, 3), values["ValkeyTrips"]
-    facts["cold"], facts["outcome"] = is_first, outcome
+    facts["milliseconds"], facts["trips"] = round(milliseconds, 3), trips
+    facts["cold"], facts["outcome"] = is_cold, outcome
     values["ProcessorTime"] = (time.thread_time_ns() - request.processor_started) / 1e6
     write("INFO" if status < 500 else "WARNING", "request answered", facts, values, dimensions)
     _thread.request = None

@@ -6,7 +6,7 @@ Rebuild and check take as many calls as they need: pass the cursor that the last
 """
 
 import re
-from typing import Any, Literal
+from typing import Any
 
 from shared import audit, deadline, logs, reconcile, telemetry
 from shared.store import store
@@ -16,13 +16,15 @@ LONGEST_SECONDS = 45.0
 
 CURSORS = {"rebuild": re.compile("[0-9]{1,20}"), "check": audit.POSITION}
 
-COUNTED: dict[str, Literal["found", "oldestSeconds", "mended", "unreadable"]] = {
+COUNTED = {
     "IntentsFound": "found",
     "OldestIntentSeconds": "oldestSeconds",
     "PlayersMended": "mended",
     "PlayersUnreadable": "unreadable",
+    "ActivePlayersToday": "activeToday",
+    "ActivePlayersMonth": "activeMonth",
 }
-"""The metrics of a run, and which member of its report each of them is."""
+"""The metrics of a run, and which member of its report each of them is. A rebuild does not count who was active."""
 
 
 class UnknownEventError(ValueError):
@@ -38,7 +40,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         logs.write("INFO", "compared", players=found["sums"]["players"], differences=len(found["differences"]))
         return {**found}
     report = reconcile.rebuild(store(), cursor) if asked == "rebuild" else reconcile.run(store())
-    telemetry.write("INFO", "reconciled", report, {metric: report[name] for metric, name in COUNTED.items()})
+    known = {name: value for name, value in report.items() if value is not None}
+    counted = {metric: known[name] for metric, name in COUNTED.items() if name in known}
+    telemetry.write("INFO", "reconciled", known, counted)
     return {**report}
 
 

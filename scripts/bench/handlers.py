@@ -160,15 +160,14 @@ def rows(host: str, port: int, players: int, iterations: int, only: str) -> Iter
         address = "{}:{}".format(*daemon.getsockname())
         os.environ.update(VALKEY_HOST=host, VALKEY_PORT=str(port))  # as Lambda would have set them
         os.environ.update(LAMBDA_TASK_ROOT=os.getcwd(), AWS_XRAY_DAEMON_ADDRESS=address)
-        cases = _cases(planted(bare, log, players), log)
-        for case in (case for case in cases if only in case.name):
+        for case in (case for case in cases(planted(bare, log, players), log) if only in case.name):
             progress(f"clocking {case.name}")
             yield _row(case, bare, log, iterations)
     progress("")
 
 
 def _row(case: Case, bare: Bare, log: Any, iterations: int) -> Row:
-    handler, context = _handler(case.function), proxy.Context(LONGEST_SECONDS, case.function)
+    handler, context = handler_of(case.function), proxy.Context(LONGEST_SECONDS, case.function)
     for event in case.events[:5]:
         _answer(handler, event, log)
     recordings = [_recorded(handler, event, log) for event in case.events]
@@ -182,7 +181,7 @@ def _row(case: Case, bare: Bare, log: Any, iterations: int) -> Row:
             for index, trip in enumerate(trips):
                 bare.reply(trip, _commands(trip))
                 sizes[index] = bare.last_bytes
-    kinds: list[Kind] = [("handler", contextlib.nullcontext), ("unseen", _unseen), ("traced", _traced)]
+    kinds: list[Kind] = [("handler", contextlib.nullcontext), ("unseen", unseen), ("traced", _traced)]
     times: dict[str, list[int]] = {"handler": [], "unseen": [], "traced": [], "bare": []}
     clock = time.perf_counter_ns
     with contextlib.redirect_stdout(log):
@@ -218,7 +217,7 @@ def _traced() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _unseen() -> Iterator[None]:
+def unseen() -> Iterator[None]:
     """Nobody is told what the requests do: neither log nor metrics nor trace."""
     watched = [(telemetry, "start"), (telemetry, "add"), (telemetry, "answered"), (tracing, "start"), (tracing, "send")]
     with contextlib.ExitStack() as stack:
@@ -228,7 +227,7 @@ def _unseen() -> Iterator[None]:
         yield
 
 
-def _cases(user_ids: list[str], log: Any) -> list[Case]:
+def cases(user_ids: list[str], log: Any) -> list[Case]:
     """A row for each operation of the contract that can be asked for again and again: its example, of many players.
 
     Writes come last: the replies of reads keep their lengths.
@@ -246,7 +245,7 @@ def _cases(user_ids: list[str], log: Any) -> list[Case]:
     def make_another(trips: Trips, _: int) -> Trips:
         return _replaced(trips, str(uuid.uuid4()), score(), 10**15)
 
-    ids = examples.existing(lambda example: _answer(_handler(example.function), _event(example), log))
+    ids = examples.existing(lambda example: _answer(handler_of(example.function), _event(example), log))
     found = examples.load({**ids, USER_ID: some[0]}).values()
     repeatable = sorted((one for one in found if one.method not in ("DELETE", "HEAD")), key=lambda one: one.changes)
     cases = []
@@ -275,7 +274,7 @@ def _about(example: Example, user_id: str, score: int) -> Example:
 
 def planted(bare: Bare, log: Any, players: int) -> list[str]:
     """A board of that many: one creation is recorded, the others are that one with another id and score."""
-    handler = _handler("create_user")
+    handler = handler_of("create_user")
     event = _event(replace(examples.load()["create_user"], body={**NAMES, "score": SCORE}))
     _answer(handler, event, log)
     template = _recorded(handler, event, log)
@@ -320,7 +319,7 @@ def _replaced(trips: Trips, user_id: str, score: int, revision: int) -> Trips:
     return replaced
 
 
-def _handler(function: str) -> Callable[[Event, Any], dict[str, Any]]:
+def handler_of(function: str) -> Callable[[Event, Any], dict[str, Any]]:
     handler: Callable[[Event, Any], dict[str, Any]] = importlib.import_module(f"functions.{function}.handler").handler
     return handler
 

@@ -1,6 +1,7 @@
 """Metrics as CloudWatch keeps them, in memory: by namespace, name and exactly these dimensions.
 
 Unlike CloudWatch it keeps every value, so percentiles are exact, and to the second, so that a window may begin at any.
+Whoever runs for long has old values thinned out by `thin`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ Key = tuple[str, str, Dimensions]
 """Namespace, name, dimensions: what makes a metric one of its own."""
 
 PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,10})?|100)\Z")
+
+
+GRAINS = ((300, 60), (6 * 3600, 300), (3 * 86400, 3600))
+"""Values that are older than the first number of seconds are kept together for as many seconds as the second."""
+KEPT_SECONDS = 31 * 86400
+MOST_VALUES = 64
+"""So many different values of one moment are kept apart; more are put together with those within 5 %."""
 
 
 class UnknownStatisticError(ValueError):
@@ -92,10 +100,41 @@ class Metrics:
                         counts[value] = counts.get(value, 0) + count
         return {moment: statistic(counts, name) for moment, counts in found.items()}
 
+    def thin(self, now: float) -> None:
+        """Keeps values the less exactly the older they are: their time by GRAINS, their size by MOST_VALUES.
+
+        Sums and counts stay what they are. So a metric takes at most 2,000 moments of some 64 values each, all in all.
+        """
+        with self._lock:
+            for series in self._series.values():
+                counts: dict[int, dict[float, float]] = {}
+                for moment in series.moments:
+                    age = now - moment
+                    if age > KEPT_SECONDS:
+                        continue
+                    grain = next((grain for older, grain in reversed(GRAINS) if age > older), 1)
+                    seen = counts.setdefault(moment // grain * grain, {})
+                    for value, count in series.counts[moment].items():
+                        seen[value] = seen.get(value, 0) + count
+                series.counts = {moment: _fewer(seen) for moment, seen in counts.items()}
+                series.moments = sorted(counts)
+
     def clear(self) -> None:
         """Forgets everything."""
         with self._lock:
             self._series.clear()
+
+
+def _fewer(counts: dict[float, float]) -> dict[float, float]:
+    """The same values; if there are too many, each group of neighbours by its mean, so that the sum stays."""
+    if len(counts) <= MOST_VALUES:
+        return counts
+    groups: dict[tuple[bool, int], tuple[float, float]] = {}
+    for value, count in counts.items():
+        group = value < 0, round(math.log(abs(value)) / math.log(1.05)) if value else -(10**6)
+        total, number = groups.get(group, (0.0, 0.0))
+        groups[group] = total + value * count, number + count
+    return {total / number: number for total, number in groups.values()}
 
 
 def statistic(counts: Mapping[float, float], name: str) -> float:

@@ -16,6 +16,7 @@ LOCKS = {
     "local.lock": ("--extra", "local", "--constraints", "locks/dev.lock", "pyproject.toml"),
     "layer.lock": ("--constraints", "locks/dev.lock", "pyproject.toml"),
     "installer.lock": ("--constraints", "locks/dev.lock", "--group", "installer"),
+    "browser.lock": ("--extra", "local", "--constraints", "locks/dev.lock", "--group", "browser", "pyproject.toml"),
     "checkov.lock": ("--group", "checkov"),
     "clients.lock": ("--group", "clients"),
     "localstack.lock": ("--group", "localstack"),

@@ -12,6 +12,7 @@ import difflib
 import fcntl
 import functools
 import json
+import re
 import sys
 import time
 import uuid
@@ -138,7 +139,7 @@ def _alarms(here: Site) -> list[Mapping[str, Any]]:
 
 def _row(here: Site, alarm: Mapping[str, Any]) -> Row:
     name = str(alarm["AlarmName"]).removeprefix(f"{here.name}-")
-    severity = str(alarm.get("AlarmDescription", "")).partition(":")[0].lower()
+    severity = re.split(r"\W", str(alarm.get("AlarmDescription", "")))[0].lower()  # as its text begins
     found = causes.find(name)
     if not found:
         return Row(name, severity, False, None, "Nobody has written down how: scripts/emulator/causes.py.")

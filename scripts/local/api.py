@@ -4,11 +4,12 @@ import contextlib
 import secrets
 import shlex
 import socket
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 
 import valkey
 
 from scripts.local import demo, embedded_valkey, gateway, schedule
+from scripts.local.dashboard import collecting, pages, sources
 from scripts.places import ROOT
 from scripts.refusal import Refusal
 from shared import config, credentials, players
@@ -30,19 +31,40 @@ def run(environ: MutableMapping[str, str]) -> None:
     if is_embedded:
         environ.update(VALKEY_HOST=embedded_valkey.HOST, VALKEY_PORT="", VALKEY_TLS="")
     try:
-        app = gateway.application(environ)
+        collector = collecting.Collector(config.load(environ).metrics_namespace)
+        app = gateway.application(environ, collector)
         port = gateway.port(environ)
         seconds = schedule.interval_seconds(environ)
-        config.load(environ)
-        with _listening(port) as sock, _valkey(environ, is_embedded=is_embedded):
+        with (
+            _listening(port) as sock,
+            _listening_for_the_dashboard(environ) as dashboard_sock,
+            _valkey(environ, is_embedded=is_embedded),
+        ):
             settings = config.load(environ)
             store = Store(settings)
             has_demo = is_embedded or environ.get("DEMO", "").strip() == "1"
             if has_demo and (created := demo.fill(store, settings.rules)):
                 print(f"Created {created} demo players.")
             base_url = f"http://{gateway.HOST}:{port}"
-            print(welcome(base_url, environ.get("API_KEY", ""), _demo_player(store), settings.rules))
-            with schedule.running(seconds):
+            player = _demo_player(store)
+            has_key = "YOUR-KEY" if environ.get("API_KEY", "").strip() else ""
+            page = pages.application(
+                sources.Local(collector, settings.metrics_namespace),
+                environ,
+                [
+                    line.strip()
+                    for line in welcome(base_url, has_key, player, settings.rules).splitlines()
+                    if "curl" in line
+                ],
+            )
+            with (
+                pages.serving(page, dashboard_sock) as dashboard,
+                _client(settings) as client,
+                collecting.hearing(collector, client.info),
+                schedule.running(seconds, collector),
+            ):
+                print(welcome(base_url, environ.get("API_KEY", ""), player, settings.rules))
+                print(f"Its dashboard is at {dashboard}\n")
                 gateway.serve(app, sock)
     except config.MisconfiguredError as error:
         raise Refusal(str(error)) from None
@@ -57,7 +79,20 @@ def _listening(port: int) -> Iterator[socket.socket]:
         sock = gateway.listen(port)
     except OSError as error:
         raise Refusal(
-            f"Cannot serve on port {port} ({error.strerror}): stop what uses it, or choose another: make run PORT=8081"
+            f"Cannot serve on port {port} ({error.strerror}): stop what uses it, or choose another: make run PORT=9090"
+        ) from None
+    with sock:
+        yield sock
+
+
+@contextlib.contextmanager
+def _listening_for_the_dashboard(environ: Mapping[str, str]) -> Iterator[socket.socket]:
+    try:
+        sock = pages.listen(environ)
+    except OSError as error:
+        raise Refusal(
+            f"Cannot serve the dashboard on port {environ['DASHBOARD_PORT'].strip()} ({error.strerror}): stop what "
+            "uses it, or let it take any free port: make run DASHBOARD_PORT=0"
         ) from None
     with sock:
         yield sock
@@ -80,15 +115,7 @@ def check_answers(settings: config.Settings) -> None:
     """Raises Refusal unless a Valkey answers where the settings say."""
     address = f"{settings.valkey_host}:{settings.valkey_port}"
     try:
-        with valkey.Valkey(
-            host=settings.valkey_host,
-            port=settings.valkey_port,
-            ssl=settings.valkey_tls,
-            ssl_ca_certs=settings.valkey_ca_file,
-            credential_provider=credentials.provider(settings),
-            socket_connect_timeout=ANSWER_SECONDS,
-            socket_timeout=ANSWER_SECONDS,
-        ) as client:
+        with _client(settings) as client:
             client.ping()
     except (valkey.ValkeyError, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
@@ -96,6 +123,18 @@ def check_answers(settings: config.Settings) -> None:
             f"No Valkey answers at {address} ({reason}): start it, check VALKEY_HOST, VALKEY_PORT and VALKEY_TLS, "
             "or leave VALKEY_HOST unset to run the embedded one"
         ) from None
+
+
+def _client(settings: config.Settings) -> valkey.Valkey:
+    return valkey.Valkey(
+        host=settings.valkey_host,
+        port=settings.valkey_port,
+        ssl=settings.valkey_tls,
+        ssl_ca_certs=settings.valkey_ca_file,
+        credential_provider=credentials.provider(settings),
+        socket_connect_timeout=ANSWER_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+    )
 
 
 def welcome(base_url: str, api_keys: str, user_id: str | None, rules: config.Rules) -> str:

@@ -19,7 +19,7 @@ import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import uvicorn
@@ -153,6 +153,31 @@ class Bucket:
         return 0
 
 
+@dataclasses.dataclass
+class Seen:
+    """What there is to know of a request once it is answered: times in milliseconds, `code` of a problem of ours."""
+
+    request_id: str
+    method: str
+    client: str
+    route: str | None = None
+    status: int = 0
+    code: str | None = None
+    milliseconds: float = 0
+    function_milliseconds: float | None = None
+    """None if no function was called."""
+
+
+class Watch(Protocol):
+    """Who is told what happens here, on whatever thread it happens."""
+
+    def invocation(self, function: str) -> contextlib.AbstractContextManager[None]:
+        """Stands around each call of a function, on its thread."""
+
+    def answered(self, seen: Seen) -> None:
+        """Hears of each request that was answered."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Gateway:
     """What all requests share."""
@@ -161,6 +186,7 @@ class _Gateway:
     resources: list[routes.Resource]
     bucket: Bucket
     pool: ThreadPoolExecutor
+    watch: Watch | None
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -173,22 +199,23 @@ def load(environ: Mapping[str, str]) -> Settings:
     )
 
 
-def application(environ: Mapping[str, str]) -> Application:
+def application(environ: Mapping[str, str], watch: Watch | None = None) -> Application:
     """The gateway as an ASGI application. environ holds the gateway's own settings; the handlers read `os.environ`.
 
     Raises MisconfiguredError, and ImportError for an operation that has no handler.
     """
     settings = load(environ)
     pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="function")
-    gateway = _Gateway(settings, routes.load(), Bucket(settings.requests_per_second), pool)
+    gateway = _Gateway(settings, routes.load(), Bucket(settings.requests_per_second), pool, watch)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send, pool)
+            await lifespan(receive, send)
+            pool.shutdown(wait=False, cancel_futures=True)
             return
         with contextlib.suppress(ClientGoneError):
             status, headers, body = await _reply(gateway, scope, receive)
-            await _send(send, scope["method"], status, headers, body)
+            await reply(send, scope["method"], status, headers, body)
 
     return app
 
@@ -229,17 +256,22 @@ def server(app: Application) -> uvicorn.Server:
 @contextlib.contextmanager
 def running(environ: Mapping[str, str], port: int = 0) -> Iterator[str]:
     """A gateway in this process, on a thread, until the block ends; yields its base URL. Port 0 takes a free one."""
-    serving = server(application(environ))
-    with listen(port) as sock:
-        address = sock.getsockname()
-        thread = threading.Thread(target=serving.run, kwargs={"sockets": [sock]}, name="gateway")
-        thread.start()
-        try:
-            _wait_until_started(serving, thread)
-            yield f"http://{HOST}:{address[1]}"
-        finally:
-            serving.should_exit = True
-            thread.join()
+    with listen(port) as sock, beside(application(environ), sock, "gateway"):
+        yield f"http://{HOST}:{sock.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def beside(app: Application, sock: socket.socket, name: str) -> Iterator[None]:
+    """Serves an application on a thread of that name until the block ends."""
+    serving = server(app)
+    thread = threading.Thread(target=serving.run, kwargs={"sockets": [sock]}, name=name)
+    thread.start()
+    try:
+        _wait_until_started(serving, thread)
+        yield
+    finally:
+        serving.should_exit = True
+        thread.join()
 
 
 def serve(app: Application, sock: socket.socket) -> None:
@@ -247,11 +279,11 @@ def serve(app: Application, sock: socket.socket) -> None:
     server(app).run(sockets=[sock])
 
 
-def port(environ: Mapping[str, str]) -> int:
+def port(environ: Mapping[str, str], name: str = "PORT", default: int = 8080, *, least: int = 1) -> int:
     """The port to serve on. Raises MisconfiguredError."""
-    text = environ.get("PORT", "").strip() or "8080"
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise config.MisconfiguredError(f"PORT is {text!r}: it should be a number from 1 to 65535")
+    text = environ.get(name, "").strip() or str(default)
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= 65535:
+        raise config.MisconfiguredError(f"{name} is {text!r}: it should be a number from {least} to 65535")
     return int(text)
 
 
@@ -268,29 +300,43 @@ def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
 
 async def _reply(gateway: _Gateway, scope: Scope, receive: Receive) -> tuple[int, list[tuple[str, str]], bytes]:
     """Status, headers and body, whatever goes wrong. Raises ClientGoneError."""
-    request_id = str(uuid.uuid4())
+    began = time.perf_counter()
+    seen = Seen(str(uuid.uuid4()), scope["method"], scope["client"][0] if scope["client"] else HOST)
+    status, headers, body = await _seen_reply(gateway, scope, receive, seen)
+    if gateway.watch:
+        seen.status, seen.milliseconds = status, (time.perf_counter() - began) * 1000
+        gateway.watch.answered(seen)
+    return status, headers, body
+
+
+async def _seen_reply(
+    gateway: _Gateway, scope: Scope, receive: Receive, seen: Seen
+) -> tuple[int, list[tuple[str, str]], bytes]:
     try:
-        return proxy.http_reply(await _response(gateway, scope, receive, request_id))
+        return proxy.http_reply(await _response(gateway, scope, receive, seen))
     except ClientGoneError:
         raise
     except problems.Problem as problem:
-        status, headers, body = proxy.http_reply(endpoint.reply_to_problem(problem, request_id))
+        seen.code = problem.code
+        status, headers, body = proxy.http_reply(endpoint.reply_to_problem(problem, seen.request_id))
         closing = [("connection", "close")] if isinstance(problem, RequestTimeout) else []
         return status, [*headers, *closing], body
     except Exception:
         traceback.print_exc()
-        return proxy.http_reply(endpoint.reply_to_problem(BadGateway(), request_id))
+        seen.code = BadGateway.code
+        return proxy.http_reply(endpoint.reply_to_problem(BadGateway(), seen.request_id))
 
 
-async def _response(gateway: _Gateway, scope: Scope, receive: Receive, request_id: str) -> endpoint.Response:
+async def _response(gateway: _Gateway, scope: Scope, receive: Receive, seen: Seen) -> endpoint.Response:
     """What the handler or the preflight answers. Raises Problem, ClientGoneError, and whatever a handler raises."""
-    settings = gateway.settings
-    _check_host(settings.hosts, scope)
+    settings, request_id = gateway.settings, seen.request_id
+    check_host(settings.hosts, scope)
     path = quote(scope["raw_path"], safe=SAFE_IN_PATH)
     found = routes.find(gateway.resources, path)
     if found is None:
         raise problems.EndpointNotFound
     resource, parameters = found
+    seen.route = resource.path
     if scope["method"] == "OPTIONS":
         return preflight(resource, request_id)
     route = resource.routes.get(scope["method"])
@@ -302,7 +348,7 @@ async def _response(gateway: _Gateway, scope: Scope, receive: Receive, request_i
     _throttle(gateway.bucket)
     request = dataclasses.replace(request, body=await _body(receive, request.header("content-length")))
     return await asyncio.get_running_loop().run_in_executor(
-        gateway.pool, _invoke, request, route, parameters, settings.function_seconds
+        gateway.pool, _invoke, gateway, request, route, parameters, seen
     )
 
 
@@ -318,7 +364,8 @@ def _request(scope: Scope, path: str, request_id: str) -> proxy.Request:
     )
 
 
-def _check_host(allowed: frozenset[str], scope: Scope) -> None:
+def check_host(allowed: frozenset[str], scope: Scope) -> None:
+    """Raises Misdirected for a request to another host than those."""
     hosts = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
     names = {re.sub(r":[0-9]*\Z", "", host) for host in hosts}
     if "*" not in allowed and not (names and names <= allowed):
@@ -364,10 +411,15 @@ async def _received(receive: Receive, announced: str | None) -> bytes:
 
 
 def _invoke(
-    request: proxy.Request, route: routes.Route, parameters: Mapping[str, str], function_seconds: float
+    gateway: _Gateway, request: proxy.Request, route: routes.Route, parameters: Mapping[str, str], seen: Seen
 ) -> endpoint.Response:
-    context = proxy.Context(function_seconds, route.function, request.request_id)
-    return route.handler(proxy.event(request, route, parameters), context)
+    context = proxy.Context(gateway.settings.function_seconds, route.function, request.request_id)
+    began = time.perf_counter()
+    try:
+        with gateway.watch.invocation(route.function) if gateway.watch else contextlib.nullcontext():
+            return route.handler(proxy.event(request, route, parameters), context)
+    finally:
+        seen.function_milliseconds = (time.perf_counter() - began) * 1000
 
 
 def preflight(resource: routes.Resource, request_id: str) -> endpoint.Response:
@@ -382,7 +434,8 @@ def preflight(resource: routes.Resource, request_id: str) -> endpoint.Response:
     return {"statusCode": 204, "headers": headers, "body": ""}
 
 
-async def _send(send: Send, method: str, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+async def reply(send: Send, method: str, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    """Sends a whole reply."""
     if status != 204 and method != "HEAD":  # for HEAD it would have to be the length that GET gets
         headers = [*headers, ("content-length", str(len(body)))]
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
@@ -390,12 +443,12 @@ async def _send(send: Send, method: str, status: int, headers: list[tuple[str, s
     await send({"type": "http.response.body", "body": body})
 
 
-async def _lifespan(receive: Receive, send: Send, pool: ThreadPoolExecutor) -> None:
+async def lifespan(receive: Receive, send: Send) -> None:
+    """Answers a server that tells an application of its start and its end, until its end."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
-            pool.shutdown(wait=False, cancel_futures=True)
             return
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from functions.reconcile import handler
 from scripts.local import proxy
@@ -22,6 +22,16 @@ INTERVAL_SECONDS = 30
 END_SECONDS = 0.2
 TELLING = ("found", "mended", "unreadable")
 """What a run reports if it did something: one whose report has 0 in all of these is not worth a line here."""
+
+
+class Watch(Protocol):
+    """Who is told of the runs, and of what they wrote that nobody needs to read."""
+
+    def invocation(self, function: str) -> contextlib.AbstractContextManager[None]:
+        """Stands around each run."""
+
+    def hushed(self, text: str) -> None:
+        """Hears of a run's log that was not printed."""
 
 
 class _Holding(io.TextIOBase):
@@ -69,7 +79,7 @@ def invoke(event: dict[str, Any], seconds: float = proxy.FUNCTION_SECONDS) -> di
 
 
 @contextlib.contextmanager
-def running(seconds: float) -> Iterator[None]:
+def running(seconds: float, watch: Watch | None = None) -> Iterator[None]:
     """Calls the function now, and again this many seconds after each run, on a thread of its own, until the block ends.
 
     Prints a run's log if the run failed, or if it found, mended or could not read something. The end of the block does
@@ -77,7 +87,9 @@ def running(seconds: float) -> Iterator[None]:
     """
     stopping = threading.Event()
     real = sys.stdout
-    thread = threading.Thread(target=lambda: _run(stopping, seconds, held.take, real), name="schedule", daemon=True)
+    thread = threading.Thread(
+        target=lambda: _run(stopping, seconds, held.take, real, watch), name="schedule", daemon=True
+    )
     held = _Holding(real, thread)
     sys.stdout = held
     thread.start()
@@ -90,11 +102,14 @@ def running(seconds: float) -> Iterator[None]:
             sys.stdout = real
 
 
-def _run(stopping: threading.Event, seconds: float, take: Callable[[], str], output: TextIO) -> None:
+def _run(
+    stopping: threading.Event, seconds: float, take: Callable[[], str], output: TextIO, watch: Watch | None
+) -> None:
     while not stopping.is_set():
         matters = True
         try:
-            report = invoke(_event())
+            with watch.invocation("reconcile") if watch else contextlib.nullcontext():
+                report = invoke(_event())
             matters = any(report[name] for name in TELLING)
         except Exception as error:
             logs.write("ERROR", "reconcile failed", cause=type(error).__name__)
@@ -102,6 +117,8 @@ def _run(stopping: threading.Event, seconds: float, take: Callable[[], str], out
         if matters and not stopping.is_set():
             output.write(text)
             output.flush()
+        elif watch:
+            watch.hushed(text)
         stopping.wait(seconds)
     store().close()
 

@@ -1,6 +1,7 @@
 -- Brings the board, its rows and its totals to a player's state at a revision. State-based: it may be repeated, reordered
 -- or skipped, and the result is the same. (model: project, remove)
--- KEYS  leaderboard:global, then of {leaderboard:global}: players, totals, sweep, pending
+-- KEYS  leaderboard:global, then of {leaderboard:global}: players, totals, sweep, pending, and if a request's submission
+--       makes the player active, active:DAY
 -- ARGV  userId, revision, score, gamesPlayed, bestScore, what everybody sees besides the score (text), the intent that this
 --       settles, if any; a player without a profile has an empty score, and leaves the board if the row still has this
 --       revision ('0' for no row)
@@ -10,7 +11,7 @@
 -- A row is 'revision score gamesPlayed sweep shown': what the totals hold of the player, the last sweep that counted it, and
 -- what everybody sees besides the score.
 
-local board, players, totals, sweep, pending = unpack(KEYS)
+local board, players, totals, sweep, pending, active = unpack(KEYS)
 local user_id, revision, score, games_played, best_score, shown, intent = unpack(ARGV)
 
 if score ~= '' and not string.match(score, '^%-?%d+$') then
@@ -85,6 +86,9 @@ if wanted then
     row_revision = revision
   end
 end
+
+-- Whoever has projected this before: it is the request that makes the player active. Nothing fails if it cannot be counted.
+if active then redis.pcall('PFADD', active, user_id) end
 
 local index_now, board_score, score_above = -1, '', ''
 local found = redis.call('ZREVRANK', board, user_id, 'WITHSCORE')

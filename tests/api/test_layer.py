@@ -18,6 +18,7 @@ from shared import clock, config, deadline, fields, problems, records
 from shared.store import ReplyError, Store
 from tests.support import contract
 from tests.support.api import Api
+from tests.support.invariants import ACTIVE, everything
 
 HOST = {"VALKEY_HOST": "cache.example"}
 
@@ -283,6 +284,9 @@ class TestSessionsLives:
 
     def test_a_session_of_nobody_leaves_nothing_behind(self, api: Api, raw: valkey.Valkey) -> None:
         assert api.post("/sessions", json={"userId": "nobody"}).status_code == 404
+        assert list(raw.scan_iter()) == list(raw.scan_iter(f"{ACTIVE}*")), "nothing but a mark in the day's count"
+        raw.flushall()
+        assert api.post("/sessions", json={"userId": "nobody"}, headers={"Idempotency-Key": "a-key"}).status_code == 404
         assert list(raw.scan_iter()) == []
 
 
@@ -300,8 +304,7 @@ class TestWhatIsStored:
         user_id = api.create(email="ada@example.com")["userId"]
         api.put(f"/users/{user_id}/score", json={"score": 5})
         api.post("/sessions", json={"userId": user_id, "sessionData": {"x": 1}})
-        read: Any = {"hash": raw.hgetall, "string": raw.get, "zset": lambda key: raw.zrange(key, 0, -1)}
-        held = {key: str(read[raw.type(key)](key)) for key in raw.scan_iter()}
+        held = {key: str(value) for key, value in everything(raw).items()}
         assert len(held) >= 5
         assert [key for key, value in held.items() if "@" in value] == [f"user:{user_id}"]
 

@@ -84,9 +84,9 @@ class Environment:
         return Answered(response["statusCode"], response["headers"], body, **said)
 
     def logged(self) -> list[tuple[str, str]]:
-        """Message and cause of what was logged besides the requests' own lines, since the last look."""
+        """Message and cause of each failure that was logged since the last look."""
         lines, self.log = self.log, []
-        return [(line["message"], line["cause"]) for line in lines if line["message"] != "request answered"]
+        return [(line["message"], line["cause"]) for line in lines if "cause" in line]
 
     def _said(self, name: str) -> dict[str, Any]:
         assert self._process.stdout

@@ -26,6 +26,8 @@ TOTALS = "{leaderboard:global}:totals"
 SWEEP = "{leaderboard:global}:sweep"
 PENDING = "{leaderboard:global}:pending"
 STATS = "stats:game"
+ACTIVE = "{leaderboard:global}:active:"
+"""What the keys of the days begin with; the day follows, in UTC."""
 
 EVENTBRIDGE = {"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 
@@ -103,6 +105,20 @@ def _without_sweep(row: str) -> list[str]:
     return [revision, score, games, username]
 
 
+def active_days(raw: valkey.Valkey) -> dict[str, int]:
+    """How many players were active on each day that is kept."""
+    return {key.removeprefix(ACTIVE): raw.pfcount(key) for key in sorted(raw.scan_iter(f"{ACTIVE}*", count=1000))}
+
+
+def active(raw: valkey.Valkey, *user_ids: str) -> set[str]:
+    """Which of these players were active on some day that is kept: adding them to a copy changes nothing."""
+    copy = f"{ACTIVE}copy"
+    raw.pfmerge(copy, *raw.scan_iter(f"{ACTIVE}*", count=1000))
+    found = {user_id for user_id in user_ids if not raw.pfadd(copy, user_id)}
+    raw.delete(copy)
+    return found
+
+
 def a_minute_passes(raw: valkey.Valkey) -> None:
     """For the outbox: each intent ages by a minute, since reconcile takes those that are older than 60 s."""
     older = {entry: sent - 61_000 for entry, sent in raw.zrange(PENDING, 0, -1, withscores=True)}
@@ -157,3 +173,18 @@ def settle(raw: valkey.Valkey, *, damaged: bool = False) -> World:
         assert mended == 0, "the sweep found something that the outbox had left"
         assert world.profiles == settled.profiles
     return world
+
+
+def everything(raw: valkey.Valkey) -> dict[str, Any]:
+    """Every key of the server with its value."""
+    found: dict[str, Any] = {}
+    for key in raw.scan_iter(count=1000):
+        kind = "active" if key.startswith(ACTIVE) else raw.type(key)
+        read = {
+            "active": raw.pfcount,
+            "string": raw.get,
+            "hash": raw.hgetall,
+            "zset": lambda key: raw.zrange(key, 0, -1, withscores=True),
+        }
+        found[key] = read[kind](key)
+    return found

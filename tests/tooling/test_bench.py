@@ -67,3 +67,11 @@ def test_a_first_request_is_clocked_in_both_kinds_of_environments() -> None:
     facts = json.loads(bench("--first", "--json", "--samples", "1"))
     assert [row.pop("name") for row in facts["rows"]] == ["connected by init", "connected by the request"]
     assert all(figure > 0 for row in facts["rows"] for figure in row.values())
+
+
+def test_a_requests_line_is_clocked_with_every_handler() -> None:
+    facts = json.loads(bench("--line", "--json", "--only", "s"))
+    assert {"stats", "rank", "update_score"} & {row["name"] for row in facts["rows"]} == {"stats", "update_score"}
+    for row in facts["rows"]:
+        assert row["line_microseconds"] == round(row["with_microseconds"] - row["without_microseconds"], 1)
+        assert row["without_microseconds"] > 0

@@ -17,9 +17,9 @@ import pytest
 
 from scripts.local import demo
 from scripts.places import ROOT
-from shared import config, deadline
+from shared import config, deadline, security
 from shared.store import store
-from tests.support import contract
+from tests.support import contract, lines
 from tests.support.api import Api
 
 MADE = re.compile(r"\.|node_modules$|build$|__pycache__$")
@@ -140,6 +140,19 @@ def test_the_settings_are_those_of_the_code() -> None:
             assert float(rows[name]) == default, name
         elif isinstance(default, str):
             assert rows[name] == default, name
+        elif isinstance(default, tuple):
+            assert rows[name] == ",".join(default), name
+
+
+def test_the_security_events_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", section(OPERATIONS, "Security events"), re.MULTILINE)
+    assert [kind for kind, _ in rows] == [*security.KINDS]
+    assert dict(rows) == security.LEVELS
+
+
+def test_the_outcomes_of_a_request_are_those_of_the_code() -> None:
+    (cell,) = re.findall(r"^\| `outcome` \| (.*) \|$", section(OPERATIONS, "Logs"), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", cell)) == lines.OUTCOMES
 
 
 def test_the_variables_of_the_targets_are_read_somewhere() -> None:

@@ -43,7 +43,8 @@ STEPS = {
     "clear": "a refused attempt takes its intent out again",
     "expire": "the receipt of an attempt without a key ends",
     "forget": "a runner drops a generation of receipts that has ended",
-    "project": "the script in the board's slot brings row and totals to a state, and clears the intent",
+    "project": "the script in the board's slot brings row and totals to a state, and clears the intent; for "
+    "a request that submits a score it counts the player as active",
     "remove": "the same script takes away the row of a player without a profile",
     "pick": "reconcile finds an intent that is due",
     "read": "a player's profile is read",
@@ -119,6 +120,8 @@ GUARDS = {
         ASTRAY, "a runner drops none if its time and the server's are further apart than the fence"
     ),
     "derived id": Guard(NEWBORN, "the id of what a key makes follows from the key"),
+    "refusal": Guard(CREATION, "an attempt that is refused counts nobody as active"),
+    "counts anyway": Guard(RECONCILE, "a request counts its player as active even if its state was projected already"),
 }
 
 MISSING_FROM_THE_CODE: tuple[str, ...] = ()
@@ -251,6 +254,7 @@ class BoardSlot(NamedTuple):
     begun: int  # the last sweep that began
     sweep: Sweep | None
     outbox: Outbox
+    active: bool = False  # whether the player is in the day's HyperLogLog
 
 
 class Task(NamedTuple):
@@ -389,9 +393,11 @@ def revision(world: World, previous: int, moment: int) -> int:
     return max(previous + 1, moment * 10) if world.has("time") else previous + 1
 
 
-def project(world: World, board: BoardSlot, held: Player, intent: Intent) -> tuple[BoardSlot, int]:
-    """project.lua: the board's slot after it, and the revision that the row has now."""
-    row, totals, swept, begun, sweep, outbox = board
+def project(
+    world: World, board: BoardSlot, held: Player, intent: Intent, counts: bool = False
+) -> tuple[BoardSlot, int]:
+    """project.lua: the board's slot after it, and the revision that the row has now; `counts` if a request submits."""
+    row, totals, swept, begun, sweep, outbox, active = board
     if intent != "":
         outbox = cleared(outbox, intent)
     seen = row.revision if row else 0
@@ -407,7 +413,8 @@ def project(world: World, board: BoardSlot, held: Player, intent: Intent) -> tup
             sweep = sweep._replace(totals=moved(sweep.totals, row.applied if row and in_sweep else (), held.applied))
         number = sweep.number if sweep else swept
         row = None if held.absent else Row(held.revision, held.applied, number)
-    return BoardSlot(row, totals, swept, begun, sweep, outbox), row.revision if row else 0
+    active = active or (counts and (wanted or world.has("counts anyway")))
+    return BoardSlot(row, totals, swept, begun, sweep, outbox, active), row.revision if row else 0
 
 
 def moved(totals: Totals, before: Applied, after: Applied) -> Totals:
@@ -554,7 +561,7 @@ def clearing_steps(world: World, state: State, number: int, to: To) -> Iterator[
     """The second trip of an attempt that was refused; if it fails, the refusal stands."""
     new, board = state.attempts[number]._replace(step="refused"), state.board
     outbox = cleared(board.outbox, intent_of(world, number)) if world.has("own clear") else frozenset()
-    yield "clear", to(new, board=board._replace(outbox=outbox))
+    yield "clear", to(new, board=board._replace(outbox=outbox, active=board.active or not world.has("refusal")))
     yield "lose", to(new)
 
 
@@ -563,7 +570,8 @@ def submitted_steps(world: World, state: State, number: int, to: To) -> Iterator
     attempt = state.attempts[number]
     assert attempt.task
     assert attempt.task.held
-    board, seen = project(world, state.board, attempt.task.held, intent_of(world, number))
+    counts = not world.attempts[number].creates
+    board, seen = project(world, state.board, attempt.task.held, intent_of(world, number), counts)
     if seen > attempt.task.held.revision and world.has("check"):
         yield "project", to(attempt._replace(step="settling", task=READ), board=board)
     else:
@@ -777,6 +785,8 @@ def attempt_complaint(world: World, state: State, number: int) -> str:
         return f"{name} was acknowledged and is not on the board"
     if attempt.step == "acknowledged" and not (row and name in row.applied) and not world.clock_stands:
         return f"{name} was acknowledged and is no longer on the board"
+    if attempt.step == "acknowledged" and not world.attempts[number].creates and not state.board.active:
+        return f"{name} was acknowledged, and its player is not active"
     alone = [submission.name for submission in world.attempts].count(name) == 1
     if attempt.step == "refused" and name in applied and alone:
         return f"{name} was refused and counted"
@@ -797,6 +807,8 @@ def complaint(world: World, state: State) -> str:
     keys = [SUBMISSIONS[name].key for name in applied if SUBMISSIONS[name].key]
     if len(set(keys)) < len(keys) and not world.ends:
         return "two submissions with one key were counted"
+    if state.board.active and world.loses != "player" and all(SUBMISSIONS[name].creates for name in applied):
+        return "a player is active who has submitted nothing"
     if not state.board.outbox and not state.damage and not agree(state.player, state.board):
         return "the outbox is empty, and the board is not what the profile says"
     if not world.wrong_totals and state.board.totals[:2] not in (counted(row.applied if row else ())[:2], (0, 0)):

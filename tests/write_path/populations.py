@@ -61,16 +61,6 @@ def plant(raw: valkey.Valkey, count: int) -> None:
         pipeline.execute()
 
 
-def everything(raw: valkey.Valkey) -> dict[str, Any]:
-    """Every key of the server with its value."""
-    found: dict[str, Any] = {}
-    for key in raw.scan_iter(count=1000):
-        kind = raw.type(key)
-        read = {"string": raw.get, "hash": raw.hgetall, "zset": lambda key: raw.zrange(key, 0, -1, withscores=True)}
-        found[key] = read[kind](key)
-    return found
-
-
 def contents(raw: valkey.Valkey) -> dict[str, Any]:
     """The same without the receipts that expire."""
     return {key: value for key, value in everything(raw).items() if ":submission:" not in key}

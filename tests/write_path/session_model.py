@@ -1,8 +1,9 @@
 """The model of a session that a key opens: every interleaving of a few attempts in its slot.
 
-A state is what the session's slot holds, whether the player exists, and how far each attempt is. Between two steps of
-an attempt anything may happen elsewhere: another attempt, an eviction, the session's end. Steps have the names that the
-code in `shared/` carries as marks; `GUARDS` are what the proof rests on: each, if taken away, breaks something.
+A state is what the session's slot holds, whether the player exists and is active, and how far each attempt is. Between
+two steps of an attempt anything may happen elsewhere: another attempt, an eviction, the session's end. Steps have the
+names that the code in `shared/` carries as marks; `GUARDS` are what the proof rests on: each, if taken away, breaks
+something.
 `model.py` says more about how to read this.
 """
 
@@ -17,6 +18,7 @@ from tests.write_path.model import Explored, Guard, search
 STEPS = {
     "look": "an attempt sees whether the player exists",
     "open": "the script in the session's slot opens it, or finds that this has been done",
+    "count": "in the same trip, a command in the board's slot counts the player as active",
 }
 
 MISHAPS = {
@@ -33,6 +35,7 @@ GUARDS = {
     "nothing undone": Guard(APPEARING, "an attempt that finds no player ends there, and takes nothing away"),
     "opening": Guard(REUSED, "what is kept of an opening is written with the session, and outlives it"),
     "own payload": Guard(PRESSURE, "if that was evicted, the living session tells what the key was for"),
+    "replay counts": Guard(REUSED, "an attempt that finds its session open counts the player all the same"),
     "payload": Guard(REUSED, "a key that comes with another payload is refused"),
 }
 
@@ -54,7 +57,8 @@ WORLDS = {
 
 
 class Attempt(NamedTuple):
-    """How far an attempt is: ready, undoing, looked; or at its end: not found, refused, opened (and which session)."""
+    """How far an attempt is: ready, undoing, looked, counting; or at its end: not found, refused, opened (and which
+    session)."""
 
     step: str = "ready"
     opened: tuple[int, str, int] | None = None
@@ -62,13 +66,14 @@ class Attempt(NamedTuple):
 
 class State(NamedTuple):
     """The sessions that live, each as the attempt in its id (0 if the id is derived), its payload and the attempt that
-    opened it; what is kept of the opening, likewise; the attempts. For the verdict: which sessions have ended or were
-    evicted."""
+    opened it; what is kept of the opening, likewise; the attempts; whether the player is active. For the verdict: which
+    sessions have ended or were evicted."""
 
     exists: bool
     sessions: tuple[tuple[int, str, int], ...]
     opening: tuple[int, str, int] | None
     attempts: tuple[Attempt, ...]
+    active: bool = False
     gone: frozenset[tuple[int, str, int]] = frozenset()
     ended: bool = False
     forgotten: bool = False
@@ -106,8 +111,13 @@ def attempt_steps(world: World, state: State, number: int, attempt: Attempt) -> 
     elif attempt.step == "looked":
         after, first = opened(world, state, opening)
         refused = first[1] != opening[1] and world.without != "payload"
-        yield "open", to(Attempt("refused") if refused else Attempt("opened", first), after)
+        ending = Attempt("refused" if refused else "opened", None if refused else first)
+        counts = first == opening or world.without != "replay counts"
+        yield "open", to(Attempt(f"counting, then {ending.step}", ending.opened) if counts else ending, after)
         yield "open, lose", to(attempt, after)
+    elif attempt.step.startswith("counting, then "):
+        ending = attempt._replace(step=attempt.step.removeprefix("counting, then "))
+        yield "count", to(ending, state._replace(active=True))
 
 
 def opened(world: World, state: State, opening: tuple[int, str, int]) -> tuple[State, tuple[int, str, int]]:
@@ -132,6 +142,8 @@ def complaint(world: World, state: State) -> str:
     if len(state.sessions) > 1:
         return "one key has opened two sessions"
     for number, attempt in enumerate(state.attempts):
+        if attempt.step == "opened" and not state.active:
+            return f"{number} was told of a session, and its player is not active"
         if attempt.opened and attempt.opened not in (*state.sessions, *state.gone):
             return f"{number} was told of a session that is not there, although nobody has ended it"
         if attempt.opened and attempt.opened[1] != world.payloads[number]:

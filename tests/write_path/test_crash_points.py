@@ -130,8 +130,9 @@ def call(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Invoker
         assert answer(handlers, submission("set", None, 404, user_id="nobody")).status == 404
         assert answer(handlers, session("to-know-the-script")).status == 201
         assert answer(handlers, creation(KEY, 409, userId="ada")).status == 409
-        for key in raw.scan_iter("session:*"):
-            raw.delete(key)
+        for pattern in ("session:*", f"{invariants.ACTIVE}*"):
+            for key in raw.scan_iter(pattern):
+                raw.delete(key)
         invariants.settle(raw)
         yield handlers
 
@@ -209,7 +210,7 @@ def test_a_worker_that_dies_at_any_point_has_done_it_once_or_not_at_all(
     done = []
     for death in workers.kill_everywhere(operation.job, prepare):
         tried["without a retry"] += 1
-        found = facts(raw)
+        found, active = facts(raw), invariants.active(raw, "ada")
         assert found in (before, after), death
         done.append(found == after)
         if death.answer is not None:
@@ -218,9 +219,11 @@ def test_a_worker_that_dies_at_any_point_has_done_it_once_or_not_at_all(
             before_it = logged.counted.copy()
             logged.add_output(death.logged)
             assert logged.since(before_it, metric_of(operation)) == (before != after), "and counted, if it is no replay"
+            plays = operation.function == "update_score"
+            assert active == ({"ada"} if plays else set()), "and its player is active, unless they were only created"
             assert shown(raw) == {user_id: score for user_id, (score, _, _) in after.items()}, "and seen at once"
         invariants.settle(raw)
-        assert facts(raw) == found, death
+        assert (facts(raw), invariants.active(raw, "ada")) == (found, active), "reconcile makes nobody active"
     assert done == sorted(done), "once it is done, it stays done"
     if before != after:
         assert set(done) == {False, True}
@@ -280,6 +283,7 @@ def test_the_retry_may_die_as_well_at_any_point(
                     invariants.settle(raw)
                     assert (facts(raw) != before) == was_done
                 retry_until_exact(call, raw, operation, after, was_done=was_done)
+                assert invariants.active(raw, "ada") == ({"ada"} if operation.function == "update_score" else set())
                 invariants.settle(raw)
                 assert facts(raw) == after, (first, second)
 
@@ -294,6 +298,7 @@ def test_a_refusal_that_dies_at_any_point_changes_nothing_and_keeps_no_key(
     for death in workers.kill_everywhere(operation.job, start.restore):
         tried["refusals"] += 1
         assert facts(raw) == before
+        assert invariants.active_days(raw) == {}
         if death.answer is not None:
             assert status_of(death) == operation.status
             assert raw.zcard(invariants.PENDING) == 0, "it has cleared its own intent"
@@ -327,6 +332,7 @@ def test_a_session_whose_creation_dies_at_any_point_is_opened_once_at_most(
         assert len(opened) <= 1
         if death.answer is not None:
             assert [json.loads(death.answer["body"])["session"]] == opened
+            assert invariants.active(raw, "ada")
         if retried and operation.key:
             reply = answer(call, operation)
             assert reply.status == 201
@@ -334,6 +340,7 @@ def test_a_session_whose_creation_dies_at_any_point_is_opened_once_at_most(
             assert logged.since(before_it, "SessionsStarted") == (0 if opened and death.answer is None else 1)
             session_id = reply.json()["session"]["sessionId"]
             assert opened in ([], [reply.json()["session"]])
+            assert invariants.active(raw, "ada"), "even if the first got no further than the session"
             assert [key.removeprefix("session:") for key in raw.scan_iter("session:*")] == [session_id]
             assert call("sessions", "GET", f"/sessions/{session_id}").json() == {"session": reply.json()["session"]}
         invariants.settle(raw)
@@ -346,6 +353,7 @@ def test_a_refused_session_that_dies_at_any_point_leaves_its_key_free(
     for _ in workers.kill_everywhere(operation.job, start.restore):
         tried["sessions"] += 1
         assert list(raw.scan_iter("session:*")) == []
+        assert invariants.active_days(raw) == {}
         assert answer(call, operation).status == 404
         assert answer(call, session(KEY)).status == 201
 

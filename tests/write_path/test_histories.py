@@ -100,6 +100,8 @@ class Histories(RuleBasedStateMachine):
         self.raw.flushall()
         self.proxy.cuts = 0
         self.players: dict[str, Player] = {}
+        self.active: set[str] = set()
+        self.played: set[str] = set()
         self.requests: list[Request] = []
         self.past: dict[str, tuple[Snapshot, Player | None, float]] = {}
         self.now = 0.0
@@ -163,12 +165,14 @@ class Histories(RuleBasedStateMachine):
             assert done.user["score"] == after.score
             assert done.receipt["rank"] >= 1
             assert board.standing(self.store, request.user_id)["score"] == after.score
+            self.active.add(request.user_id)
         finally:
             self.proxy.cuts = 0
             if store is not self.store:
                 store.close()
         if after is not None and fate != "killed 0":
             self.players[request.user_id] = after
+            self.played.add(request.user_id)
 
     @rule(user_id=st.sampled_from(USERS), score=st.integers(0, 50), fate=FATES)
     def create(self, user_id: str, score: int, fate: str) -> None:
@@ -288,7 +292,9 @@ class Histories(RuleBasedStateMachine):
         snapshot, player, then = self.past[slot]
         put_back(self.binary, slot, snapshot)
         invariants.receipts_grow_older(self.raw, slot, int(self.now - then))
-        if slot != "board":
+        if slot == "board":
+            self.active.clear()
+        else:
             self.players.pop(slot, None)
             if player is not None:
                 self.players[slot] = copy.deepcopy(player)
@@ -301,6 +307,7 @@ class Histories(RuleBasedStateMachine):
             user_id: (int(profile["score"]), int(profile["bestScore"]), int(profile["gamesPlayed"]))
             for user_id, profile in world.profiles.items()
         }
+        assert self.active <= invariants.active(self.raw, *USERS) <= self.played
         assert found == {name: (player.score, player.best, player.games) for name, player in self.players.items()}
 
 

@@ -27,8 +27,8 @@ from shared.endpoint import endpoint
 from shared.store import Store
 from tests.support import contract, invariants
 from tests.support.api import Api
+from tests.support.invariants import everything
 from tests.support.invoking import Answer, event, race
-from tests.write_path.populations import everything
 
 KEY = "7b0c6a1e-5d1f-4f6a-9a55-0c3e2c7b9d41"
 FACTS = ("submissionId", "operator", "applied", "previousScore", "score", "delta")

@@ -274,6 +274,7 @@ def assert_done_once(raw: valkey.Valkey, operation: Operation, answer: Answer) -
     """Asserts that it was done, in the profile and on the board, and once."""
     world = invariants.look(raw)
     games = {user_id: int(profile["gamesPlayed"]) for user_id, profile in world.profiles.items()}
+    assert invariants.active(raw, "ada", "bob", "new") == (set() if operation.function == "create_user" else {"ada"})
     if operation.function == "update_score":
         assert answer.json()["receipt"]["score"] == 107
         assert games == {"ada": 1, "bob": 0}

@@ -221,6 +221,7 @@ def test_whichever_commands_of_a_write_find_the_memory_full_it_is_done_whole_or_
     for pattern in itertools.product([False, True], repeat=len(write.commands)):
         own_raw.flushall()
         prepare(call)
+        own_raw.delete(*own_raw.scan_iter(f"{invariants.ACTIVE}*"))
         before, players = lasting(own_raw), players_of(own_raw)
         with memory(gate, own_raw, lambda index, _, full=pattern: full[min(index, len(full) - 1)]):  # type: ignore[misc]
             answer = write.send(call)
@@ -238,6 +239,8 @@ def test_whichever_commands_of_a_write_find_the_memory_full_it_is_done_whole_or_
             assert call("rank", "GET", f"/users/{user['userId']}/rank").json()["rank"]["score"] == user["score"]
             assert own_raw.hget(f"user:{user['userId']}", "score") == str(user["score"])
             assert lasting(own_raw) != before
+        plays = write.function == "update_score" and answer.status < 300
+        assert invariants.active(own_raw, "ada") == ({"ada"} if plays else set()), "what has begun is finished"
         changed = players_of(own_raw) != players
         assert changed == (answer.status < 300)
         once = players_of(own_raw)
@@ -257,21 +260,26 @@ def test_a_session_that_finds_the_memory_full_is_503_and_is_not_there(
     keyed: bool, call: Invoker, gate: Gate, own_raw: valkey.Valkey
 ) -> None:
     headers = {"Idempotency-Key": KEY} if keyed else {}
-    commands = 2
+    commands = 3
     own_raw.config_set("maxmemory-policy", "noeviction")
+    own_raw.delete(*own_raw.scan_iter(f"{invariants.ACTIVE}*"))
     for pattern in itertools.product([False, True], repeat=commands):
         before = own_raw.dbsize()
         with memory(gate, own_raw, lambda index, _, full=pattern: full[index]):  # type: ignore[misc]
             answer = call("sessions", "POST", "/sessions", json_body={"userId": "ada"}, headers=headers)
-        assert answer.status == (503 if pattern[1] else 201), pattern
+        assert answer.status == (503 if pattern[1] else 201), "whether or not the player can be counted as active"
+        assert (invariants.active(own_raw, "ada") == set()) == pattern[2]
+        for key in own_raw.scan_iter(f"{invariants.ACTIVE}*"):
+            own_raw.delete(key)
         if pattern[1]:
             assert own_raw.dbsize() == before
         again = call("sessions", "POST", "/sessions", json_body={"userId": "ada"}, headers=headers)
         assert again.status == 201
         session = again.json()["session"]
         assert call("sessions", "GET", f"/sessions/{session['sessionId']}").json() == {"session": session}
-        for key in own_raw.scan_iter("*session:*"):
-            own_raw.delete(key)
+        for kind in ("*session:*", f"{invariants.ACTIVE}*"):
+            for key in own_raw.scan_iter(kind):
+                own_raw.delete(key)
 
 
 @pytest.mark.parametrize("full", [False, True])

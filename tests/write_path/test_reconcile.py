@@ -27,7 +27,7 @@ from tests.support.wires import free_port, proxy_to
 from tests.write_path.populations import OLD, Damage, contents, plant, play
 
 REPORTED = {"found", "projected", "cleared", "oldestSeconds"} | {"swept", "mended", "unreadable", "forgotten"}
-REPORTED |= {"cursor", "position", "finished"}
+REPORTED |= {"cursor", "position", "finished", "activeToday", "activeMonth"}
 
 SIZES = [0, 1, 2, reconcile.BATCH - 1, reconcile.BATCH, reconcile.BATCH + 1, 2 * reconcile.BATCH + 1]
 
@@ -348,6 +348,8 @@ class TestReport:
         (line,) = lines(capsys.readouterr().out)
         assert (line.pop("level"), line.pop("message")) == ("INFO", "reconciled")
         counted = {
+            "ActivePlayersToday": 3,
+            "ActivePlayersMonth": 3,
             "IntentsFound": report["found"],
             "OldestIntentSeconds": report["oldestSeconds"],
             "PlayersMended": report["mended"],

@@ -7,8 +7,8 @@ import valkey
 
 from shared import board, records
 from tests.support.api import Api
+from tests.support.invariants import everything
 from tests.write_path.lua import SUBMISSION, run, submission
-from tests.write_path.populations import everything
 
 PROJECTION = [board.BOARD, board.PLAYERS, board.TOTALS, board.SWEEP, board.PENDING]
 SWEEP = [board.TOTALS, board.SWEEP]

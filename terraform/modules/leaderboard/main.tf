@@ -93,7 +93,6 @@ module "monitoring" {
   slow_milliseconds             = var.slow_milliseconds
   thresholds                    = var.alarm_thresholds
   duration_p99_milliseconds     = var.duration_p99_milliseconds
-  composite_alarms              = !local.emulated
   concurrency_quota             = var.concurrency_quota
   runbook_url                   = var.runbook_url
   reconcile_failures_queue_name = module.functions.reconcile_failures_queue.name

@@ -114,7 +114,7 @@ variable "slow_milliseconds" {
 }
 
 variable "composite_alarms" {
-  description = "Whether there are composite alarms. Without them, as in an emulator, each window of an objective tells its topic by itself."
+  description = "Whether there are composite alarms. Without them, as for an emulator that has none, each window of an objective tells its topic by itself."
   type        = bool
   nullable    = false
   default     = true

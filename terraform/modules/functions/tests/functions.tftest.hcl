@@ -392,7 +392,8 @@ run "without_a_cache_nobody_connects_by_iam" {
   command = plan
 
   variables {
-    cache = null
+    cache             = null
+    slow_milliseconds = { default = 150, get_user = 90.5 }
   }
 
   assert {
@@ -403,8 +404,12 @@ run "without_a_cache_nobody_connects_by_iam" {
   }
 
   assert {
-    condition     = alltrue([for function in aws_lambda_function.this : function.environment[0].variables == tomap(var.environment)])
-    error_message = "Without a cache there should be the shared settings only."
+    condition = alltrue([for key, function in aws_lambda_function.this : function.environment[0].variables == tomap(merge(
+      var.environment,
+      { METRICS_NAMESPACE = var.name },
+      key == "reconcile" ? {} : { SLOW_MILLISECONDS = key == "get_user" ? "90.5" : "150" },
+    ))])
+    error_message = "Without a cache there should be the shared settings, the metrics' namespace, and how long a request of this function may take."
   }
 }
 
@@ -570,11 +575,12 @@ run "refuses_values_for_unknown_functions" {
     memory_mb            = { default = 512, session = 1024 }
     timeout_seconds      = { default = 60, rank = 20 }
     reserved_concurrency = { update_scores = 10 }
+    slow_milliseconds    = { default = 150, get_users = 100 }
     environment          = { LONG = format("%3900s", "x") } # more than Lambda has room for
     reconcile_schedule   = "rate(6 minutes)"                # the alarms would take it for a standstill
   }
 
-  expect_failures = [var.memory_mb, var.timeout_seconds, var.reserved_concurrency, var.environment, var.reconcile_schedule]
+  expect_failures = [var.slow_milliseconds, var.memory_mb, var.timeout_seconds, var.reserved_concurrency, var.environment, var.reconcile_schedule]
 }
 
 run "refuses_functions_that_are_left_without_a_value" {

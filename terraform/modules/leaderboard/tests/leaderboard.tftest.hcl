@@ -168,7 +168,13 @@ run "what_the_functions_would_refuse_is_refused" {
     receipt_seconds  = 59
     session_seconds  = 31536001
     deadline_seconds = 29
+
+    metrics_depth     = "users"
+    currencies        = ["EUR", "eur"]
+    slow_milliseconds = { update_score = 180 } # and all others?
   }
 
-  expect_failures = [var.default_operator, var.receipt_seconds, var.session_seconds, var.deadline_seconds]
+  expect_failures = [
+    var.default_operator, var.receipt_seconds, var.session_seconds, var.deadline_seconds, var.metrics_depth, var.currencies, var.slow_milliseconds,
+  ]
 }

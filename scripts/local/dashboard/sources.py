@@ -1,0 +1,170 @@
+"""Where the page's data comes from. Whatever the source, it answers in the shapes of CloudWatch's API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from scripts.cloudwatch import alarms, expressions
+from scripts.local.dashboard import bodies, insights
+from scripts.local.dashboard.collecting import Collector
+
+Json = dict[str, Any]
+JUDGED_SECONDS = 2
+
+
+class Source(Protocol):
+    """What the page asks. Times are seconds since 1970. Any of these may raise ValueError, whose text is for people."""
+
+    title: str
+
+    def body(self) -> Json:
+        """The dashboard's body."""
+
+    def only_on_aws(self, namespace: str, metric: str) -> bool:
+        """Whether a metric cannot exist here."""
+
+    def has_group(self, group: str) -> bool:
+        """Whether a log group can exist here."""
+
+    def values(self, queries: Sequence[Mapping[str, Any]], begin: int, end: int) -> list[Json]:
+        """The MetricDataResults of GetMetricData, oldest first."""
+
+    def alarms(self) -> list[Json]:
+        """All alarms as DescribeAlarms tells them, with their states."""
+
+    def table(self, query: str, begin: float, end: float) -> insights.Table:
+        """What a query of Logs Insights finds."""
+
+
+class Local:
+    """The local system: the planned dashboard and alarms over what was collected."""
+
+    def __init__(self, collector: Collector, name: str = bodies.DEPLOYED):
+        self.title = f"{name}, on this machine"
+        self._collector = collector
+        self._body, planned = bodies.planned(name)
+        self._alarms = [{**alarm, "StateValue": alarms.INSUFFICIENT_DATA, "StateReason": ""} for alarm in planned]
+        self._judged = 0.0
+
+    def body(self) -> Json:
+        """As Terraform plans it."""
+        return self._body
+
+    def only_on_aws(self, namespace: str, metric: str) -> bool:
+        """What neither a log line, nor the gateway here, nor Valkey can tell."""
+        return not self._collector.has(namespace, metric)
+
+    def has_group(self, group: str) -> bool:
+        """Those of the functions, and the access log."""
+        return self._collector.knows_group(group)
+
+    def values(self, queries: Sequence[Mapping[str, Any]], begin: int, end: int) -> list[Json]:
+        """Evaluated here. Raises ValueError for what it cannot evaluate."""
+        self._collector.settle()
+        found = expressions.results(queries, self._collector.metrics, begin, end)
+        return [
+            {
+                "Id": query["Id"],
+                "Label": query.get("Label", query["Id"]),
+                "Timestamps": sorted(found[query["Id"]]),
+                "Values": [value for _, value in sorted(found[query["Id"]].items())],
+            }
+            for query in queries
+            if query.get("ReturnData", True)
+        ]
+
+    def alarms(self) -> list[Json]:
+        """Judged by their own rules, at most every other second."""
+        now = self._collector.clock()
+        if now - self._judged >= JUDGED_SECONDS or now < self._judged:
+            self._judged = now
+            self._collector.settle()
+            self._judge(now)
+        return self._alarms
+
+    def table(self, query: str, begin: float, end: float) -> insights.Table:
+        """From the lines that are still there."""
+        return insights.ask(query, self._collector.lines(begin, end))
+
+    def _judge(self, now: float) -> None:
+        for alarm in self._alarms:
+            if "AlarmRule" not in alarm and (judgement := alarms.judge(alarm, self._collector.metrics, now)):
+                _change(alarm, judgement.state, judgement.reason, now)
+        states = {alarm["AlarmName"]: alarm["StateValue"] for alarm in self._alarms}
+        for alarm in self._alarms:
+            if rule := alarm.get("AlarmRule"):
+                causes = [name for name in alarms.members(rule) if states[name.rpartition(":")[2]] == alarms.ALARM]
+                holds = alarms.holds(rule, lambda name: states[name.rpartition(":")[2]])
+                reason = f"In alarm: {', '.join(causes)}." if causes else "None of its alarms is raised."
+                _change(alarm, alarms.ALARM if holds else alarms.OK, reason, now)
+                states[alarm["AlarmName"]] = alarm["StateValue"]
+
+
+def _change(alarm: Json, state: str, reason: str, now: float) -> None:
+    alarm["StateReason"] = reason
+    if alarm["StateValue"] != state:
+        alarm |= {"StateValue": state, "StateUpdatedTimestamp": now}
+
+
+class Emulated:
+    """A dashboard that is deployed, asked through clients of AWS: those of localstack-client."""
+
+    def __init__(self, cloudwatch: Any, logs: Any, name: str = bodies.DEPLOYED):
+        self.title = f"{name}, on the emulated AWS"
+        self._cloudwatch, self._logs, self._name = cloudwatch, logs, name
+
+    def body(self) -> Json:
+        """What GetDashboard tells."""
+        body: Json = json.loads(self._cloudwatch.get_dashboard(DashboardName=self._name)["DashboardBody"])
+        return body
+
+    def only_on_aws(self, namespace: str, metric: str) -> bool:
+        """Nobody knows: what the emulator does not make, has no data."""
+        return False
+
+    def has_group(self, group: str) -> bool:
+        """The same."""
+        return True
+
+    def values(self, queries: Sequence[Mapping[str, Any]], begin: int, end: int) -> list[Json]:
+        """What GetMetricData tells."""
+        asked = [{name: value for name, value in query.items() if name != "Period"} for query in queries]
+        told = self._cloudwatch.get_metric_data(
+            MetricDataQueries=asked, StartTime=begin, EndTime=end, ScanBy="TimestampAscending"
+        )
+        return [
+            {
+                "Id": result["Id"],
+                "Label": result.get("Label", result["Id"]),
+                "Timestamps": [moment.timestamp() for moment in result["Timestamps"]],
+                "Values": list(result["Values"]),
+            }
+            for result in told["MetricDataResults"]
+        ]
+
+    def alarms(self) -> list[Json]:
+        """What DescribeAlarms tells of those whose names begin like the dashboard's."""
+        found: list[Json] = []
+        for page in self._cloudwatch.get_paginator("describe_alarms").paginate(
+            AlarmNamePrefix=f"{self._name}-", AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+        ):
+            found += page.get("MetricAlarms", []) + page.get("CompositeAlarms", [])
+        return [
+            {name: value.timestamp() if hasattr(value, "timestamp") else value for name, value in alarm.items()}
+            for alarm in found
+        ]
+
+    def table(self, query: str, begin: float, end: float) -> insights.Table:
+        """A query over what FilterLogEvents tells, because LocalStack answers none."""
+        lines: list[insights.Line] = []
+        for group in insights.groups(query):
+            try:
+                told = self._logs.filter_log_events(
+                    logGroupName=group, startTime=int(begin * 1000), endTime=int(end * 1000), limit=1000
+                )
+            except self._logs.exceptions.ResourceNotFoundException:
+                continue  # a function that was never called
+            lines += [insights.Line(one["timestamp"] / 1000, group, one["message"].strip()) for one in told["events"]]
+        return insights.ask(query, sorted(lines, key=lambda line: line.seconds))
