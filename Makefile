@@ -13,10 +13,10 @@ build: INTERPRETERS = $(if $(VERSION),$(PYTHONS),$(PYTHON))
 WORKERS = --numprocesses auto --dist worksteal
 
 # The tests that need neither Terraform nor LocalStack nor a generator of clients.
-VALKEY_ONLY = --ignore tests/emulated --ignore tests/clients --ignore tests/terraform --ignore tests/aws -m "not emulated"
+VALKEY_ONLY = --ignore tests/browser --ignore tests/emulated --ignore tests/clients --ignore tests/terraform --ignore tests/aws -m "not emulated"
 
 .NOTPARALLEL:
-.PHONY: help run emulate drill rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-clients test-long check format lock clean
+.PHONY: help run emulate dashboard drill rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-browser test-clients test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -24,7 +24,7 @@ help: ## list the targets
 	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %s%-14s%s %s\n", on, $$1, off, $$2 }' Makefile
 
 #: Run
-run: ## the whole API on http://127.0.0.1:8080, with 1,000 demo players (PORT, API_KEY, RATE_LIMIT, ALLOWED_HOSTS, VALKEY_HOST, DEMO)
+run: ## the whole API on http://127.0.0.1:8080, and its dashboard on http://127.0.0.1:8081, with 1,000 demo players (PORT, DASHBOARD_PORT, API_KEY, RATE_LIMIT, ALLOWED_HOSTS, VALKEY_HOST, DEMO)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.run
 
@@ -35,6 +35,10 @@ emulate: ## all of terraform/ on an emulated AWS, with real functions and a real
 drill: ## raise an alarm of a running `make emulate` by its cause, and wait until it is over (ALARM=api-5xx; FORCE=1: by hand; JSON=1); without ALARM, list them
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.emulator.drill $(if $(FORCE),--force) $(if $(JSON),--json) $(ALARM)
+
+dashboard: ## the page of `make run`, drawn from what `make emulate` has deployed (SOURCE=localstack, DASHBOARD_PORT)
+	@$(call install,dev.lock)
+	@exec .venv/bin/python -m scripts.local.dashboard
 
 rebuild: ## make board, names and totals anew from the profiles, while writes go on (ENV=dev: on AWS; RESUME=1: go on with one that was stopped; CHECK=1: compare only)
 	@$(call install,local.lock)
@@ -90,6 +94,10 @@ test-emulated: ## the whole system on an emulated AWS, and `make emulate` itself
 	@$(call install,dev.lock)
 	@.venv/bin/pytest tests/emulated tests/tooling -m emulated --numprocesses 3 --dist loadfile $(ARGS)
 
+test-browser: ## the dashboard in a real browser, as people see it (needs Chromium)
+	@$(call install,browser.lock .browser)
+	@.browser/bin/pytest tests/browser $(ARGS)
+
 test-clients: ## clients in TypeScript and Python, generated from the contract, on the local API (installs the generators, once)
 	@$(call install,dev.lock)
 	@.venv/bin/pytest tests/clients $(ARGS)
@@ -127,7 +135,7 @@ lock: ## pin pyproject.toml's dependencies in *.lock (UPGRADE=1: the newest vers
 	@.venv/bin/python -m scripts.dev.lock
 
 clean: ## remove what was made: .venv, caches, builds, and the data of `make run`
-	rm -rf .venv .uv .checkov .clients .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/dev/lint_contract/node_modules tests/clients/node_modules
+	rm -rf .venv .uv .browser .checkov .clients .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/dev/lint_contract/node_modules tests/clients/node_modules
 	find functions scripts shared tests -name __pycache__ -prune -exec rm -rf {} +
 
 install = for python in $(INTERPRETERS); do \

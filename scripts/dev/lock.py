@@ -11,12 +11,13 @@ from pathlib import Path
 
 from scripts.places import ROOT
 
+DEV = ("--extra", "local", "--extra", "dev", "pyproject.toml")
 LOCKS = {
-    "dev.lock": ("--extra", "local", "--extra", "dev", "pyproject.toml"),
+    "dev.lock": DEV,
     "local.lock": ("--extra", "local", "--constraints", "locks/dev.lock", "pyproject.toml"),
     "layer.lock": ("--constraints", "locks/dev.lock", "pyproject.toml"),
     "installer.lock": ("--constraints", "locks/dev.lock", "--group", "installer"),
-    "browser.lock": ("--extra", "local", "--constraints", "locks/dev.lock", "--group", "browser", "pyproject.toml"),
+    "browser.lock": (*DEV, "--constraints", "locks/dev.lock", "--group", "browser"),
     "checkov.lock": ("--group", "checkov"),
     "clients.lock": ("--group", "clients"),
     "localstack.lock": ("--group", "localstack"),

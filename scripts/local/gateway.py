@@ -19,7 +19,8 @@ import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
+from typing import Protocol as Interface
 from urllib.parse import quote
 
 import uvicorn
@@ -168,7 +169,7 @@ class Seen:
     """None if no function was called."""
 
 
-class Watch(Protocol):
+class Watch(Interface):
     """Who is told what happens here, on whatever thread it happens."""
 
     def invocation(self, function: str) -> contextlib.AbstractContextManager[None]:

@@ -29,7 +29,12 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 def environment(**more: object) -> dict[str, str]:
     """This environment without anything that leads to a Valkey, and with `more`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VALKEY_", "PORT", "COV_"))}
-    return {**kept, "PYTHONUNBUFFERED": "1", **{name: str(value) for name, value in more.items()}}
+    return {
+        **kept,
+        "PYTHONUNBUFFERED": "1",
+        "DASHBOARD_PORT": "0",
+        **{name: str(value) for name, value in more.items()},
+    }
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import valkey
 
 from shared import config, players
 from shared.store import Store
+from tests.support.invariants import everything
 
 OLD = 1_700_000_000_000_000
 """A revision of 2023."""

@@ -1,4 +1,4 @@
-"""The dashboard and the alarms as Terraform plans them (`scripts/local/dashboard.json`), in the shapes of the AWS API."""
+"""The dashboard and the alarms as Terraform plans them (`scripts/local/dashboard.json`), in AWS's own shapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the local system measures, under the names that it has on AWS: from its log lines, its gateway and its Valkey."""
+"""What the local system measures, under the names that it has on AWS: from log lines, the gateway and Valkey."""
 
 from __future__ import annotations
 
@@ -81,10 +81,6 @@ class Collector:
         """Whether a metric exists here at all."""
         own = {"AWS/ApiGateway": GATEWAY, "AWS/Lambda": LAMBDA, "AWS/ElastiCache": CACHE}
         return namespace == self._name or metric in own.get(namespace, ())
-
-    def knows_group(self, group: str) -> bool:
-        """Whether a log group exists here."""
-        return group.startswith((f"/aws/lambda/{self._name}-", f"/aws/api-gateway/{self._name}"))
 
     @contextlib.contextmanager
     def invocation(self, function: str) -> Iterator[None]:

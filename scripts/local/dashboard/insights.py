@@ -5,6 +5,7 @@ Filters know =, !=, <, <=, >, >=, like, ispresent, and, or, not; stats know coun
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -87,10 +88,8 @@ def row(line: Line) -> Row:
     """The fields of a line: its JSON's members, those of an object by names with dots."""
     found: Row = {"@timestamp": line.seconds, "@message": line.text, "@log": line.group}
     if line.text.startswith("{"):
-        try:
+        with contextlib.suppress(ValueError):
             _flatten(json.loads(line.text), "", found)
-        except ValueError:
-            pass
     return found
 
 

@@ -110,7 +110,7 @@ def listen(environ: Mapping[str, str]) -> socket.socket:
 def _answer(source: Source, hints: list[str], scope: gateway.Scope, body: bytes) -> Reply:
     method, path = scope["method"], scope["path"]
     if method in ("GET", "HEAD") and (path in FILES or path == PLOTLY):
-        return _file(path, {name: value for name, value in scope["headers"]})
+        return _file(path, dict(scope["headers"]))
     answers: dict[tuple[str, str], Callable[[Any], Any]] = {
         ("GET", "/dashboard.json"): lambda _: _dashboard(source, hints),
         ("GET", "/alarms"): lambda _: {"Alarms": source.alarms()},

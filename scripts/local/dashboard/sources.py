@@ -25,9 +25,6 @@ class Source(Protocol):
     def only_on_aws(self, namespace: str, metric: str) -> bool:
         """Whether a metric cannot exist here."""
 
-    def has_group(self, group: str) -> bool:
-        """Whether a log group can exist here."""
-
     def values(self, queries: Sequence[Mapping[str, Any]], begin: int, end: int) -> list[Json]:
         """The MetricDataResults of GetMetricData, oldest first."""
 
@@ -55,10 +52,6 @@ class Local:
     def only_on_aws(self, namespace: str, metric: str) -> bool:
         """What neither a log line, nor the gateway here, nor Valkey can tell."""
         return not self._collector.has(namespace, metric)
-
-    def has_group(self, group: str) -> bool:
-        """Those of the functions, and the access log."""
-        return self._collector.knows_group(group)
 
     def values(self, queries: Sequence[Mapping[str, Any]], begin: int, end: int) -> list[Json]:
         """Evaluated here. Raises ValueError for what it cannot evaluate."""
@@ -120,13 +113,9 @@ class Emulated:
         body: Json = json.loads(self._cloudwatch.get_dashboard(DashboardName=self._name)["DashboardBody"])
         return body
 
-    def only_on_aws(self, namespace: str, metric: str) -> bool:
+    def only_on_aws(self, namespace: str, metric: str) -> bool:  # noqa: ARG002
         """Nobody knows: what the emulator does not make, has no data."""
         return False
-
-    def has_group(self, group: str) -> bool:
-        """The same."""
-        return True
 
     def values(self, queries: Sequence[Mapping[str, Any]], begin: int, end: int) -> list[Json]:
         """What GetMetricData tells."""
