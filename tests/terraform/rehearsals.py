@@ -32,6 +32,9 @@ VALUES: Mapping[str, Any] = {
     "ecpu_per_second": {"maximum": 5000},
 }
 
+ONLY_OUTPUTS = "without changing any real infrastructure"
+"""What a plan says that has changes of outputs and of nothing else: there are fewer ARNs."""
+
 CHANGES = re.compile("(Create|Modify|Delete)(User|UserGroup|ServerlessCache)")
 
 
@@ -125,7 +128,7 @@ def live(life: Life) -> None:
     raise_engine(life, str(refusal.value))
     caches.take_out_of_state(life.terraform, "")
     last = caches.delete(life.elasticache, NAME)
-    assert terraforms.UNCHANGED in life.plan(**alone)
+    assert ONLY_OUTPUTS in " ".join(life.plan(**alone).split())
     assert set(caches.existing(life.elasticache, NAME)) == {f"{NAME}-r1"}
 
     # Everything goes except snapshots and, for a month, their key.
