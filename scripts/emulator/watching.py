@@ -205,7 +205,11 @@ def judge_composite_alarms() -> None:
         members = {name: _found(store, name) for name in alarms.members(rule)}
         if not all(members.values()):
             return  # they are being destroyed
-        new = alarms.ALARM if alarms.holds(rule, lambda name: members[name].alarm["StateValue"]) else alarms.OK
+        states = {name: member.alarm["StateValue"] for name, member in members.items()}
+        if getattr(composite, "judged_by", None) == states:
+            return  # one that was set by hand stays so until a member changes
+        composite.judged_by = states
+        new = alarms.ALARM if alarms.holds(rule, states.__getitem__) else alarms.OK
         if new == old:
             return
         changed = max(members.values(), key=lambda member: member.alarm["StateTransitionedTimestamp"])
