@@ -240,7 +240,7 @@ locals {
       metric    = "PlayersUnreadable"
       threshold = local.thresholds.reconcile_unreadable_per_5_minutes
       happened  = "Reconcile met an unreadable player${local.times.reconcile_unreadable_per_5_minutes}"
-      first     = "It cannot read the profile or intent, and leaves it alone. Look for \"player is unreadable\" in ${local.reconcile.log_group_name}, which has the userId; mend or delete that profile."
+      first     = "It cannot read the profile or intent, and leaves it alone. Look for \"unreadable_player\" in ${local.reconcile.log_group_name}, which has the userId; mend or delete that profile."
     }
     # Whether the runs succeed does not matter here: failures have an alarm of their own. Two periods, so that one that
     # CloudWatch still waits for is not taken for a standstill; each is long enough for a run.
