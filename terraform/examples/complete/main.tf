@@ -61,7 +61,7 @@ module "leaderboard" {
 
   log_retention_days       = 365
   monthly_budget           = { usd = 1500 }
-  alarm_thresholds         = { api_5xx_percent = 2 }
+  alarm_thresholds         = { cache_data_percent = 60 }
   alias_mover              = "codedeploy"
   deployment_config        = "CodeDeployDefault.LambdaLinear10PercentEvery1Minute"
   role_path                = "/my-game/"
