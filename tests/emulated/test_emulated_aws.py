@@ -448,6 +448,8 @@ class TestWatching:
 
         def agree() -> bool:
             lines = [event for event in map(json.loads, emulated.log("get_user")) if event.get("Route") == route]
+            if not lines:
+                return False
             queries = [
                 asked(metric, statistic, Route=route)
                 for metric in ("Requests", "Latency", "ClientErrors", "ServerErrors")
@@ -466,7 +468,7 @@ class TestWatching:
                 }
                 if sum(found[query["Id"]]) != pytest.approx(wanted[query["MetricStat"]["Stat"]]):
                     return False
-            return len(lines) > 0
+            return True
 
         wait_until(agree, WAIT_SECONDS)
         every = [event for key in keys() for event in map(json.loads, emulated.log(key)) if "Requests" in event]
