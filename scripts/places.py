@@ -5,6 +5,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TERRAFORM = ROOT / "terraform"
 CONTRACT = ROOT / "functions" / "openapi.yaml"
+DASHBOARD = ROOT / "scripts" / "local" / "dashboard.json"
+"""The dashboard and the alarms that Terraform plans for dev, for those who cannot ask it."""
 
 
 def functions() -> list[str]:

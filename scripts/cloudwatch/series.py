@@ -119,11 +119,6 @@ class Metrics:
                 series.counts = {moment: _fewer(seen) for moment, seen in counts.items()}
                 series.moments = sorted(counts)
 
-    def clear(self) -> None:
-        """Forgets everything."""
-        with self._lock:
-            self._series.clear()
-
 
 def _fewer(counts: dict[float, float]) -> dict[float, float]:
     """The same values; if there are too many, each group of neighbours by its mean, so that the sum stays."""

@@ -19,11 +19,10 @@ from typing import Any
 
 from scripts.aws import terraform_mirror
 from scripts.dev import check_terraform
-from scripts.places import ROOT
+from scripts.places import DASHBOARD, seen_from_here
 from scripts.refusal import Refusal
 
 COMMAND = "python -m scripts.dev.planned_dashboard"
-FILE = ROOT / "scripts" / "local" / "dashboard.json"
 ENVIRONMENT = "dev"
 ALARMS = ("aws_cloudwatch_composite_alarm", "aws_cloudwatch_metric_alarm")
 
@@ -64,19 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, exit with 1 if the file is out of date")
     options = parser.parse_args(arguments)
     if shutil.which("terraform") is None:
-        print(f"NOT WRITTEN: {FILE.relative_to(ROOT)}, because terraform is missing.", file=sys.stderr)
+        print(f"NOT WRITTEN: {seen_from_here(DASHBOARD)}, because terraform is missing.", file=sys.stderr)
         return 0
     try:
         text = rendered(planned())
     except Refusal as error:
         print(error, file=sys.stderr)
         return 1
-    if FILE.exists() and FILE.read_text(encoding="utf-8") == text:
+    if DASHBOARD.exists() and DASHBOARD.read_text(encoding="utf-8") == text:
         return 0
     if options.check:
-        print(f"{FILE.relative_to(ROOT)} is not what {ENVIRONMENT} plans. Run: {COMMAND}", file=sys.stderr)
+        print(f"{seen_from_here(DASHBOARD)} is not what {ENVIRONMENT} plans. Run: {COMMAND}", file=sys.stderr)
         return 1
-    FILE.write_text(text, encoding="utf-8")
+    DASHBOARD.write_text(text, encoding="utf-8")
     return 0
 
 

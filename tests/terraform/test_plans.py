@@ -18,7 +18,7 @@ import pytest
 
 from scripts.dev import planned_dashboard
 from scripts.emulator import causes
-from scripts.places import ROOT
+from scripts.places import DASHBOARD, ROOT
 from shared import reconcile, security
 from tests.support import contract
 from tests.support.terraforms import TerraformError
@@ -309,7 +309,7 @@ class TestMonitoring:
     def test_the_local_page_draws_what_dev_plans(self, planned: MakePlan) -> None:
         plan = planned("dev")
         text = planned_dashboard.rendered((one.type, one.values) for one in plan.resources)
-        assert planned_dashboard.FILE.read_text(encoding="utf-8") == text, f"run {planned_dashboard.COMMAND}"
+        assert DASHBOARD.read_text(encoding="utf-8") == text, f"run {planned_dashboard.COMMAND}"
 
 
 def rows(plan: Plan) -> dict[str, set[str]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from scripts.places import ROOT
+from scripts.places import DASHBOARD
 
-PLANNED = ROOT / "scripts" / "local" / "dashboard.json"
 DEPLOYED = "leaderboard-dev"
 """The deployment whose plan that is."""
 
@@ -17,7 +16,7 @@ Json = dict[str, Any]
 
 def planned(name: str = DEPLOYED) -> tuple[Json, list[Json]]:
     """The dashboard's body and the alarms, as if that deployment had another name."""
-    both: Json = json.loads(PLANNED.read_text(encoding="utf-8").replace(DEPLOYED, name))
+    both: Json = json.loads(DASHBOARD.read_text(encoding="utf-8").replace(DEPLOYED, name))
     return both["dashboard"], [described(alarm) for alarm in both["alarms"]]
 
 
@@ -55,13 +54,6 @@ def queries(widget: Mapping[str, Any]) -> list[Json]:
             query["MetricStat"] = {"Metric": metric, "Period": options.get("period", period), "Stat": stat_of}
         found.append(query)
     return found
-
-
-def metrics(body: Mapping[str, Any]) -> Iterator[Json]:
-    """Every metric that a dashboard's widgets ask for, as CloudWatch's structure `Metric`."""
-    for widget in body["widgets"]:
-        if widget["type"] == "metric":
-            yield from (query["MetricStat"]["Metric"] for query in queries(widget) if "MetricStat" in query)
 
 
 def _written_out(names: list[Any], before: list[Any]) -> list[Any]:
