@@ -3,8 +3,8 @@
 -- ARGV  session id, seconds that it lives, microseconds between two at an even pace (0 for any pace), how many may come at
 --       once, most that may be open at a time (0 for any number), and for an attempt that goes on where another with its key
 --       has stopped: 'again'
--- Returns  {'entered' | 'known', the second at which the session ends} | {'often' | 'full', seconds until there is room};
---          numbers as decimal text
+-- Returns  {'entered' | 'again' | 'known', the second at which the session ends} | {'often' | 'full', seconds until there is
+--          room}; numbers as decimal text
 -- The record is a hash: each session's id with the second at which it ends, and in the field `rate` when the player's next
 -- one would come at an even pace, in microseconds since 1970 (GCRA). It is gone when all of these are past.
 
@@ -31,11 +31,11 @@ local function drop(flat)
 end
 
 local ends = tonumber(redis.call('HGET', record, id) or '') or 0
-local known = ends > second -- a retry, whose session was counted when it was entered
-if known and not again then return {'known', text(ends)} end
-
+local word = 'entered'
 local rate
-if again then
+if ends > second then -- a retry: it was counted when its session was entered
+  if not again then return {'known', text(ends)} end
+  word = 'again'
   redis.call('HDEL', record, id) -- a removal can be done when memory is full, and then what follows as well
 else
   -- As in submit.lua: whoever is refused is not counted, and a clock that was ahead locks nobody out.
@@ -62,4 +62,4 @@ redis.call('HSET', record, id, text(ends))
 if rate then redis.call('HSET', record, 'rate', text(rate)) end
 local past = math.max(ends, math.ceil((rate or 0) / 1000000))
 if redis.call('EXPIRETIME', record) < past then redis.call('EXPIREAT', record, text(past)) end
-return {'entered', text(ends)}
+return {word, text(ends)}

@@ -17,6 +17,8 @@ one moment old (FENCE_SECONDS), an intent is due after two (DUE_SECONDS); the re
 Receipts of keys end only in the worlds that say so, where a life is two moments long. A key that comes again after its
 receipt's life may count again; before that it may not.
 
+A player's pace holds only in the world that says so: one submission a moment, and no burst.
+
 Left out: the sorted set beside the rows (one script moves both, so the sweep's last phase finds nothing), how much a
 run does at most, how many receipts there may be, user names. Sessions have a model of their own (`session_model`).
 """
@@ -40,6 +42,7 @@ STEPS = {
     "replay": "the script finds a receipt of the key: the same payload gets its facts again",
     "stale": "the script refuses an attempt that comes too late",
     "refuse": "the script refuses: no such player, taken, the key was used with another payload, out of bounds",
+    "limit": "the script refuses: the player has submitted as often as players may",
     "clear": "a refused attempt takes its intent out again",
     "expire": "the receipt of an attempt without a key ends",
     "forget": "a runner drops a generation of receipts that has ended",
@@ -80,6 +83,7 @@ AHEAD = "a client's clock that is ahead"
 EXPIRY, NEWBORN = "receipts that end", "a creation whose receipt ends"
 FORGETTING, PRESSURE = "a sweep that drops receipts", "evictions"
 ASTRAY = "a server's clock that is ahead for a while"
+PACE = "a player's pace"
 
 
 class Guard(NamedTuple):
@@ -120,6 +124,12 @@ GUARDS = {
         ASTRAY, "a runner drops none if its time and the server's are further apart than the fence"
     ),
     "derived id": Guard(NEWBORN, "the id of what a key makes follows from the key"),
+    "pace": Guard(PACE, "an accepted submission moves its player's rate in the same script"),
+    "free replay": Guard(PACE, "a receipt is looked for before the rate"),
+    "free refusal": Guard(PACE, "a submission that is refused does not move the rate"),
+    "rate in reach": Guard(
+        PACE, "a rate that is further ahead than a full burst was counted by a clock that was ahead"
+    ),
     "refusal": Guard(CREATION, "an attempt that is refused counts nobody as active"),
     "counts anyway": Guard(RECONCILE, "a request counts its player as active even if its state was projected already"),
 }
@@ -129,6 +139,9 @@ MISSING_FROM_THE_CODE: tuple[str, ...] = ()
 
 FENCE, DUE, LIFETIME = 1, 2, 2
 """In moments: how late an attempt may come, when an intent is due, how long a receipt lives at least."""
+
+INTERVAL, FULL = 1, 1
+"""In moments: a player's even pace, and how far ahead of the time a full burst leaves the rate."""
 
 
 class Submission(NamedTuple):
@@ -167,6 +180,7 @@ class World(NamedTuple):
     astray: int = 0  # how many moments the server's clock may be ahead for a while
     crash: bool = False  # every attempt ends with its submission
     pressure: bool = False  # there are evictions
+    paced: bool = False  # the player is held to a pace
     without: frozenset[str] = frozenset()
 
     def has(self, guard: str) -> bool:
@@ -210,15 +224,26 @@ class Generation(NamedTuple):
     receipts: tuple[Receipt, ...] = ()
 
 
+class Pace(NamedTuple):
+    """When the next submission would come. For the verdict: when the last was accepted, by the server's clock, and when
+    one was refused first since then, while that clock stood right; and what was wrong with a refusal."""
+
+    rate: int = -99
+    accepted: int = -99
+    refused: int = 99
+    wrong: str = ""
+
+
 class PlayerSlot(NamedTuple):
     """What is in the player's slot: the profile, receipts of attempts without a key, two generations of those of keys,
-    the younger first. For the verdict: when each key counted, and whether one has made a second player."""
+    the younger first, the pace. For the verdict: when each key counted, and whether one has made a second player."""
 
     profile: Player | None
     receipts: tuple[Receipt, ...]
     generations: tuple[Generation, Generation] = (Generation(), Generation())
     counted: tuple[tuple[str, int], ...] = ()
     second: bool = False
+    pace: Pace = Pace()
 
 
 class Row(NamedTuple):
@@ -334,12 +359,15 @@ def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     """submit.lua: the outcome of an attempt, and the player's slot after it."""
     submission, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.server
     profile = slot.profile
+    late = abs(moment - attempt.sent) > FENCE and world.has("fence")
+    if world.paced and not world.has("free replay") and not late and held_back(world, state):
+        return "limit", refused(world, state, submission)
     kept = next((receipt.name for receipt in found(world, slot, submission.key or number, moment)), None)
     if kept and kept != submission.name and world.has("digest"):
         return "refuse", slot
     if kept and profile:
         return "replay", slot
-    if abs(moment - attempt.sent) > FENCE and world.has("fence"):
+    if late:
         return "stale", slot
     if (
         submission.creates
@@ -350,9 +378,13 @@ def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
         return "refuse", slot._replace(second=True)
     if submission.creates == bool(profile):
         return "refuse", slot  # taken, or missing
+    if world.paced and held_back(world, state):
+        return "limit", refused(world, state, submission)
     applied = (profile.applied if profile else ()) + (submission.name,)
     if counted(applied).score < 0:
         return "refuse", slot
+    if world.paced:
+        slot = accepted(world, state)
     slot = slot._replace(profile=Player(revision(world, profile.revision if profile else 0, moment), applied))
     if not world.has("receipt"):
         return "submit", slot
@@ -362,6 +394,38 @@ def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     if world.ends:
         slot = slot._replace(counted=(*slot.counted, (submission.key, state.moment)))
     return "submit", slot._replace(generations=with_receipt(world, slot.generations, receipt))
+
+
+def held_back(world: World, state: State) -> bool:
+    """Whether the player has submitted as often as players may."""
+    rate = state.player.pace.rate
+    if rate > state.server + FULL and world.has("rate in reach"):
+        return False
+    return rate > state.server
+
+
+def accepted(world: World, state: State) -> PlayerSlot:
+    """The slot once the rate has moved."""
+    moment, (rate, before, _, wrong) = state.server, state.player.pace
+    if before == moment:
+        wrong = "more was accepted than the pace allows"
+    if world.has("pace"):
+        rate = moment + INTERVAL
+    return state.player._replace(pace=Pace(rate, moment, wrong=wrong))
+
+
+def refused(world: World, state: State, submission: Submission) -> PlayerSlot:
+    """The slot once a submission was held to the pace."""
+    slot, (rate, before, first, wrong) = state.player, state.player.pace
+    if any(receipt.name == submission.name for receipt in found(world, slot, submission.key, state.server)):
+        wrong = "a replay was held to the pace"
+    if not state.astray:
+        first = min(first, state.moment)
+    if state.moment - first >= FULL:
+        wrong = "a player was locked out for longer than a full burst"
+    if not world.has("free refusal"):
+        rate += INTERVAL
+    return slot._replace(pace=Pace(rate, before, first, wrong))
 
 
 def found(world: World, slot: PlayerSlot, key: str | int, moment: int) -> Iterator[Receipt]:
@@ -733,7 +797,11 @@ def mishaps(world: World, state: State) -> Iterator[Step]:
         generations = state.player.generations if world.has("no TTL") else (Generation(), Generation())
         yield "evict", state._replace(player=state.player._replace(receipts=(), generations=generations))
     if world.astray:
-        yield "righted" if state.astray else "astray", state._replace(astray=world.astray - state.astray)
+        player = state.player._replace(pace=state.player.pace._replace(refused=99))
+        yield (
+            "righted" if state.astray else "astray",
+            state._replace(astray=world.astray - state.astray, player=player if world.paced else state.player),
+        )
     if world.loses and not state.lost and not state.tail:
         yield "snapshot", state._replace(tail=state.player if world.loses == "player" else state.board)
 
@@ -799,6 +867,8 @@ def complaint(world: World, state: State) -> str:
     applied = profile.applied if profile else ()
     if state.player.second:
         return "a key has made a second player"
+    if state.player.pace.wrong:
+        return state.player.pace.wrong
     for (key, before), (again, then) in itertools.combinations(state.player.counted, 2):
         if key == again and then - before < LIFETIME:
             return "a key was counted twice within a receipt's life"
@@ -876,6 +946,7 @@ WORLDS = {
     PRESSURE: World((A, A_AGAIN, UNKEYED), (True, False, False), moments=0, pressure=True),
     ASTRAY: World((A,), (True,), ("sweep", "reconcile"), sweeps=1, ends=True, astray=3),
     NEWBORN: World((CREATE, CREATE_AGAIN), (True, False), ("reconcile",), exists=False, moments=3, ends=True),
+    PACE: World((A, A_AGAIN, B), (True, False, False), moments=1, astray=1, crash=True, paced=True),
 }
 
 LARGER: dict[str, dict[str, Any]] = {
@@ -899,6 +970,7 @@ LARGER: dict[str, dict[str, Any]] = {
     PRESSURE: {"runners": ("reconcile",), "moments": 2},
     ASTRAY: {"moments": 3},
     NEWBORN: {"attempts": (CREATE, CREATE_AGAIN, A), "retries": (True, True, False)},
+    PACE: {"attempts": (A, A_AGAIN, B, UNKEYED), "retries": (True, True, False, False), "moments": 2},
 }
 """What is different in each world at its large size."""
 
