@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -117,6 +117,12 @@ def delete(store: Store, session_id: str) -> None:
     (deleted,) = store.ask_once(("DEL", session_key(session_id)))
     if not deleted:
         raise SessionNotFound
+
+
+def end(store: Store, session_ids: Sequence[str]) -> None:
+    """Ends whichever of these are open, in one round trip."""
+    if session_ids:
+        store.ask(*(("UNLINK", session_key(session_id)) for session_id in session_ids))
 
 
 def _session(session_id: str, user_id: str, start_time: str, session_data: Mapping[str, Any] | None) -> dict[str, Any]:
