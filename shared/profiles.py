@@ -31,7 +31,9 @@ def unkeyed_receipt_key(user_id: str, attempt: str) -> str:
 
 
 def sessions_key(user_id: str) -> str:
-    """The hash, in the profile's slot, that tells of a player's sessions: each one's id, and the second of its end."""
+    """The hash, in the profile's slot, that knows a player's sessions: each id with the second at which it ends, and
+    the field `rate`. A crash may leave an id there that is nobody's session, or another player's: the session says
+    whose it is."""
     return f"{{{PREFIX}{user_id}}}:sessions"
 
 
