@@ -269,7 +269,7 @@ def _public_keys(environ: Mapping[str, str], name: str) -> Mapping[str, str]:
         kid and isinstance(pem, str) and pem.lstrip().startswith("-----BEGIN PUBLIC KEY-----")
         for kid, pem in keys.items()
     ):
-        raise MisconfiguredError(f"{name} should be a JSON object of public keys in PEM, each by its kid")
+        raise MisconfiguredError(f"{name} is malformed: it should be a JSON object of public keys in PEM by their kid")
     return keys
 
 
