@@ -11,9 +11,11 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from scripts import signals
 from scripts.aws import accounts, infrastructure
+from scripts.emulator import drill
 from scripts.local import api as local_api
 from scripts.local import keys
 from scripts.refusal import Refusal
@@ -22,27 +24,87 @@ from shared.problems import Unavailable
 
 LONGEST_DAYS = 366
 
+Signer = tuple[tokens.Key, str]
+"""A key to sign tokens with, and who issues them with it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a token."""
     options = _options(arguments)
     try:
-        scope, days = _checked(options)
-        key, issuer = _on_aws(options.env) if options.env else _here()
-        made = tokens.issue(key, issuer, subject=options.name, scope=scope, seconds=days * 86_400)
+        wanted = options.scope, options.name, options.days
+        check(*wanted)
+        token, facts = make(_signer(options.env), *wanted)
     except Unavailable:
         return _failed("KMS does not answer, or asks to wait: try again.")
     except Refusal as error:
         return _failed(str(error))
-    facts = {"tokenId": made.token_id, "issuer": issuer, "scope": scope, "subject": options.name}
-    facts["expiresAt"] = clock.text(made.expires * 1000)
     if options.json:
-        print(json.dumps({"token": made.token, **facts}, indent=2))
+        print(json.dumps({"token": token, **facts}, indent=2))
     else:
-        print(f"{scope} {options.name} of {issuer}, until {facts['expiresAt']}.", file=sys.stderr)
-        print(f"To refuse it before that, keep its id: {made.token_id}", file=sys.stderr)
-        print(made.token)
+        print(f"{facts['scope']} {facts['subject']} of {facts['issuer']}, until {facts['expiresAt']}.", file=sys.stderr)
+        print(f"To refuse it before that, keep its id: {facts['tokenId']}", file=sys.stderr)
+        print(token)
     return 0
+
+
+def check(scope: str, name: str, days: str) -> None:
+    """Raises Refusal, which says what is wrong, unless there could be such a token."""
+    if scope not in tokens.SCOPES:
+        raise Refusal("Say for whom: make token SCOPE=server NAME=backend (or SCOPE=admin, or SCOPE=player)")
+    if not tokens.is_name(name):
+        raise Refusal("Say whose it is, without spaces and without an e-mail address: NAME=backend")
+    if not (days.isascii() and days.isdigit() and 1 <= int(days) <= LONGEST_DAYS):
+        raise Refusal(f"DAYS is {days!r}: it should be from 1 to {LONGEST_DAYS}")
+
+
+def make(signer: Signer, scope: Any, name: str, days: str) -> tuple[str, dict[str, str]]:
+    """A token of what `check` has let pass, and what may be told of it. Raises Refusal, and Unavailable of KMS."""
+    key, issuer = signer
+    made = tokens.issue(key, issuer, subject=name, scope=scope, seconds=int(days) * 86_400)
+    ends = clock.text(made.expires * 1000)
+    facts = {"tokenId": made.token_id, "issuer": issuer, "scope": scope, "subject": name, "expiresAt": ends}
+    return made.token, facts
+
+
+def here() -> Signer:
+    """The key of `make run`. Raises Refusal."""
+    path = keys.key_file(local_api.DATA)
+    if not path.exists():
+        raise Refusal("There is no key here yet: ACCESS=protected make run makes one. ENV=dev asks AWS for a token")
+    return tokens.file_key(str(path)), keys.ISSUER
+
+
+def on_aws(aws: accounts.Aws, function: str) -> Signer:
+    """The key with which a deployed function of this name issues tokens. Raises Refusal, and so does signing."""
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
+
+    try:
+        variables = aws("lambda").get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    except (BotoCoreError, ClientError) as error:
+        raise Refusal(f"{function} cannot be looked at: {accounts.code_of(error)}") from None
+    if not variables.get("TOKEN_KEY"):
+        raise Refusal(f'{function} has no key for tokens: it takes access = "protected", and an apply')
+    key = tokens.kms_key(variables["TOKEN_KEY"], lambda: aws("kms"))
+
+    def sign(digest: bytes) -> bytes:
+        try:
+            return key.sign(digest)
+        except ClientError as error:
+            code = accounts.code_of(error)
+            raise Refusal(f"The key {key.kid} does not sign for you ({code}): you need kms:Sign") from None
+
+    return tokens.Key(key.kid, sign), variables["TOKEN_ISSUER"]
+
+
+def _signer(environment: str) -> Signer:
+    """The key of an environment: of `make run` without one, of `make emulate` for the emulated one, else on AWS."""
+    if not environment:
+        return here()
+    function = infrastructure.function_name(environment, "issue_token")
+    if environment == infrastructure.EMULATED:
+        return on_aws(drill.site().aws, function)
+    return on_aws(accounts.clients(infrastructure.region(environment)), function)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -56,49 +118,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--days", default=told("DAYS") or "90", help="how long it is good (DAYS, %(default)s)")
     parser.add_argument("--json", action="store_true", default=told("JSON") not in ("", "0"), help="as JSON (JSON=1)")
     return parser.parse_args(arguments)
-
-
-def _checked(options: argparse.Namespace) -> tuple[tokens.Scope, int]:
-    """Scope and days, if all that was asked for makes sense. Raises Refusal."""
-    scopes: dict[str, tokens.Scope] = {scope: scope for scope in tokens.SCOPES}
-    if options.scope not in scopes:
-        raise Refusal("Say for whom: make token SCOPE=server NAME=backend (or SCOPE=admin, or SCOPE=player)")
-    if not tokens.is_name(options.name):
-        raise Refusal("Say whose it is, without spaces and without an e-mail address: NAME=backend")
-    if not (options.days.isascii() and options.days.isdigit() and 1 <= int(options.days) <= LONGEST_DAYS):
-        raise Refusal(f"DAYS is {options.days!r}: it should be from 1 to {LONGEST_DAYS}")
-    return scopes[options.scope], int(options.days)
-
-
-def _here() -> tuple[tokens.Key, str]:
-    path = keys.key_file(local_api.DATA)
-    if not path.exists():
-        raise Refusal("There is no key here yet: ACCESS=protected make run makes one. ENV=dev asks AWS for a token")
-    return tokens.file_key(str(path)), keys.ISSUER
-
-
-def _on_aws(environment: str) -> tuple[tokens.Key, str]:
-    """The key that an environment's own function signs with. Raises Refusal."""
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
-
-    name, region = infrastructure.function_name(environment, "issue_token"), infrastructure.region(environment)
-    aws = accounts.clients(region)
-    try:
-        variables = aws("lambda").get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    except (BotoCoreError, ClientError) as error:
-        raise Refusal(f"{name} in {region} cannot be looked at: {accounts.code_of(error)}") from None
-    if not variables.get("TOKEN_KEY"):
-        raise Refusal(f'{environment} has no key for tokens: it takes access = "protected" in its file, and an apply')
-    key = tokens.kms_key(variables["TOKEN_KEY"], lambda: aws("kms"))
-
-    def sign(digest: bytes) -> bytes:
-        try:
-            return key.sign(digest)
-        except ClientError as error:
-            code = accounts.code_of(error)
-            raise Refusal(f"The key of {environment} does not sign for you ({code}): you need kms:Sign") from None
-
-    return tokens.Key(key.kid, sign), variables["TOKEN_ISSUER"]
 
 
 def _failed(text: str) -> int:

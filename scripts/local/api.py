@@ -144,10 +144,10 @@ def _client(settings: config.Settings) -> valkey.Valkey:
     )
 
 
-def _tokens(settings: config.Settings, user_id: str | None) -> dict[tokens.Scope, str]:
+def _tokens(settings: config.Settings, user_id: str | None) -> dict[config.Scope, str]:
     """A token of each scope, the player's for this player or for the first demo player."""
     key, issuer = tokens.key(settings)
-    names: dict[tokens.Scope, str] = {"player": user_id or PLAYER, "server": "backend", "admin": "you"}
+    names: dict[config.Scope, str] = {"player": user_id or PLAYER, "server": "backend", "admin": "you"}
     return {
         scope: tokens.issue(key, issuer, subject=name, scope=scope, seconds=TOKEN_SECONDS).token
         for scope, name in names.items()
@@ -159,7 +159,7 @@ def welcome(
     api_keys: str,
     user_id: str | None,
     rules: config.Rules,
-    told: Mapping[tokens.Scope, str] | None = None,
+    told: Mapping[config.Scope, str] | None = None,
 ) -> str:
     """What to try next, in lines that work when pasted: with this player, or with a new one if None. With tokens by
     their scope, where access is protected, there is a line for each."""

@@ -58,6 +58,7 @@ SHAPES: dict[str, Shape] = {
     "route": _one_of(*_paths),
     "code": _one_of(*CODES),
     "outcome": _one_of(*OUTCOMES),
+    "scope": _one_of(*get_args(config.Scope)),
     "event": _one_of("security"),
     "kind": _one_of(*security.KINDS),
     "reason": _one_of(*get_args(tokens.Fault)),

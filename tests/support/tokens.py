@@ -112,7 +112,7 @@ def own_keys(*names: str) -> dict[str, str]:
     return {"TOKEN_ISSUER": ISSUER, "TOKEN_PUBLIC_KEYS": json.dumps({name: public_pem(name) for name in names})}
 
 
-def issue(folder: Path, scope: tokens.Scope, subject: str, seconds: int = 600) -> str:
+def issue(folder: Path, scope: config.Scope, subject: str, seconds: int = 600) -> str:
     """A token of the key in a folder of `make run`."""
     key = tokens.file_key(str(keys.key_file(folder)))
     return tokens.issue(key, ISSUER, subject=subject, scope=scope, seconds=seconds).token
