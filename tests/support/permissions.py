@@ -1,17 +1,19 @@
 """Who may do what, as a table: every operation, every caller, own and other players' ids, open and protected.
 
-It is tried on the handlers, through the local gateway and through the emulated API Gateway. What is asked comes from
+It is tried through the local gateway and through the emulated API Gateway. What is asked comes from
 the contract, and so do the scopes; what a scope means is written out here once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from scripts.local import examples
 from scripts.local.examples import Example
+from shared.config import Scope
 from tests.support.api import fresh_id
 
 Access = Literal["open", "protected"]
@@ -19,7 +21,7 @@ Access = Literal["open", "protected"]
 Who = Literal["nobody", "player", "other", "server", "admin"]
 """Somebody without a token; the player whom the request is about; another player; and those who are no players."""
 
-SCOPES: dict[Who, str | None] = {
+SCOPES: dict[Who, Scope | None] = {
     "nobody": None,
     "player": "player",
     "other": "player",
@@ -63,7 +65,7 @@ class Asked:
     """A row's request, and whose token it comes with; `scope` None for none."""
 
     example: Example
-    scope: str | None
+    scope: Scope | None
     subject: str
 
 
@@ -72,6 +74,32 @@ def rows(access: Access, operators: Sequence[str] = ()) -> list[Row]:
     found = [_row(access, example, who, operators) for example in examples.load().values() for who in SCOPES]
     if access == "protected":
         found += _special(operators)
+    return found
+
+
+def faults(
+    rows: Sequence[Row],
+    ask: Callable[[Asked], tuple[int, bytes]],
+    make: Callable[[], Mapping[str, str]],
+    look: Callable[[], object],
+) -> list[str]:
+    """What is wrong with the answers to these rows' requests, by row.
+
+    `make` makes a player and a session of theirs and tells their ids, `look` tells all that is kept anywhere, and `ask`
+    sends a request, whose status and body it returns.
+    """
+    found, given = [], {}
+    for row in sorted(rows, key=lambda row: row.is_refused, reverse=True):  # those that are refused meet one world
+        if not given or not row.is_refused:
+            given = make()
+        before = look()
+        status, body = ask(asked(row, given))
+        if (status, _code(body)) != (row.status, row.code):
+            found.append(f"{row}: {status} {body!r}")
+        elif row.is_refused and look() != before:
+            found.append(f"{row}: something has changed")
+        elif not row.is_refused and b'"user"' in body and (b'"email"' in body) != row.tells_emails:
+            found.append(f"{row}: {body!r}")
     return found
 
 
@@ -85,6 +113,11 @@ def asked(row: Row, given: Mapping[str, str]) -> Asked:
         example = replace(example, body={name: value for name, value in body.items() if value is not None})
     subject = {"player": player, "other": fresh_id("other")}.get(row.who, "somebody")
     return Asked(example, SCOPES[row.who], subject)
+
+
+def _code(body: bytes) -> str | None:
+    value = json.loads(body) if body else None
+    return value.get("code") if isinstance(value, dict) else None
 
 
 OWN = object()
