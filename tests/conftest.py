@@ -171,12 +171,12 @@ def _guarded(server: embedded_valkey.Server, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def guarded(_guarded: Guarded, empty: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded]:
+def guarded(_guarded: Guarded, empty: None) -> Iterator[Guarded]:
     """A gateway in this process that asks for tokens, and handlers whose access is protected."""
-    monkeypatch.setenv("ACCESS", "protected")
-    config.settings.cache_clear()
-    yield _guarded
-    monkeypatch.delenv("ACCESS")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCESS", "protected")
+        config.settings.cache_clear()
+        yield _guarded
     config.settings.cache_clear()
 
 
