@@ -168,7 +168,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         slow_milliseconds=_read(environ, "SLOW_MILLISECONDS", float, Settings.slow_milliseconds, 1, 28_000),
         token_issuer=_name(environ, "TOKEN_ISSUER"),
         token_public_keys=_public_keys(environ, "TOKEN_PUBLIC_KEYS"),
-        token_key=environ.get("TOKEN_KEY") or None,
+        token_key=_key_arn(environ, "TOKEN_KEY"),
         token_key_file=environ.get("TOKEN_KEY_FILE") or None,
         revoked_tokens=frozenset(filter(None, map(str.strip, environ.get("REVOKED_TOKENS", "").split(",")))),
         oidc_issuer=_name(environ, "OIDC_ISSUER"),
@@ -277,6 +277,13 @@ def _name(environ: Mapping[str, str], name: str) -> str | None:
     text = environ.get(name, "").strip()
     if text and not re.fullmatch(r"[!-~]{1,255}", text):
         raise MisconfiguredError(f"{name} is {text!r}: it should be 1 to 255 visible ASCII characters without spaces")
+    return text or None
+
+
+def _key_arn(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip()
+    if text and not re.fullmatch(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d+:key/[A-Za-z0-9-]+", text):
+        raise MisconfiguredError(f"{name} is {text!r}: it should be the ARN of a key of KMS, no alias")
     return text or None
 
 
