@@ -16,12 +16,12 @@ WORKERS = --numprocesses auto --dist worksteal
 VALKEY_ONLY = --ignore tests/browser --ignore tests/emulated --ignore tests/clients --ignore tests/terraform --ignore tests/aws -m "not emulated"
 
 .NOTPARALLEL:
-.PHONY: help run emulate dashboard drill rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-browser test-clients test-long check format lock clean
+.PHONY: help run emulate dashboard drill rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-browser test-clients test-long check audit-dependencies format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
 	awk -F ':.*## ' -v on="$$on" -v off="$$off" \
-	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %s%-14s%s %s\n", on, $$1, off, $$2 }' Makefile
+	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %s%-18s%s %s\n", on, $$1, off, $$2 }' Makefile
 
 #: Run
 run: ## the whole API on http://127.0.0.1:8080, and its dashboard on http://127.0.0.1:8081, with 1,000 demo players (PORT, DASHBOARD_PORT, API_KEY, RATE_LIMIT, ALLOWED_HOSTS, VALKEY_HOST, DEMO)
@@ -120,6 +120,10 @@ check: ## formatting, lint, types, the contract and Terraform
 	.venv/bin/python -m scripts.dev.terraform_docs --check
 	.venv/bin/python -m scripts.dev.check_terraform
 
+audit-dependencies: ## whether anybody has published a hole in what the locks pin (JSON=1; OSV_URL: a copy of the advisories; needs the network)
+	@$(call install,audit.lock .audit)
+	@exec .audit/bin/python -m scripts.dev.audit_dependencies $(if $(JSON),--json)
+
 #: Change
 format: ## rewrite the code in its one format, and the generated parts of terraform/
 	@$(call install,dev.lock)
@@ -135,7 +139,7 @@ lock: ## pin pyproject.toml's dependencies in *.lock (UPGRADE=1: the newest vers
 	@.venv/bin/python -m scripts.dev.lock
 
 clean: ## remove what was made: .venv, caches, builds, and the data of `make run`
-	rm -rf .venv .uv .browser .checkov .clients .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/dev/lint_contract/node_modules tests/clients/node_modules
+	rm -rf .venv .uv .browser .checkov .audit .clients .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/dev/lint_contract/node_modules tests/clients/node_modules
 	find functions scripts shared tests -name __pycache__ -prune -exec rm -rf {} +
 
 install = for python in $(INTERPRETERS); do \
