@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ ANSWER_SECONDS = 35
 """A little longer than API Gateway waits for a function."""
 
 TRIES = 6
-"""How often something is asked for. What is done here may be asked for twice: it is done once."""
+"""How often something is asked for. All that is asked for here may be asked for twice: it is done once."""
 
 AGAIN = {0, 429, 502, 503, 504}
 """Statuses after which a request may succeed if it comes again; 0 is no answer."""
@@ -33,11 +33,11 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer of the API. `tries` is how often it was asked for; the first ones may have been done."""
+    """An answer of the API; status 0 is none. `tries` is how often it was asked for: an earlier try may have been done
+    though its answer was lost."""
 
     status: int
     body: Any
-    request_id: str
     tries: int
 
     @property
@@ -45,28 +45,30 @@ class Reply:
         """The problem's; '' for none."""
         return str(self.body.get("code", "")) if self.status >= 400 and isinstance(self.body, dict) else ""
 
-    @property
-    def is_unsure(self) -> bool:
-        """Whether nobody knows what became of the last try."""
-        return self.status == 0 or self.status >= 500
-
 
 @dataclass(frozen=True)
 class Api:
-    """Where the API is, and what goes with each request to it."""
+    """Where the API is, and what a request to it needs."""
 
     base_url: str
-    headers: Mapping[str, str]
+    api_key: str
+    """'' for none."""
+    token: Callable[[], str]
+    """An administrator's token, made or fetched when it is first needed. Raises Refusal."""
 
-    def ask(
-        self, method: str, target: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
-        """The answer to a request. Waits and asks again after a 429 or a 503, and where no answer came.
+    def read(self, target: str) -> Reply:
+        """The answer to what anybody may read. Raises Refusal if the API cannot be reached."""
+        return self._ask("GET", target, None, {})
 
-        Raises Refusal if the API cannot be reached.
-        """
+    def act(self, method: str, target: str, body: Mapping[str, Any] | None = None, key: str | None = None) -> Reply:
+        """The answer to what only an administrator may ask, with an Idempotency-Key perhaps. Raises Refusal."""
+        keyed = {"Idempotency-Key": key} if key else {}
+        return self._ask(method, target, body, {"Authorization": f"Bearer {self.token()}", **keyed})
+
+    def _ask(self, method: str, target: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]) -> Reply:
         data = None if body is None else json.dumps(body).encode()
-        sent = {**self.headers, "Content-Type": "application/json", **(headers or {})}
+        keys = {"X-Api-Key": self.api_key} if self.api_key else {}
+        sent = {**keys, **headers, **({} if data is None else {"Content-Type": "application/json"})}
         request = urllib.request.Request(self.base_url + target, data, sent, method=method)  # noqa: S310 - our own API
         for tries in range(1, TRIES + 1):
             status, told, text = self._once(request)
@@ -76,7 +78,7 @@ class Api:
             why = f"the API answers {status}" if status else f"no answer came ({text})"
             print(f"Asking again in {seconds} s: {why}.", file=sys.stderr, flush=True)
             time.sleep(seconds)
-        return Reply(status, _parsed(text), told.get("X-Request-Id") or "", tries)
+        return Reply(status, _parsed(text), tries)
 
     def _once(self, request: urllib.request.Request) -> tuple[int, Mapping[str, str], str]:
         """Status, headers and text; status 0, and why, if no answer came. Raises Refusal if nothing was sent."""
@@ -90,7 +92,7 @@ class Api:
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ConnectionRefusedError | socket.gaierror):
-                raise Refusal(f"{self.base_url} cannot be reached ({reason}): start it, or check its address.") from None
+                raise Refusal(f"{self.base_url} cannot be reached ({reason}): start it, or check the address.") from None
             return 0, {}, str(reason)
 
 
