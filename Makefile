@@ -16,7 +16,7 @@ WORKERS = --numprocesses auto --dist worksteal
 VALKEY_ONLY = --ignore tests/browser --ignore tests/emulated --ignore tests/clients --ignore tests/terraform --ignore tests/aws -m "not emulated"
 
 .NOTPARALLEL:
-.PHONY: help run emulate dashboard drill rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-browser test-clients test-long check audit-dependencies format lock clean
+.PHONY: help run emulate dashboard drill rebuild admin bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-browser test-clients test-long check audit-dependencies format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -43,6 +43,10 @@ dashboard: ## the page of `make run`, drawn from what `make emulate` has deploye
 rebuild: ## make board, names and totals anew from the profiles, while writes go on (ENV=dev: on AWS; RESUME=1: go on with one that was stopped; CHECK=1: compare only)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.rebuild
+
+admin: ## what people do about a player: find, show, hide, unhide, correct, rename, export, erase, token, audit (ARGS="hide grace --reason …"; ENV=prod, or BASE_URL, TOKEN, API_KEY)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.admin $(or $(value ARGS),--help)
 
 bench: ## clock every handler against the bare round trip to Valkey (MEMORY=1: what a million players cost; FIRST=1: a new environment's first request; LINE=1: a request's line)
 	@$(call install,dev.lock)

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "idempotency": set(),
     "operations": set(),
     "access": {"config", "fields", "operations", "problems"},
+    "acts": {"access", "logs", "problems"},
     "endpoint": {
         *("access", "config", "deadline", "fields", "idempotency", "logs", "problems"),
         *("security", "telemetry", "tracing"),
