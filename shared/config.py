@@ -22,6 +22,9 @@ Operator = Literal["set", "best", "increment", "decrement"]
 Access = Literal["open", "protected"]
 """Whether anybody may do what the seed's clients do, or only those whose token allows it."""
 
+Scope = Literal["player", "server", "admin"]
+"""Whose a token is: a player's game client, the studio's backend, or one of its people."""
+
 Depth = Literal["totals", "routes"]
 """How finely metrics are counted: without the dimension Route, or with all dimensions."""
 
@@ -287,7 +290,7 @@ def _public_keys(environ: Mapping[str, str], name: str) -> Mapping[str, str]:
         kid and isinstance(pem, str) and pem.lstrip().startswith("-----BEGIN PUBLIC KEY-----")
         for kid, pem in keys.items()
     ):
-        raise MisconfiguredError(f"{name} should be a JSON object of public keys in PEM, each by its kid")
+        raise MisconfiguredError(f"{name} is malformed: it should be a JSON object of public keys in PEM by their kid")
     return keys
 
 

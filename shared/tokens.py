@@ -16,11 +16,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
-from shared.config import MisconfiguredError, Settings
+from shared.config import MisconfiguredError, Scope, Settings
 from shared.problems import Unavailable
-
-Scope = Literal["player", "server", "admin"]
-"""Who a token's holder is: one player's game, the studio's own server, or one of its people."""
 
 SCOPES = get_args(Scope)
 
