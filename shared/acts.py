@@ -49,13 +49,13 @@ def recorded(act: Act, caller: Caller, user_id: str, reason: str | None = None) 
     }
     logs.write("INFO", "act began", **facts)
     done: Done = {}
-    code, outcome = problems.InternalError.code, "failed"
+    ended: dict[str, object] = {"code": problems.InternalError.code, "outcome": "failed"}
     try:
         yield done
-        code, outcome = None, "replayed" if done.get("replayed") else "ok"
+        ended = {"code": None, "outcome": "replayed" if done.get("replayed") else "ok"}
     except problems.Problem as problem:
-        code, outcome = problem.code, problems.outcome(problem.status, problem.code)
+        ended = {"code": problem.code, "outcome": problems.outcome(problem.status, problem.code)}
         raise
     finally:
         changed = {"before": done.get("before"), "after": done.get("after")}
-        logs.write("INFO", "act ended", **facts, **changed, code=code, outcome=outcome)
+        logs.write("INFO", "act ended", **facts, **changed, **ended)

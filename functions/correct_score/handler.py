@@ -25,7 +25,14 @@ def handler(caller: Caller, reason: str, **arguments: Any) -> Reply:
         done["replayed"] = corrected.replayed
         done["before"] = {"score": receipt["previousScore"], "rank": receipt["previousRank"]}
         done["after"] = {"score": receipt["score"], "rank": receipt["rank"], "bestScore": arguments.get("best_score")}
-    told = ("previousScore", "score", "delta", "previousRank", "rank", "totalPlayers")
-    correction = {"correctionId": receipt["submissionId"], **{name: receipt[name] for name in told}}
+    correction = {
+        "correctionId": receipt["submissionId"],
+        "previousScore": receipt["previousScore"],
+        "score": receipt["score"],
+        "delta": receipt["delta"],
+        "previousRank": receipt["previousRank"],
+        "rank": receipt["rank"],
+        "totalPlayers": receipt["totalPlayers"],
+    }
     user = access.shown(corrected.user, caller)
     return 201, {"success": True, "user": user, "correction": correction}, replay_headers(corrected.replayed)

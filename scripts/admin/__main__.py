@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 import uuid
@@ -27,6 +28,7 @@ from scripts.admin.sites import Site
 from scripts.aws import endings
 from scripts.refusal import Refusal
 from shared import config
+from shared.problems import Unavailable
 
 REFUSED = 1
 
@@ -42,7 +44,7 @@ def find(site: Site, options: argparse.Namespace) -> Told:
         reply = site.api.read(target(options.user_id))
         if reply.code == players.GONE:
             raise RefusedError(
-                f"Nobody has the id {options.user_id}. To look for a name: find --name {options.user_id!r}"
+                f"Nobody has the id {options.user_id}. To look for a name: find --name {shlex.quote(options.user_id)}"
             )
         found = [players.show(site.api, options.user_id)]
     if not found:
@@ -115,7 +117,7 @@ def _ask_before_erasing(site: Site, user_id: str) -> None:
         raise Refusal("Erasing cannot be undone, and nobody is here to ask: say --yes.")
     player = players.show(site.api, user_id)
     print(
-        f"This erases {user_id} ({player['username']}, score {player['score']:,}) at {site.name}, and cannot be undone.\n"
+        f"This erases {user_id} ({player['username']}, score {player['score']:,}) of {site.name} for ever.\n"
         f"Type {user_id} to go on: ",
         end="",
         file=sys.stderr,
@@ -128,7 +130,9 @@ def _ask_before_erasing(site: Site, user_id: str) -> None:
 
 def token(site: Site, options: argparse.Namespace) -> Told:
     """A token for a server or a person."""
-    made, facts = makers.make(site.signer(), options.scope, options.name, options.days)
+    wanted = options.scope, options.name, options.days
+    makers.check(*wanted)
+    made, facts = makers.make(site.signer(), *wanted)
     return {"token": made, **facts}, made
 
 
@@ -168,7 +172,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     command(show, "ID")
     for work in (hide, unhide):
         changed = command(work, "ID")
-        changed.add_argument("--recount", action="store_true", help="put highScore right at once, not with the next sweep")
+        changed.add_argument(
+            "--recount", action="store_true", help="put highScore right at once, not with the next sweep"
+        )
         _add_reason(changed)
     corrected = command(correct, "ID")
     corrected.add_argument("score", type=int)
@@ -205,6 +211,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return REFUSED
         except config.MisconfiguredError as error:
             raise Refusal(str(error)) from None
+        except Unavailable:
+            raise Refusal("KMS does not answer, or asks to wait: try again.") from None
         print(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else text)
         return 0
 

@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 
 from scripts.refusal import Refusal
@@ -80,7 +81,7 @@ class Api:
             time.sleep(seconds)
         return Reply(status, _parsed(text), tries)
 
-    def _once(self, request: urllib.request.Request) -> tuple[int, Mapping[str, str], str]:
+    def _once(self, request: urllib.request.Request) -> tuple[int, Message, str]:
         """Status, headers and text; status 0, and why, if no answer came. Raises Refusal if nothing was sent."""
         host = urllib.parse.urlsplit(self.base_url).hostname
         proxies = [urllib.request.ProxyHandler({})] if host in LOOPBACK else []
@@ -92,8 +93,10 @@ class Api:
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ConnectionRefusedError | socket.gaierror):
-                raise Refusal(f"{self.base_url} cannot be reached ({reason}): start it, or check the address.") from None
-            return 0, {}, str(reason)
+                raise Refusal(
+                    f"{self.base_url} cannot be reached ({reason}): start it, or check the address."
+                ) from None
+            return 0, Message(), str(reason)
 
 
 def _wait_seconds(told: str | None, tries: int) -> int:

@@ -35,9 +35,8 @@ def target(user_id: str, rest: str = "") -> str:
 def answered(reply: Reply) -> Any:
     """The body of an answer that is none of a problem. Raises RefusedError."""
     if reply.status == 0 or reply.status >= 500:
-        raise RefusedError(
-            f"Nobody knows whether it was done ({reply.code or reply.status or 'no answer came'}): give the same command again."
-        )
+        why = reply.code or str(reply.status or "no answer came")
+        raise RefusedError(f"Nobody knows whether it was done ({why}): give the same command again.")
     if reply.status >= 400:
         said = reply.body.get("detail", "") if isinstance(reply.body, dict) else str(reply.body)[:200]
         raise RefusedError(f"The API refuses ({reply.code or reply.status}): {said}")
@@ -95,7 +94,7 @@ class _Progress:
         """Says what it will cost."""
         requests = math.ceil(total / PAGE)
         print(
-            f"Names have no index: this reads the board from the top, {total:,} players in up to {requests:,} requests.",
+            f"Names have no index, so this reads the board: {total:,} players, so up to {requests:,} requests.",
             file=sys.stderr,
             flush=True,
         )
@@ -106,7 +105,9 @@ class _Progress:
             return
         self._written = now
         text = f"Read {seen:,} of {total:,} players, found {found}"
-        print(f"\r\033[K{text}" if self._watched else text, end="" if self._watched else "\n", file=sys.stderr, flush=True)
+        print(
+            f"\r\033[K{text}" if self._watched else text, end="" if self._watched else "\n", file=sys.stderr, flush=True
+        )
 
     def end(self) -> None:
         if self._watched:

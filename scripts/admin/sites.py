@@ -1,5 +1,5 @@
-"""Where an administrator's commands go: the API of `make run`, of `make emulate` or of an environment on AWS, a token to
-go there with, and the log that keeps what was done."""
+"""Where an administrator's commands go: the API of `make run`, of `make emulate` or of an environment on AWS, with a
+token for it and the log that keeps what was done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from scripts.admin import trail
 from scripts.admin.asking import Api
 from scripts.aws import accounts, infrastructure
 from scripts.aws.accounts import Aws
-from scripts.local import api as local_api
 from scripts.local import gateway
 from scripts.refusal import Refusal
 from shared import tokens

@@ -47,7 +47,8 @@ def entries(lines: Iterable[str], user_id: str | None = None) -> list[Entry]:
             continue
         entry = acts.setdefault((line["requestId"], line["act"]), _begun(line))
         if line["message"] == "act ended":
-            entry.update(before=line["before"], after=line["after"], outcome=line["outcome"], code=line["code"])
+            entry["before"], entry["after"] = line["before"], line["after"]
+            entry["outcome"], entry["code"] = line["outcome"], line["code"]
         else:
             entry["at"] = line["timestamp"]
     return sorted(acts.values(), key=lambda entry: entry["at"])
