@@ -63,7 +63,7 @@ def _emulated(environ: Mapping[str, str]) -> Site:
     here = drill.site()
     functions = {key: f"{here.name}-{key.replace('_', '-')}" for key in ("issue_token", *trail.FUNCTIONS)}
     facts = here.facts
-    return _aws_site(here.name, here.aws, functions, facts.base_url, facts.api_key, environ)
+    return deployed(here.name, here.aws, functions, facts.base_url, facts.api_key, environ)
 
 
 def _on_aws(environment: str, environ: Mapping[str, str]) -> Site:
@@ -74,12 +74,13 @@ def _on_aws(environment: str, environ: Mapping[str, str]) -> Site:
     keys: Mapping[str, str] = outputs["api_key_values"]
     api_key = next(iter(keys.values()), "")
     name = infrastructure.name(environment)
-    return _aws_site(name, aws, outputs["function_names"], outputs["api_url"], api_key, environ)
+    return deployed(name, aws, outputs["function_names"], outputs["api_url"], api_key, environ)
 
 
-def _aws_site(
+def deployed(
     name: str, aws: Aws, functions: Mapping[str, str], base_url: str, api_key: str, environ: Mapping[str, str]
 ) -> Site:
+    """What Terraform has deployed, by the names of its functions and the clients of the AWS that it is on."""
     signer = functools.partial(makers.on_aws, aws, functions["issue_token"])
     groups = [f"/aws/lambda/{functions[key]}" for key in trail.FUNCTIONS]
     audit = functools.partial(_cloudwatch, aws, groups)
