@@ -87,9 +87,9 @@ def on_aws(aws: accounts.Aws, function: str) -> Signer:
         raise Refusal(f'{function} has no key for tokens: it takes access = "protected", and an apply')
     key = tokens.kms_key(variables["TOKEN_KEY"], lambda: aws("kms"))
 
-    def sign(digest: bytes) -> bytes:
+    def sign(text: bytes) -> bytes:
         try:
-            return key.sign(digest)
+            return key.sign(text)
         except ClientError as error:
             code = accounts.code_of(error)
             raise Refusal(f"The key {key.kid} does not sign for you ({code}): you need kms:Sign") from None

@@ -12,8 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from shared.config import Operator, Scope, settings
-from shared.fields import ID_PATTERN
+from shared.config import ID_PATTERN, Operator, Scope, settings
 from shared.operations import NEED_A_TOKEN, SCOPES
 from shared.problems import NotAllowed
 

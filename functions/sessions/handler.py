@@ -20,18 +20,18 @@ class Arguments(fields.Arguments):
 
 @endpoint(Creation, keyed="sessions.create")
 def create(**arguments: Any) -> Reply:
-    done = sessions.create(store(), settings().session_seconds, settings().receipt_seconds, **arguments)
+    done = sessions.create(store(), settings().session_rules_of(None), **arguments)
     return 201, {"success": True, "session": done.session}, replay_headers(done.replayed)
 
 
 @endpoint(Arguments, kind="read")
 def get(session_id: str) -> Reply:
-    return 200, {"session": sessions.find(store(), session_id)}
+    return 200, {"session": sessions.find(store(), session_id, None)}
 
 
 @endpoint(Arguments)
 def delete(session_id: str) -> Reply:
-    sessions.delete(store(), session_id)
+    sessions.delete(store(), session_id, None)
     return 204, None
 
 
