@@ -6,7 +6,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -17,11 +17,11 @@ import valkey
 
 from scripts.admin import __main__ as admin
 from scripts.admin import asking, players
-from scripts.local import embedded_valkey, keys
-from scripts.local import gateway as local_gateway
+from scripts.local import keys
 from shared.board import SWEEP
 from tests.support import lines, tokens
 from tests.support.api import fresh_id
+from tests.support.guarded import Guarded
 
 REASON = "Impossible scores, ticket 4711"
 
@@ -39,31 +39,16 @@ class Said:
         return json.loads(self.output)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("keys")
-
-
-@pytest.fixture(scope="module")
-def protected(server: embedded_valkey.Server, folder: Path) -> Iterator[str]:
-    """The base URL of an API that asks who somebody is."""
-    told = {"ACCESS": "protected", "VALKEY_HOST": server.host, "VALKEY_PORT": str(server.port)}
-    with tokens.believing(**told, **keys.settings(folder)), local_gateway.running(told) as base_url:
-        yield base_url
-
-
 @pytest.fixture
 def administer(
-    protected: str,
-    folder: Path,
-    raw: valkey.Valkey,
+    guarded: Guarded,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., Said]:
     """`administer("show", "ada")`: the command, by somebody called carol, and what became of it."""
-    monkeypatch.setenv("BASE_URL", protected)
+    monkeypatch.setenv("BASE_URL", guarded.base_url)
     monkeypatch.delenv("ENV", raising=False)
-    monkeypatch.setenv("TOKEN", tokens.issue(folder, "admin", "carol"))
+    monkeypatch.setenv("TOKEN", tokens.issue(guarded.folder, "admin", "carol"))
     monkeypatch.setattr(asking, "TRIES", 2)
 
     def run(*arguments: str) -> Said:
@@ -78,9 +63,9 @@ def administer(
 
 
 @pytest.fixture
-def player(protected: str, folder: Path, raw: valkey.Valkey) -> Callable[..., str]:
+def player(guarded: Guarded) -> Callable[..., str]:
     """Makes a player as the game's server does, and returns the id."""
-    api = asking.Api(protected, "", lambda: tokens.issue(folder, "server", "backend"))
+    api = asking.Api(guarded.base_url, "", lambda: tokens.issue(guarded.folder, "server", "backend"))
 
     def make(username: str = "Ada Lovelace", score: int = 1500, **members: Any) -> str:
         user_id = fresh_id()
@@ -258,7 +243,7 @@ def test_an_act_whose_end_nobody_has_seen_is_told_as_such(
 def test_what_it_cannot_do_it_says_in_one_sentence(
     administer: Callable[..., Said],
     player: Callable[..., str],
-    folder: Path,
+    guarded: Guarded,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user_id = player()
@@ -266,7 +251,7 @@ def test_what_it_cannot_do_it_says_in_one_sentence(
     no_log = administer("audit")
     assert (no_log.status, no_log.told.count("\n")) == (2, 1)
     assert "make run | tee run.log" in no_log.told
-    monkeypatch.setenv("TOKEN", tokens.issue(folder, "player", user_id))
+    monkeypatch.setenv("TOKEN", tokens.issue(guarded.folder, "player", user_id))
     refused = administer("hide", user_id, "--reason", REASON)
     assert (refused.status, refused.output, refused.told.count("\n")) == (1, "", 1)
     assert refused.told.startswith("The API refuses (not_allowed): ")
@@ -280,7 +265,7 @@ def test_what_it_cannot_do_it_says_in_one_sentence(
 
 
 def test_a_try_whose_answer_was_lost_is_asked_for_again(
-    administer: Callable[..., Said], player: Callable[..., str], protected: str, monkeypatch: pytest.MonkeyPatch
+    administer: Callable[..., Said], player: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first try of each is done, and its answer lost: the second must end as the first did."""
     user_id, lost = player(score=9_000), set[str]()

@@ -294,7 +294,7 @@ def test_a_file_that_is_gone_is_found(path: str) -> None:
     assert missing_files("README.md", text) == [path]
 
 
-TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
+TEST = re.compile(r"(tests/[\w/]+\.py)::(?:Test\w+::)?(test_\w+)")
 
 
 def missing_tests(document: str) -> list[str]:
