@@ -26,6 +26,9 @@ TRIES = 6
 AGAIN = {0, 429, 502, 503, 504}
 """Statuses after which a request may succeed if it comes again; 0 is no answer."""
 
+PATIENCE_SECONDS = 1
+"""How much longer each wait is than the one before, where nobody says how long."""
+
 LONGEST_WAIT_SECONDS = 60
 """Nobody waits longer at a terminal, whatever Retry-After says."""
 
@@ -101,7 +104,7 @@ class Api:
 
 def _wait_seconds(told: str | None, tries: int) -> int:
     """What Retry-After says, else a little longer each time."""
-    seconds = int(told) if told and told.isascii() and told.isdigit() else tries
+    seconds = int(told) if told and told.isascii() and told.isdigit() else tries * PATIENCE_SECONDS
     return min(seconds, LONGEST_WAIT_SECONDS)
 
 

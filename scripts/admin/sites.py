@@ -16,6 +16,7 @@ from scripts.admin import trail
 from scripts.admin.asking import Api
 from scripts.aws import accounts, infrastructure
 from scripts.aws.accounts import Aws
+from scripts.emulator import drill
 from scripts.local import gateway
 from scripts.refusal import Refusal
 from shared import tokens
@@ -58,8 +59,6 @@ def _local(environ: Mapping[str, str]) -> Site:
 
 
 def _emulated(environ: Mapping[str, str]) -> Site:
-    from scripts.emulator import drill  # noqa: PLC0415 - it needs what only an emulator does
-
     here = drill.site()
     functions = {key: f"{here.name}-{key.replace('_', '-')}" for key in ("issue_token", *trail.FUNCTIONS)}
     facts = here.facts

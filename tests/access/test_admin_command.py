@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import valkey
 
@@ -19,7 +20,7 @@ from scripts.admin import __main__ as admin
 from scripts.admin import asking, players
 from scripts.local import keys
 from shared.board import SWEEP
-from tests.support import lines, tokens
+from tests.support import lines, tokens, wires
 from tests.support.api import fresh_id
 from tests.support.guarded import Guarded
 
@@ -265,25 +266,25 @@ def test_what_it_cannot_do_it_says_in_one_sentence(
 
 
 def test_a_try_whose_answer_was_lost_is_asked_for_again(
-    administer: Callable[..., Said], player: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    administer: Callable[..., Said], player: Callable[..., str], guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first try of each is done, and its answer lost: the second must end as the first did."""
-    user_id, lost = player(score=9_000), set[str]()
-    once = asking.Api._once
-
-    def losing(self: asking.Api, request: Any) -> Any:
-        answer = once(self, request)
-        if request.method == "GET" or request.method in lost:
-            return answer
-        lost.add(request.method)
-        return 0, Message(), "timed out"
-
-    monkeypatch.setattr(asking.Api, "_once", losing)
-    monkeypatch.setattr(asking, "_wait_seconds", lambda *_: 0)
-    hidden = administer("hide", user_id, "--reason", REASON)
-    assert (hidden.status, hidden.output) == (0, f"{user_id} is hidden, as before: nothing was changed.\n")
-    assert hidden.told == "Asking again in 0 s: no answer came (timed out).\n"
-    corrected = administer("correct", user_id, "300", "--reason", REASON)
-    assert (corrected.status, corrected.output) == (0, f"{user_id} has 300 instead of 9,000 (hidden).\n")
-    erased = administer("erase", user_id, "--yes")
-    assert (erased.status, erased.output) == (0, f"{user_id} is erased.\n"), erased.told
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0)
+    user_id = player(score=9_000)
+    with wires.proxy_to(httpx.URL(guarded.base_url).port or 0) as proxy:
+        monkeypatch.setenv("BASE_URL", f"http://127.0.0.1:{proxy.port}")
+        proxy.cuts = 1
+        hidden = administer("hide", user_id, "--reason", REASON)
+        assert (hidden.status, hidden.output) == (0, f"{user_id} is hidden, as before: nothing was changed.\n")
+        assert hidden.told.startswith("Asking again in 0 s: no answer came (")
+        proxy.cuts = 1
+        corrected = administer("correct", user_id, "300", "--reason", REASON)
+        assert (corrected.status, corrected.output) == (0, f"{user_id} has 300 instead of 9,000 (hidden).\n")
+        proxy.cuts = 1
+        erased = administer("erase", user_id, "--yes")
+        assert (erased.status, erased.output) == (0, f"{user_id} is erased.\n"), erased.told
+        proxy.cuts = asking.TRIES
+        unknown = administer("correct", player(), "300", "--reason", REASON)
+    assert (unknown.status, unknown.output) == (1, "")
+    assert "Nobody knows whether it was done (no answer came): give the same command again." in unknown.told
+    assert re.search(r"With --key [0-9a-f-]{36} it cannot be done twice\.\n\Z", unknown.told)
