@@ -424,7 +424,7 @@ def test_settings_are_read_from_the_environments_names() -> None:
     values = {"VALKEY_HOST": "h", "VALKEY_PORT": "1", "VALKEY_TLS": "TRUE", "SCORE_MIN": "-5", "COMMAND_SECONDS": "0.5"}
     settings = config.load(values)
     assert settings == config.Settings("h", 1, True, command_seconds=0.5, score_min=-5)
-    assert settings.rules == (-5, 10**12, None, 86_400, 1000)
+    assert settings.rules == (-5, 10**12, None, 86_400, 1000, (0, 1))
 
 
 @pytest.mark.parametrize("text", ["0", "false", "no", "False", ""])
