@@ -33,7 +33,7 @@ from scripts.aws import build, reproducible_zip
 from scripts.local import embedded_valkey, examples
 from scripts.local.examples import Example
 from scripts.places import ROOT
-from tests.support import contract
+from tests.support import contract, tokens
 from tests.support.invoking import event
 
 OURS = ("functions", "scripts", "shared")
@@ -191,7 +191,8 @@ class TestBytes:
             return {
                 (name, entry): content
                 for name, entry, content in contents(which)
-                if not entry.endswith((".so", ".pyc", ".dist-info/WHEEL", ".dist-info/RECORD", ".cyclonedx.json"))
+                if not entry.endswith((".so", ".pyc", ".dist-info/WHEEL", ".dist-info/RECORD"))
+                and "/sboms/" not in entry
                 and not entry.startswith("python/async_timeout")
             }  # only Python 3.11.2 and older need async-timeout
 
@@ -425,7 +426,7 @@ def unzipped(own: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def invoke(unzipped: Path, server: embedded_valkey.Server, empty: None) -> Invoke:
     """`invoke("rank", event(…), …)`: what a function answers from the zips, in a process that has nothing else."""
-    return lambda function, *events: _invoke(unzipped, server, function, *events)
+    return lambda function, *events, **more: _invoke(unzipped, server, function, *events, **more)
 
 
 def _invoke(
@@ -465,12 +466,12 @@ def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
     def ask(*requests: Example) -> list[dict[str, Any]]:
         """The answers of one function, each with the status that its operation promises."""
         events = (event(example.method, example.target, json_body=example.body) for example in requests)
-        answers = invoke(requests[0].function, *events)
+        answers = invoke(requests[0].function, *events, ACCESS="protected")
         assert [answer["statusCode"] for answer in answers] == [example.status for example in requests]
         return answers
 
     ids = examples.existing(lambda example: json.loads(ask(example)[0]["body"]))
-    requests = examples.load(ids).values()
+    requests = [one for one in examples.load(ids).values() if one.function != "issue_token"]
     answers = {
         function: ask(*(example for example in requests if example.function == function))
         for function in dict.fromkeys(example.function for example in requests)
@@ -479,7 +480,19 @@ def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
     assert ids["userId"] in answers["leaderboard"][0]["body"]
     (report,) = invoke("reconcile", {"source": "aws.events", "detail-type": "Scheduled Event"})
     assert report["finished"] is True
-    assert {*answers, "reconcile"} == set(FUNCTIONS)
+    (issued,) = invoke("issue_token", event("POST", "/users/a/tokens", json_body={"lifetimeSeconds": 1}))
+    assert issued["statusCode"] == 400, "without the SDK, which Lambda has, it can say no more"
+    assert {*answers, "reconcile", "issue_token", "authorizer"} == set(FUNCTIONS)
+
+
+def test_the_authorizer_knows_a_token_from_the_zips_alone(invoke: Invoke) -> None:
+    event = {
+        "type": "TOKEN",
+        "authorizationToken": f"Bearer {tokens.signed(tokens.own_claims())}",
+        "methodArn": "arn:aws:execute-api:eu-central-1:123456789012:abc/dev/GET/stats",
+    }
+    (found,) = invoke("authorizer", event, **tokens.own_keys("first"))
+    assert found["context"]["subject"] == "backend"
 
 
 def test_a_sampled_request_sends_its_trace_from_the_zips_alone(unzipped: Path, server: embedded_valkey.Server) -> None:
