@@ -45,7 +45,7 @@ class Profile(NamedTuple):
     """A player's hash, by its own names and without the userId; numbers as decimal text. A player is `hidden` if there
     is any text in it, and has no e-mail address if there is none.
 
-    What players tell us about themselves comes last, in the order of a Creation.
+    What players tell us about themselves comes last, in the order of a Creation. An empty email is none.
     """
 
     revision: str

@@ -160,7 +160,7 @@ def find(store: Store, session_id: str, owner: str | None) -> orjson.Fragment:
     if session is None:
         raise SessionNotFound
     if owner is not None and _user_id(session) != owner:
-        raise NotAllowed
+        raise NotAllowed("It is another player's session: a player's token is for that player's own.")
     return orjson.Fragment(session)
 
 
