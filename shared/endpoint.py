@@ -7,7 +7,6 @@ import functools
 import json
 import math
 import re
-import traceback
 import uuid
 from collections.abc import Callable, Container, Mapping
 from typing import Any, NoReturn
@@ -16,7 +15,7 @@ from urllib.parse import unquote
 import orjson
 from marshmallow.exceptions import ValidationError
 
-from shared import deadline, idempotency, logs, problems, security, telemetry, tracing
+from shared import access, deadline, idempotency, logs, problems, security, telemetry, tracing
 from shared.config import MisconfiguredError, settings
 from shared.fields import Arguments
 
@@ -51,25 +50,39 @@ _SHOWABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z").match
 
 
 def endpoint(
-    arguments: type[Arguments], *, keyed: str | None = None, kind: telemetry.Kind | None = None
+    arguments: type[Arguments],
+    *,
+    keyed: str | None = None,
+    kind: telemetry.Kind | None = None,
+    caller: bool = False,
 ) -> Callable[[Callable[..., Reply]], Handler]:
     """Makes a function of keyword arguments the handler of an operation.
 
     The arguments come from the path, and from the JSON body for POST, PUT and PATCH, otherwise from the query. `keyed`
     is the operationId of an operation that takes an idempotency key: the function gets the key, or None, as `key`.
-    `kind` is what its requests are counted as. The docstring of the function's module names its operations.
+    `kind` is what its requests are counted as. With `caller` the function gets who asks, as `caller`: it has to look
+    whose things they are if a player may ask and no `user_id` says so. The docstring of the function's module names its
+    operations.
     """
     schema = arguments()
 
     def decorate(function: Callable[..., Reply]) -> Handler:
+        operations = operations_in(function.__globals__.get("__doc__") or "")
+        is_for_anybody = bool(operations) and all(map(access.is_for_anybody, operations))
+        names_a_player = "user_id" in schema.fields and schema.fields["user_id"].required
+
         @functools.wraps(function)
         def answer(event: Event, request_id: str) -> Response:
             given, loaded = _arguments(schema, event)
+            asking = access.ANYBODY if is_for_anybody else _asking(event, operations, loaded)
+            if asking.scope == "player" and not (names_a_player or caller):
+                raise problems.NotAllowed
             if keyed:
-                loaded["key"] = _key(event, keyed, _sent(schema, given, loaded))
+                loaded["key"] = _key(event, keyed, _sent(schema, given, loaded), asking)
+            if caller:
+                loaded["caller"] = asking
             return _response(request_id, *function(**loaded))
 
-        operations = operations_in(function.__globals__.get("__doc__") or "")
         return _answering(answer, operations, kind)
 
     return decorate
@@ -125,19 +138,16 @@ def operations_in(docstring: str) -> frozenset[str]:
 
 def _outcome(response: Response, code: str | None) -> str:
     """What has become of a request, in a word."""
-    status = response["statusCode"]
-    if status < 400:
+    if response["statusCode"] < 400:
         return "replayed" if "Idempotency-Replayed" in response["headers"] else "ok"
-    if status < 500:
-        return "refused"
-    if status == 503:
-        return "not_yet_visible" if code == problems.NotYetVisible.code else "unavailable"
-    return "failed"
+    return problems.outcome(response["statusCode"], code)
 
 
 def _bug(error: Exception) -> problems.Problem:
     """What the client is told of a fault of ours; the log is told where it happened."""
-    logs.write("ERROR", "request failed", cause=str(error) if isinstance(error, MisconfiguredError) else _where(error))
+    logs.write(
+        "ERROR", "request failed", cause=str(error) if isinstance(error, MisconfiguredError) else logs.where(error)
+    )
     return problems.InternalError()
 
 
@@ -190,12 +200,6 @@ def _seconds(context: Any) -> float:
     return limit if left is None else min(limit, left() / 1000 - RESERVE_SECONDS)
 
 
-def _where(error: BaseException) -> list[str]:
-    """An exception's type and the places it passed through, without its text, which may hold a player's data."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return [type(error).__name__, *(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:])]
-
-
 def _arguments(schema: Arguments, event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the client sent, by the contract's names, and what the function gets, by its own names and with defaults."""
     given: dict[str, Any] = {}
@@ -240,15 +244,28 @@ def _sent(schema: Arguments, given: Mapping[str, Any], loaded: Mapping[str, Any]
     return {outer[name]: value for name, value in loaded.items() if outer[name] in given}
 
 
-def _key(event: Event, operation: str, arguments: Mapping[str, Any]) -> idempotency.Key | None:
+def _asking(event: Event, operations: Container[str], loaded: Mapping[str, Any]) -> access.Caller:
+    """Who asks for what not everybody may have, one of these operations if there are any. Raises NotAllowed."""
+    operation = f"{event.get('httpMethod')} {event.get('resource')}"
+    if operations and operation not in operations:
+        raise problems.NotAllowed
+    asking = access.judge(event, operation, loaded.get("user_id"))
+    if asking.scope:
+        telemetry.note(scope=asking.scope)
+        if len(_headers(event, "authorization")) > 1:  # which of them the gateway has looked at is documented nowhere
+            raise problems.NotAllowed("Several tokens came with this request: send one.")
+    return asking
+
+
+def _key(event: Event, operation: str, arguments: Mapping[str, Any], asking: access.Caller) -> idempotency.Key | None:
     texts = _headers(event, "idempotency-key")
     if not texts:
         return None
     if len(texts) > 1 or not _KEY(texts[0]):
         detail = "is given twice" if len(texts) > 1 else "must be 1 to 255 visible ASCII characters"
         raise problems.InvalidArguments([{"name": "Idempotency-Key", "in": "header", "detail": detail}])
-    caller = ((event.get("requestContext") or {}).get("identity") or {}).get("apiKeyId") or ""
-    return idempotency.key(caller, texts[0], operation, arguments)
+    api_key = ((event.get("requestContext") or {}).get("identity") or {}).get("apiKeyId") or ""
+    return idempotency.key(asking.name or api_key, texts[0], operation, arguments)
 
 
 def _query(event: Event) -> list[tuple[str, str]]:

@@ -67,12 +67,15 @@ class Forbidden(Problem):
 
 
 class NotAllowed(Problem):
-    """The caller's token does not allow this, or nobody's would where access is open."""
+    """The caller's token does not allow this; `detail` says what would."""
 
     status = 403
     code = "not_allowed"
     title = error = "Not allowed"
-    detail = "This caller may not do this. Nothing was changed."
+
+    def __init__(self, detail: str = "Nobody vouches for the token that came with this request: send another one."):
+        super().__init__()
+        self.detail = detail
 
 
 class Unauthenticated(Problem):
@@ -236,3 +239,12 @@ class NotYetVisible(Unavailable):
         "The submission is stored and will appear on the board within minutes. "
         "To be sure of it, send it again with the same Idempotency-Key; without one, do not send it again."
     )
+
+
+def outcome(status: int, code: str | None) -> str:
+    """What has become of a request that was answered with a problem of this status and code, in a word."""
+    if status < 500:
+        return "refused"
+    if status == 503:
+        return "not_yet_visible" if code == NotYetVisible.code else "unavailable"
+    return "failed"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -26,7 +26,7 @@ from shared.problems import (
     Unavailable,
     UserNotFound,
 )
-from shared.profiles import profile_key, sessions_key
+from shared.profiles import profile_key, record_keys, sessions_key
 from shared.store import ReplyError, Script, Store, value
 
 ENTER = Script("enter", writes=True)
@@ -160,7 +160,7 @@ def find(store: Store, session_id: str, owner: str | None) -> orjson.Fragment:
     if session is None:
         raise SessionNotFound
     if owner is not None and _user_id(session) != owner:
-        raise NotAllowed
+        raise NotAllowed("It is another player's session: a player's token is for that player's own.")
     return orjson.Fragment(session)
 
 
@@ -173,7 +173,20 @@ def delete(store: Store, session_id: str, owner: str | None) -> None:
     if session is None:
         raise SessionNotFound
     with contextlib.suppress(Unavailable):  # it has ended; the record forgets it when its time is over
-        store.ask(("HDEL", sessions_key(_user_id(session)), session_id))
+        store.ask(("ZREM", sessions_key(_user_id(session)), session_id))
+
+
+def of(store: Store, user_id: str, session_ids: Sequence[str]) -> dict[str, orjson.Fragment]:
+    """Whichever of these sessions are open and the player's, by their ids, in one round trip."""
+    found = store.ask(*(("GET", session_key(session_id)) for session_id in session_ids)) if session_ids else []
+    pairs = zip(session_ids, found, strict=True)
+    return {session_id: orjson.Fragment(text) for session_id, text in pairs if text and _user_id(text) == user_id}
+
+
+def end(store: Store, user_id: str, session_ids: Sequence[str]) -> int:
+    """Ends whichever of these sessions are open and the player's, in two round trips: how many."""
+    found = of(store, user_id, session_ids)
+    return sum(store.ask(*(("UNLINK", session_key(session_id)) for session_id in found))) if found else 0
 
 
 def _session(session_id: str, user_id: str, start_time: str, session_data: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -199,7 +212,7 @@ def _enter(store: Store, asked: Asked, *again: str) -> Entry:
     lifetime_seconds, _, pace, open_max = asked.rules
     arguments: list[str | int] = [lifetime_seconds, pace.interval_microseconds, pace.burst, open_max, *again]
     (word, number), exists = store.ask(
-        ENTER.command([sessions_key(asked.user_id)], asked.id, *arguments), ("EXISTS", profile_key(asked.user_id))
+        ENTER.command(record_keys(asked.user_id), asked.id, *arguments), ("EXISTS", profile_key(asked.user_id))
     )
     entry = Entry(word, number)
     if not exists:
@@ -213,7 +226,7 @@ def _leave(store: Store, asked: Asked, entry: Entry) -> None:
     """Takes a session out of the record again; if that fails, it is out when it would have ended."""
     interval = asked.rules.pace.interval_microseconds
     with contextlib.suppress(Unavailable):
-        store.ask(LEAVE.command([sessions_key(asked.user_id)], asked.id, entry.number, interval))
+        store.ask(LEAVE.command(record_keys(asked.user_id), asked.id, entry.number, interval))
 
 
 def _was_opened(store: Store, key: Key) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import valkey
@@ -19,6 +20,9 @@ from shared import config
 from tests.support import invoking, lines, once, telling, terraforms
 from tests.support.api import Api
 from tests.support.invoking import Answer
+
+if TYPE_CHECKING:
+    from tests.support.guarded import Guarded
 
 BASE_URL = os.environ.get("BASE_URL", "").rstrip("/")
 """Where the acceptance tests go instead of to their own gateway."""
@@ -157,6 +161,35 @@ def _api(gateway: str) -> Iterator[Api]:
 def api(_api: Api, empty: None) -> Api:
     """The API over HTTP, with connections that stay open between tests."""
     return _api
+
+
+@pytest.fixture(scope="session")
+def _key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("key")
+
+
+@pytest.fixture(scope="session")
+def token_key(_key_folder: Path) -> Mapping[str, str]:
+    """The settings of functions that issue tokens, in lower case, for `invoker`."""
+    keys = importlib.import_module("scripts.local.keys")  # not every worker needs to know cryptography
+    return {name.lower(): value for name, value in keys.settings(_key_folder).items()}
+
+
+@pytest.fixture(scope="session")
+def _guarded(server: embedded_valkey.Server, _key_folder: Path) -> Iterator[Guarded]:
+    guarded = importlib.import_module("tests.support.guarded")
+    with guarded.serving(_key_folder) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def guarded(_guarded: Guarded, empty: None) -> Iterator[Guarded]:
+    """A gateway in this process that asks for tokens, and handlers whose access is protected."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCESS", "protected")
+        config.settings.cache_clear()
+        yield _guarded
+    config.settings.cache_clear()
 
 
 @pytest.fixture

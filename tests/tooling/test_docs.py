@@ -21,6 +21,7 @@ from shared import config, deadline, security
 from shared.store import store
 from tests.support import contract, lines
 from tests.support.api import Api
+from tests.support.guarded import Guarded
 
 MADE = re.compile(r"\.|node_modules$|build$|__pycache__$")
 """The beginnings of names in which there is nothing of ours."""
@@ -38,7 +39,7 @@ def files(folder: Path = ROOT) -> Iterator[Path]:
 FILES = [*files()]
 DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in FILES if path.suffix == ".md"}
 README, API, OPERATIONS = DOCUMENTS["README.md"], DOCUMENTS["docs/api.md"], DOCUMENTS["docs/operations.md"]
-CONTRIBUTING = DOCUMENTS["CONTRIBUTING.md"]
+CONTRIBUTING, SECURITY = DOCUMENTS["CONTRIBUTING.md"], DOCUMENTS["docs/security.md"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
 
@@ -48,7 +49,14 @@ every_document = pytest.mark.parametrize("name", DOCUMENTS)
 
 EXAMPLE = re.compile(r"```sh\n(curl .*?)```\n(?:```json\n(.*?)```)?", re.DOTALL)
 UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-VOLATILE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|\b\d+ms\b")
+VOLATILE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|\b\d+ms\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
+PROTECTED = "Where access is protected"
+CALLERS: dict[str, tuple[config.Scope, str]] = {
+    "$SERVER": ("server", "backend"),
+    "$PLAYER": ("player", "ada"),
+    "$ADMIN": ("admin", "grace"),
+}
+"""Whose tokens these names stand for in an example."""
 
 
 def run(api: Api, command: str) -> Any:
@@ -75,7 +83,7 @@ def run(api: Api, command: str) -> Any:
 
 
 def comparable(text: str) -> str:
-    """A reply's text, with all times and milliseconds made the same."""
+    """A reply's text, with all times, milliseconds and tokens made the same."""
     return VOLATILE.sub("*", text)
 
 
@@ -95,7 +103,18 @@ def check_examples(api: Api, document: str) -> int:
 
 
 def test_each_example_of_the_api_gets_the_reply_that_stands_below_it(api: Api) -> None:
-    assert check_examples(api, API) > 10
+    assert check_examples(api, API.replace(section(API, PROTECTED), "")) > 10
+
+
+def test_so_does_each_that_takes_a_token(guarded: Guarded) -> None:
+    examples = section(API, PROTECTED)
+    for name, (scope, subject) in CALLERS.items():
+        examples = examples.replace(
+            f"Authorization: Bearer {name}'", f"Authorization: {guarded.bearer(scope, subject)['Authorization']}'"
+        )
+    api = Api(guarded.base_url)
+    assert check_examples(api, examples) > 2
+    api.close()
 
 
 def test_the_quick_start_gets_its_reply_on_the_demo_players(api: Api) -> None:
@@ -292,6 +311,37 @@ def test_a_file_that_is_gone_is_found(path: str) -> None:
         f"Not `{path}`, but `tests/tooling/test_docs.py`, `functions/<name>/handler.py`, `*.lock` and application/json."
     )
     assert missing_files("README.md", text) == [path]
+
+
+TEST = re.compile(r"(tests/[\w/]+\.py)::(?:Test\w+::)?(test_\w+)")
+
+
+def missing_tests(document: str) -> list[str]:
+    """The tests that a document names, but that are not in their file."""
+    return [
+        f"{path}::{name}"
+        for path, name in TEST.findall(document)
+        if not (ROOT / path).exists() or not re.search(rf"^ *def {name}\(", (ROOT / path).read_text(), re.MULTILINE)
+    ]
+
+
+@every_document
+def test_every_test_that_is_named_is_there(name: str) -> None:
+    assert missing_tests(DOCUMENTS[name]) == []
+
+
+def test_a_test_that_is_gone_is_found() -> None:
+    gone = ["tests/tooling/test_docs.py::test_gone", "tests/gone.py::test_a_test_that_is_gone_is_found"]
+    there = "tests/tooling/test_docs.py::test_a_test_that_is_gone_is_found"
+    assert missing_tests(f"- `{gone[0]}`\n- `{there}`, `{gone[1]}`") == gone
+
+
+def test_every_threat_has_a_test_that_shows_what_holds_it() -> None:
+    """OWASP's ten of 2023, each with a test."""
+    parts = re.split(r"^### (API\d+): .*$", section(SECURITY, "Threats"), flags=re.MULTILINE)
+    named = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert [*named] == [f"API{number}" for number in range(1, 11)]
+    assert [threat for threat, text in named.items() if not TEST.search(text)] == []
 
 
 def unknown_targets(document: str) -> set[str]:

@@ -30,8 +30,15 @@ MAY_IMPORT = {
     "problems": set(),
     "fields": {"config", "problems"},
     "idempotency": set(),
-    "endpoint": {"config", "deadline", "fields", "idempotency", "logs", "problems", "security", "telemetry", "tracing"},
+    "operations": set(),
+    "access": {"config", "fields", "operations", "problems"},
+    "acts": {"access", "logs", "problems"},
+    "endpoint": {
+        *("access", "config", "deadline", "fields", "idempotency", "logs", "problems"),
+        *("security", "telemetry", "tracing"),
+    },
     "security": {"logs", "telemetry"},
+    "tokens": {"config", "problems"},
     "telemetry": {"config", "logs"},
     "tracing": {"config", "logs"},
     "credentials": {"config"},
@@ -41,7 +48,7 @@ MAY_IMPORT = {
 """What a module of the layer may import from the layer. Modules that are not named here hold data: the next rule is
 theirs."""
 
-UNKNOWN_TO_DATA = {"deadline", "endpoint", "fields"}
+UNKNOWN_TO_DATA = {"access", "deadline", "endpoint", "fields", "operations"}
 """Data modules know neither HTTP nor events; of config they know only constants."""
 
 SETTINGS_READERS = {"load", "settings", "Settings"}
@@ -98,6 +105,7 @@ ARROWS = {
     **{name: set() for name in COMMON},
     "shared": {"shared"},
     "functions": {"shared"},
+    "functions.authorizer": {"functions.authorizer", "shared"},
     "scripts.cloudwatch": {"scripts.cloudwatch", *COMMON},
     "scripts.local": {"scripts.local", "scripts.cloudwatch", "functions", *COMMON},
     "scripts.dev.bootstrap": set(),
@@ -108,6 +116,8 @@ ARROWS = {
     "scripts.bench": {"scripts.bench", "scripts.local", *COMMON},
     "scripts.run": {"scripts.local", *COMMON},
     "scripts.rebuild": {"scripts.aws", "scripts.local", *COMMON},
+    "scripts.admin": {"scripts.admin", "scripts.aws", "scripts.emulator", "scripts.local", "scripts.tokens", *COMMON},
+    "scripts.tokens": {"scripts.aws", "scripts.emulator", "scripts.local", *COMMON},
     "tests.support": {"tests.support", *BELOW_TESTS},
     "tests.conftest": {"tests.support", *BELOW_TESTS},
     **{f"tests.{room}": {f"tests.{room}", "tests.support", *BELOW_TESTS} for room in ROOMS},
@@ -363,6 +373,11 @@ def test_the_watch_sees_what_an_import_must_not_do(tmp_path: Path) -> None:
 def test_the_rank_function_imports_nothing_heavy() -> None:
     loaded = watched_import("functions.rank.handler")["modules"]
     assert not {name.partition(".")[0] for name in loaded} & HEAVY
+
+
+def test_the_local_api_knows_nothing_of_cryptography_until_access_is_protected() -> None:
+    loaded = {*watched_import("scripts.local.api")["modules"]}
+    assert not loaded & {"cryptography.hazmat", "jwt", *HEAVY}
 
 
 def test_one_module_knows_the_sdk_that_writes_traces() -> None:
