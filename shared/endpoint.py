@@ -33,6 +33,8 @@ Handler = Callable[[Event, Any], Response]
 
 LARGEST_BODY_BYTES = 64 * 1024
 MOST_ERRORS = 100
+BODIES = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose arguments are in a body; those of the others are in the query."""
 RESERVE_SECONDS = 0.25
 """What a reply needs after the work has stopped, before Lambda ends the function."""
 
@@ -53,9 +55,9 @@ def endpoint(
 ) -> Callable[[Callable[..., Reply]], Handler]:
     """Makes a function of keyword arguments the handler of an operation.
 
-    The arguments come from the path, and from the JSON body for POST and PUT, otherwise from the query. `keyed` is the
-    operationId of an operation that takes an idempotency key: the function gets the key, or None, as `key`. `kind` is
-    what its requests are counted as. The docstring of the function's module names its operations.
+    The arguments come from the path, and from the JSON body for POST, PUT and PATCH, otherwise from the query. `keyed`
+    is the operationId of an operation that takes an idempotency key: the function gets the key, or None, as `key`.
+    `kind` is what its requests are counted as. The docstring of the function's module names its operations.
     """
     schema = arguments()
 
@@ -207,7 +209,7 @@ def _arguments(schema: Arguments, event: Event) -> tuple[dict[str, Any], dict[st
 
     for name, value in (event.get("pathParameters") or {}).items():
         give(name, unquote(value or ""), "path")
-    has_body = event.get("httpMethod") in ("POST", "PUT")
+    has_body = event.get("httpMethod") in BODIES
     for name, value in _query(event):
         if has_body:
             errors.append({"name": _showable(name), "in": "query", "detail": "is not a known name"})

@@ -29,6 +29,7 @@ _END = rf"\s\u200c\u200d{_BAD}"
 _START = rf"{_END}\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f" + "\U0001d159\U000e0000-\U000e0fff"
 """What a name must not end or begin with: joiners, selectors and tags belong to a name only after other characters."""
 
+REASON_PATTERN = rf"^[^{_END}](?:[^{_BAD}]*[^{_END}])?$"
 USERNAME_PATTERN = rf"^[^{_START}](?:[^{_BAD}]*[^{_END}])?$"
 _SYMBOLS = "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299"
 _PICTURES = "\U0001f000-\U0001faff"
@@ -172,6 +173,26 @@ class WholeText(_Field):
         return _whole(int(value) if is_number else None, self.lowest, self.highest)
 
 
+class Whole(_Field):
+    """A whole number in a body."""
+
+    def __init__(self, lowest: int, highest: int, **options: Any):
+        super().__init__(**options)
+        self.lowest, self.highest = lowest, highest
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        return _whole(value, self.lowest, self.highest)
+
+
+class Flag(_Field):
+    """A boolean in a body."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        raise ValidationError("must be true or false")
+
+
 class OneOf(_Field):
     """One word of a list."""
 
@@ -229,7 +250,7 @@ def session_id() -> Id:
     return Id(required=True)
 
 
-def username() -> Name:
+def username(*, required: bool = True) -> Name:
     """A player's name as others see it."""
     return Name(
         USERNAME_PATTERN,
@@ -237,13 +258,29 @@ def username() -> Name:
         128,
         "must be 1 to 32 characters, none of them control or invisible, with no white space at either end and no pile "
         "of combining marks",
-        required=True,
+        required=required,
     )
 
 
 def email() -> Text:
-    """A player's e-mail address; only its form is checked."""
-    return Text(EMAIL_PATTERN, 254, 254, "must be an e-mail address of at most 254 bytes", required=True)
+    """A player's e-mail address, which nobody has to have; only its form is checked."""
+    return Text(EMAIL_PATTERN, 254, 254, "must be an e-mail address of at most 254 bytes")
+
+
+def new_email() -> Text:
+    """An e-mail address from now on; null, which is loaded as None, for none."""
+    return Text(EMAIL_PATTERN, 254, 254, "must be an e-mail address of at most 254 bytes, or null", allow_none=True)
+
+
+def reason() -> Text:
+    """Why a person did something to a player, for the log."""
+    return Text(
+        REASON_PATTERN,
+        200,
+        800,
+        "must be 1 to 200 characters, none of them control or invisible, with no white space at either end",
+        required=True,
+    )
 
 
 def _whole(value: Any, lowest: int, highest: int) -> int:

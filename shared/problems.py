@@ -66,6 +66,24 @@ class Forbidden(Problem):
     detail = "Send a valid API key in the header x-api-key."
 
 
+class NotAllowed(Problem):
+    """The caller's token does not allow this, or nobody's would where access is open."""
+
+    status = 403
+    code = "not_allowed"
+    title = error = "Not allowed"
+    detail = "This caller may not do this. Nothing was changed."
+
+
+class Unauthenticated(Problem):
+    """No valid token came with a request that needs one. The gateway says so: our functions are not called then."""
+
+    status = 401
+    code = "unauthenticated"
+    title = error = "Unauthenticated"
+    detail = "Send a valid token in the header Authorization: Bearer, with the token behind it."
+
+
 class NotFound(Problem):
     """Something that the request names does not exist."""
 
@@ -78,6 +96,14 @@ class UserNotFound(NotFound):
     code = "user_not_found"
     title = error = "User not found"
     detail = "No user has this userId. Create one with POST /users."
+
+
+class NotRanked(NotFound):
+    """The player is hidden."""
+
+    code = "not_ranked"
+    title = error = "Not ranked"
+    detail = "This player is on no leaderboard."
 
 
 class SessionNotFound(NotFound):
@@ -154,6 +180,33 @@ class TooManyKeys(TooManyRequests):
     def __init__(self, most: int, retry_after_seconds: int):
         super().__init__()
         self.detail = f"This player's last {most} keys are still remembered. Wait as long as Retry-After says."
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManySubmissions(TooManyRequests):
+    """The player has submitted as often as a player may."""
+
+    code = "too_many_submissions"
+    title = error = "Too many submissions"
+
+    def __init__(self, per_minute: int, retry_after_seconds: int):
+        super().__init__()
+        self.detail = f"A player may submit {per_minute} scores a minute. Wait as long as Retry-After says."
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManySessions(TooManyRequests):
+    """The player has as many sessions as may be open, or has started them as often as a player may."""
+
+    code = "too_many_sessions"
+    title = error = "Too many sessions"
+    detail = (
+        "This player has too many open sessions, or has started too many of late. Wait as long as Retry-After says, "
+        "or end one."
+    )
+
+    def __init__(self, retry_after_seconds: int):
+        super().__init__()
         self.retry_after_seconds = retry_after_seconds
 
 

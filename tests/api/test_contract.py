@@ -327,7 +327,7 @@ class TestTheDocument:
 
     def test_an_operation_that_names_a_user_or_a_session_may_not_find_it(self) -> None:
         for operation in OPERATIONS.values():
-            if "{" in operation.path:
+            if "{" in operation.path and "x-cache-role" in operation.document:
                 assert 404 in operation.responses, operation.id
 
 
