@@ -21,9 +21,9 @@ locals {
       status = 400, title = "Malformed body", error = "Invalid JSON body"
       detail = "The body must be a JSON object."
     }
-    unauthorized = {
-      status = 401, title = "Unauthorized", error = "Unauthorized"
-      detail = "Send a valid token in the header Authorization: Bearer."
+    unauthenticated = {
+      status = 401, title = "Unauthenticated", error = "Unauthenticated"
+      detail = "Send a valid token in the header Authorization: Bearer, with the token behind it."
     }
     forbidden = {
       status = 403, title = "Forbidden", error = "Forbidden"
@@ -31,7 +31,7 @@ locals {
     }
     not_allowed = {
       status = 403, title = "Not allowed", error = "Not allowed"
-      detail = "This token does not allow that."
+      detail = "This caller may not do this. Nothing was changed."
     }
     endpoint_not_found = {
       status = 404, title = "Endpoint not found", error = "Endpoint not found"
@@ -65,7 +65,7 @@ locals {
     BAD_REQUEST_PARAMETERS  = { code = "bad_request" }
     BAD_REQUEST_BODY        = { code = "malformed_body" }
     INVALID_API_KEY         = { code = "forbidden" }
-    UNAUTHORIZED            = { code = "unauthorized" }
+    UNAUTHORIZED            = { code = "unauthenticated" }
     ACCESS_DENIED           = { code = "not_allowed" } # our authorizer's policies deny nothing
     WAF_FILTERED            = { code = "forbidden", detail = "The firewall refused the request: its body has more than ${local.largest_body_bytes} bytes, it looks like an attack, or there were too many from this address." }
     RESOURCE_NOT_FOUND      = { code = "endpoint_not_found" }

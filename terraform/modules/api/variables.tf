@@ -50,6 +50,11 @@ variable "functions" {
   }
 
   validation {
+    condition     = var.authorizer == null ? true : contains(keys(var.functions), var.authorizer)
+    error_message = "authorizer must be the key of one of the functions: ${join(", ", keys(var.functions))}."
+  }
+
+  validation {
     condition     = alltrue([for one in var.functions : endswith(one.invoke_arn, ":function:${one.name}:${one.alias}/invocations")])
     error_message = "Every invoke_arn must be that of the function's alias: otherwise calls would bypass the alias, and the permission would not cover them."
   }
@@ -59,11 +64,6 @@ variable "authorizer" {
   description = "Key of the function that says who a bearer token is of, for the operations with x-scopes; null if nobody is asked and they are open."
   type        = string
   default     = null
-
-  validation {
-    condition     = var.authorizer == null ? true : contains(keys(var.functions), var.authorizer)
-    error_message = "authorizer must be one of the functions: ${join(", ", keys(var.functions))}."
-  }
 }
 
 variable "throttling" {
