@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -11,6 +12,9 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 LARGEST_SCORE = 2**53 - 1
 """The largest whole number that a sorted set's score, a double, holds exactly together with all smaller ones."""
+
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+"""What an id of a player or a session looks like, as the contract writes it."""
 
 Operator = Literal["set", "best", "increment", "decrement"]
 """What a submission's score does to the player's."""
@@ -54,6 +58,17 @@ class AwsCredentials(NamedTuple):
     session_token: str | None
 
 
+class Oidc(NamedTuple):
+    """An identity provider whose tokens are believed. `user_claim` is the claim with the userId; `scope_claim` the one
+    with the scope, None if all of its tokens are players'."""
+
+    issuer: str
+    audience: str
+    jwks_url: str
+    user_claim: str
+    scope_claim: str | None
+
+
 class MisconfiguredError(Exception):
     """A setting is missing or malformed; the message names it and says what it should be."""
 
@@ -84,6 +99,25 @@ class Settings:
     metrics_depth: Depth = "routes"
     currencies: tuple[str, ...] = ("EUR", "USD")
     slow_milliseconds: float = 150
+    token_issuer: str | None = None
+    token_public_keys: Mapping[str, str] = field(default_factory=dict)
+    token_key: str | None = None
+    token_key_file: str | None = None
+    revoked_tokens: frozenset[str] = frozenset()
+    oidc_issuer: str | None = None
+    oidc_audience: str | None = None
+    oidc_jwks_url: str | None = None
+    oidc_user_claim: str = "sub"
+    oidc_scope_claim: str | None = None
+
+    @property
+    def oidc(self) -> Oidc | None:
+        """The studio's own identity provider, if it has one."""
+        if not (self.oidc_issuer and self.oidc_audience and self.oidc_jwks_url):
+            return None
+        return Oidc(
+            self.oidc_issuer, self.oidc_audience, self.oidc_jwks_url, self.oidc_user_claim, self.oidc_scope_claim
+        )
 
     @property
     def rules(self) -> Rules:
@@ -122,11 +156,27 @@ def load(environ: Mapping[str, str]) -> Settings:
         metrics_depth=_word(environ, "METRICS_DEPTH", Depth, Settings.metrics_depth),
         currencies=_currencies(environ, "CURRENCIES", Settings.currencies),
         slow_milliseconds=_read(environ, "SLOW_MILLISECONDS", float, Settings.slow_milliseconds, 1, 28_000),
+        token_issuer=_name(environ, "TOKEN_ISSUER"),
+        token_public_keys=_public_keys(environ, "TOKEN_PUBLIC_KEYS"),
+        token_key=environ.get("TOKEN_KEY") or None,
+        token_key_file=environ.get("TOKEN_KEY_FILE") or None,
+        revoked_tokens=frozenset(filter(None, map(str.strip, environ.get("REVOKED_TOKENS", "").split(",")))),
+        oidc_issuer=_name(environ, "OIDC_ISSUER"),
+        oidc_audience=_name(environ, "OIDC_AUDIENCE"),
+        oidc_jwks_url=_jwks_url(environ, "OIDC_JWKS_URL"),
+        oidc_user_claim=environ.get("OIDC_USER_CLAIM", "").strip() or Settings.oidc_user_claim,
+        oidc_scope_claim=environ.get("OIDC_SCOPE_CLAIM", "").strip() or None,
     )
     if settings.valkey_iam_cache and not (settings.valkey_user and settings.aws_region and settings.valkey_tls):
         raise MisconfiguredError("VALKEY_IAM_CACHE is set: VALKEY_USER, AWS_REGION and VALKEY_TLS=1 are needed with it")
     if settings.score_min > settings.score_max:
         raise MisconfiguredError(f"SCORE_MIN ({settings.score_min}) is above SCORE_MAX ({settings.score_max})")
+    if (settings.token_public_keys or settings.token_key or settings.token_key_file) and not settings.token_issuer:
+        raise MisconfiguredError("TOKEN_ISSUER is missing: there are keys for tokens, so say who issues them")
+    if bool(settings.oidc_issuer) != bool(settings.oidc):
+        raise MisconfiguredError("OIDC_ISSUER is set: OIDC_AUDIENCE and OIDC_JWKS_URL are needed with it")
+    if settings.oidc_issuer and settings.oidc_issuer == settings.token_issuer:
+        raise MisconfiguredError("OIDC_ISSUER is TOKEN_ISSUER: nobody could tell whose token is whose")
     return settings
 
 
@@ -199,6 +249,35 @@ def _currencies(environ: Mapping[str, str], name: str, default: tuple[str, ...])
             "them, such as EUR,USD"
         )
     return codes
+
+
+def _name(environ: Mapping[str, str], name: str) -> str | None:
+    """An issuer or an audience: a logged line and a caller's name begin with it, so it has no spaces."""
+    text = environ.get(name, "").strip()
+    if text and not re.fullmatch(r"[!-~]{1,255}", text):
+        raise MisconfiguredError(f"{name} is {text!r}: it should be 1 to 255 visible ASCII characters without spaces")
+    return text or None
+
+
+def _public_keys(environ: Mapping[str, str], name: str) -> Mapping[str, str]:
+    text = environ.get(name, "").strip()
+    try:
+        keys = json.loads(text) if text else {}
+    except ValueError:
+        keys = None
+    if not isinstance(keys, dict) or not all(
+        kid and isinstance(pem, str) and pem.lstrip().startswith("-----BEGIN PUBLIC KEY-----")
+        for kid, pem in keys.items()
+    ):
+        raise MisconfiguredError(f"{name} should be a JSON object of public keys in PEM, each by its kid")
+    return keys
+
+
+def _jwks_url(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip()
+    if text and not re.fullmatch(r"https://[!-~]+|http://(?:127\.0\.0\.1|localhost)[:/][!-~]*", text):
+        raise MisconfiguredError(f"{name} is {text!r}: it should begin with https://, or lead to this machine")
+    return text or None
 
 
 def _read(

@@ -7,7 +7,6 @@ import functools
 import json
 import math
 import re
-import traceback
 import uuid
 from collections.abc import Callable, Container, Mapping
 from typing import Any, NoReturn
@@ -137,7 +136,9 @@ def _outcome(response: Response, code: str | None) -> str:
 
 def _bug(error: Exception) -> problems.Problem:
     """What the client is told of a fault of ours; the log is told where it happened."""
-    logs.write("ERROR", "request failed", cause=str(error) if isinstance(error, MisconfiguredError) else _where(error))
+    logs.write(
+        "ERROR", "request failed", cause=str(error) if isinstance(error, MisconfiguredError) else logs.where(error)
+    )
     return problems.InternalError()
 
 
@@ -188,12 +189,6 @@ def _seconds(context: Any) -> float:
     left = getattr(context, "get_remaining_time_in_millis", None)
     limit = settings().deadline_seconds
     return limit if left is None else min(limit, left() / 1000 - RESERVE_SECONDS)
-
-
-def _where(error: BaseException) -> list[str]:
-    """An exception's type and the places it passed through, without its text, which may hold a player's data."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return [type(error).__name__, *(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:])]
 
 
 def _arguments(schema: Arguments, event: Event) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,10 +11,8 @@ import orjson
 from marshmallow import RAISE, Schema, fields, missing
 from marshmallow.exceptions import ValidationError
 
-from shared.config import LARGEST_SCORE, settings
+from shared.config import ID_PATTERN, LARGEST_SCORE, settings
 from shared.problems import NO_INTEGER_WITHIN
-
-ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
 _BAD = (
     r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import threading
+import traceback
 from typing import Any, Literal
 
 import orjson
@@ -23,6 +24,12 @@ def belongs_to(request_id: str | None) -> None:
 def write(level: Level, message: str, **facts: object) -> None:
     """Writes a constant phrase with its facts. No fact may be an e-mail, a body, a key or an exception's text."""
     put(line(level, message) | facts)
+
+
+def where(error: BaseException) -> list[str]:
+    """An exception's type and the places it passed through, without its text, which may hold a player's data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [type(error).__name__, *(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:])]
 
 
 def line(level: Level, message: str) -> dict[str, Any]:

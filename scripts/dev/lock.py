@@ -11,11 +11,15 @@ from pathlib import Path
 
 from scripts.places import ROOT
 
-DEV = ("--extra", "local", "--extra", "dev", "pyproject.toml")
+FUNCTIONS = ("--group", "authorizer")
+"""What functions carry beside the layer: whoever runs all of them here needs it as well."""
+
+DEV = ("--extra", "local", "--extra", "dev", *FUNCTIONS, "pyproject.toml")
 LOCKS = {
     "dev.lock": DEV,
-    "local.lock": ("--extra", "local", "--constraints", "locks/dev.lock", "pyproject.toml"),
+    "local.lock": ("--extra", "local", *FUNCTIONS, "--constraints", "locks/dev.lock", "pyproject.toml"),
     "layer.lock": ("--constraints", "locks/dev.lock", "pyproject.toml"),
+    "authorizer.lock": ("--constraints", "locks/dev.lock", "--group", "authorizer"),
     "installer.lock": ("--constraints", "locks/dev.lock", "--group", "installer"),
     "browser.lock": (*DEV, "--constraints", "locks/dev.lock", "--group", "browser"),
     "checkov.lock": ("--group", "checkov"),

@@ -27,7 +27,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from scripts import signals
-from scripts.local import proxy, routes
+from scripts.local import authorizing, proxy, routes
 from shared import config, endpoint, problems
 
 HOST = "127.0.0.1"
@@ -93,6 +93,8 @@ class Settings:
     """The names that a request's Host may have, in lower case; `*` is any."""
     function_seconds: float
     """How long a function may run, as its context tells it: Lambda's time-out."""
+    is_protected: bool
+    """Whether operations that list scopes take a token."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -188,6 +190,8 @@ class _Gateway:
     bucket: Bucket
     pool: ThreadPoolExecutor
     watch: Watch | None
+    authorizer: authorizing.Authorizer | None
+    """None where access is open."""
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -197,6 +201,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         requests_per_second=_positive(environ, "RATE_LIMIT", math.inf),
         hosts=LOOPBACK | {name.strip().lower() for name in environ.get("ALLOWED_HOSTS", "").split(",") if name.strip()},
         function_seconds=_positive(environ, "FUNCTION_SECONDS", proxy.FUNCTION_SECONDS),
+        is_protected=environ.get("ACCESS", "").strip() == "protected",
     )
 
 
@@ -207,7 +212,8 @@ def application(environ: Mapping[str, str], watch: Watch | None = None) -> Appli
     """
     settings = load(environ)
     pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="function")
-    gateway = _Gateway(settings, routes.load(), Bucket(settings.requests_per_second), pool, watch)
+    authorizer = authorizing.Authorizer() if settings.is_protected else None
+    gateway = _Gateway(settings, routes.load(), Bucket(settings.requests_per_second), pool, watch, authorizer)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -344,6 +350,9 @@ async def _response(gateway: _Gateway, scope: Scope, receive: Receive, seen: See
     if route is None:
         raise problems.EndpointNotFound
     request = _request(scope, path, request_id)
+    if gateway.authorizer and route.needs_token:
+        asked = asyncio.get_running_loop().run_in_executor(gateway.pool, _authorize, gateway, request)
+        request = dataclasses.replace(request, authorizer=await asked)
     if route.needs_api_key:
         _check_api_key(settings.api_keys, request.header("x-api-key"))
     _throttle(gateway.bucket)
@@ -411,6 +420,14 @@ async def _received(receive: Receive, announced: str | None) -> bytes:
             return bytes(body)
 
 
+def _authorize(gateway: _Gateway, request: proxy.Request) -> Mapping[str, str]:
+    """What the authorizer says of the caller. Raises Problem."""
+    if not gateway.authorizer:
+        raise problems.Unavailable
+    with gateway.watch.invocation(authorizing.FUNCTION) if gateway.watch else contextlib.nullcontext():
+        return gateway.authorizer.ask(request, gateway.settings.function_seconds)
+
+
 def _invoke(
     gateway: _Gateway, request: proxy.Request, route: routes.Route, parameters: Mapping[str, str], seen: Seen
 ) -> endpoint.Response:
@@ -429,7 +446,7 @@ def preflight(resource: routes.Resource, request_id: str) -> endpoint.Response:
         **endpoint.COMMON_HEADERS,
         "X-Request-Id": request_id,
         "Access-Control-Allow-Methods": ", ".join([*resource.routes, "OPTIONS"]),
-        "Access-Control-Allow-Headers": "Content-Type, Idempotency-Key, X-Amzn-Trace-Id, X-Api-Key",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, X-Amzn-Trace-Id, X-Api-Key",
         "Access-Control-Max-Age": "600",
     }
     return {"statusCode": 204, "headers": headers, "body": ""}

@@ -32,10 +32,17 @@ class Request:
     headers: list[tuple[str, str]]
     body: bytes
     client: str
+    authorizer: Mapping[str, str] | None = None
+    """What an authorizer said of the caller; None where none was asked."""
 
     def header(self, name: str) -> str | None:
         """The last value of a header, whose name is given in lower case."""
         return next((value for key, value in reversed(self.headers) if key.lower() == name), None)
+
+    @property
+    def arn(self) -> str:
+        """What is asked for, as policies name it."""
+        return f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:{API_ID}/{STAGE}/{self.method}{self.path}"
 
 
 class Context:
@@ -106,6 +113,7 @@ def _request_context(request: Request, route: Route) -> dict[str, Any]:
     now = datetime.datetime.now(datetime.UTC)
     host = (request.header("host") or "").partition(":")[0]
     return {
+        **({} if request.authorizer is None else {"authorizer": {**request.authorizer}}),
         "accountId": ACCOUNT_ID,
         "apiId": API_ID,
         "domainName": host,

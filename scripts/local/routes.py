@@ -24,6 +24,8 @@ class Route:
     operation_id: str
     function: str
     needs_api_key: bool
+    needs_token: bool
+    """Whether it asks for one where access is protected."""
     handler: Handler
 
 
@@ -49,7 +51,7 @@ def load() -> list[Resource]:
             if method in item:
                 operation = item[method]
                 security = operation.get("security", document.get("security", []))
-                routes[method.upper()] = _route(method.upper(), path, operation["operationId"], bool(security))
+                routes[method.upper()] = _route(method.upper(), path, operation, needs_api_key=bool(security))
         resources.append(Resource(path, pattern(path), routes))
     return sorted(resources, key=lambda resource: resource.path.count("{"))
 
@@ -70,10 +72,11 @@ def find(resources: list[Resource], path: str) -> tuple[Resource, dict[str, str]
     return None
 
 
-def _route(method: str, path: str, operation_id: str, needs_api_key: bool) -> Route:
+def _route(method: str, path: str, operation: Mapping[str, Any], *, needs_api_key: bool) -> Route:
+    operation_id, needs_token = operation["operationId"], bool(operation.get("x-scopes"))
     function = operation_id.partition(".")[0]
     handler: Handler = importlib.import_module(f"functions.{function}.handler").handler
-    return Route(method, path, operation_id, function, needs_api_key, handler)
+    return Route(method, path, operation_id, function, needs_api_key, needs_token, handler)
 
 
 @functools.cache
