@@ -4,9 +4,9 @@ output "authorizer_environment" {
     {
       TOKEN_ISSUER      = var.name
       TOKEN_PUBLIC_KEYS = jsonencode({ for slot, key in aws_kms_key.signing : key.key_id => data.aws_kms_public_key.signing[slot].public_key_pem })
-      TOKENS_REVOKED    = join(",", sort(var.revoked_tokens))
+      REVOKED_TOKENS    = join(",", sort(var.revoked_tokens))
     },
-    var.oidc == null ? {} : { for name, value in var.oidc : "OIDC_${upper(name)}" => value },
+    var.oidc == null ? {} : { for name, value in var.oidc : "OIDC_${upper(name)}" => value if value != null },
   )
 }
 

@@ -40,13 +40,13 @@ variable "revoked_tokens" {
 }
 
 variable "oidc" {
-  description = "The studio's own identity provider, whose tokens are accepted too, or null: its issuer, the audience that names this API, where its public keys are, and which claims hold the userId and the scopes."
+  description = "The studio's own identity provider, whose tokens are accepted too, or null: its issuer, the audience that names this API, where its public keys are, and which claims hold the userId and the scopes; without scope_claim, all of its tokens are players'."
   type = object({
     issuer      = string
     audience    = string
     jwks_url    = string
-    user_claim  = string
-    scope_claim = string
+    user_claim  = optional(string, "sub")
+    scope_claim = optional(string)
   })
   default = null
 
@@ -56,7 +56,12 @@ variable "oidc" {
   }
 
   validation {
-    condition     = var.oidc == null ? true : alltrue([for text in values(var.oidc) : trimspace(text) == text && text != ""])
-    error_message = "Every member of oidc needs a value, without spaces around it."
+    condition     = var.oidc == null ? true : alltrue([for text in values(var.oidc) : text == null ? true : can(regex("^[!-~]{1,255}$", text))])
+    error_message = "Each member of oidc must be 1 to 255 visible ASCII characters without spaces."
+  }
+
+  validation {
+    condition     = var.oidc == null ? true : var.oidc.issuer != var.name
+    error_message = "oidc.issuer must not be ${var.name}, which is the issuer of our own tokens."
   }
 }

@@ -110,7 +110,7 @@ locals {
       }
     },
   )
-  token_form               = "^Bearer [A-Za-z0-9_-]{1,1024}\\.[A-Za-z0-9_-]{1,3072}\\.[A-Za-z0-9_-]{1,1024}$"
+  token_form               = one([for scheme in var.contract.components.securitySchemes : scheme["x-pattern"] if scheme.type == "http"])
   authorizer_cache_seconds = 300
 
   # API Gateway answers a browser's preflight request by itself, as the local server does. It needs no key.

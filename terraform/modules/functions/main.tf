@@ -113,7 +113,6 @@ resource "aws_lambda_function" "this" {
   environment {
     variables = merge(
       var.environment, local.measured[each.key], lookup(var.own_environment, each.key, {}),
-      each.value == null ? {} : var.vpc_environment,
       each.value == null || var.cache == null ? {} : {
         VALKEY_USER      = var.cache.users[each.value].name
         VALKEY_IAM_CACHE = var.cache.name

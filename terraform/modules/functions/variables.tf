@@ -162,13 +162,6 @@ variable "environment" {
   }
 }
 
-variable "vpc_environment" {
-  description = "More settings of the functions in the VPC: where the cache is."
-  type        = map(string)
-  nullable    = false
-  default     = {}
-}
-
 variable "own_environment" {
   description = "More settings, by function: { authorizer = { TOKEN_PUBLIC_KEYS = \"…\" } }."
   type        = map(map(string))

@@ -195,13 +195,13 @@ variable "signing_key" {
 }
 
 variable "oidc" {
-  description = "Your own identity provider, whose tokens are accepted besides ours, or null: { issuer = \"https://id.example.com\", audience = \"leaderboard\", jwks_url = \"https://id.example.com/keys\", user_claim = \"sub\", scope_claim = \"scope\" }."
+  description = "Your own identity provider, whose tokens are accepted besides ours, or null: { issuer = \"https://id.example.com\", audience = \"leaderboard\", jwks_url = \"https://id.example.com/keys\", user_claim = \"sub\", scope_claim = \"scope\" }. Without scope_claim, all of its tokens are players'."
   type = object({
     issuer      = string
     audience    = string
     jwks_url    = string
-    user_claim  = string
-    scope_claim = string
+    user_claim  = optional(string, "sub")
+    scope_claim = optional(string)
   })
   default = null
 }
@@ -392,9 +392,9 @@ variable "settings" {
   validation {
     condition = alltrue([for name in keys(var.settings) :
       !contains(["METRICS_NAMESPACE", "SLOW_MILLISECONDS"], name) && !contains(concat(keys(local.settings), [for limit in keys(var.player_limits) : upper(limit)]), name)
-      && !anytrue([for begin in ["VALKEY_", "TOKEN", "OIDC_"] : startswith(name, begin)])
+      && !anytrue([for begin in ["VALKEY_", "TOKEN_", "OIDC_", "REVOKED_"] : startswith(name, begin)])
     ])
-    error_message = "settings must not have VALKEY_… names, which come from the cache, TOKEN… and OIDC_… names, which come from the keys and oidc, nor METRICS_NAMESPACE, the name of all, nor SLOW_MILLISECONDS and ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
+    error_message = "settings must not have VALKEY_… names, which come from the cache, TOKEN_…, OIDC_… and REVOKED_TOKENS, which come from the keys, oidc and revoked_tokens, nor METRICS_NAMESPACE, the name of all, nor SLOW_MILLISECONDS and ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
   }
 }
 
