@@ -116,15 +116,17 @@ check: ## formatting, lint, types, the contract and Terraform
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/python -m scripts.dev.lint_contract
+	.venv/bin/python -m scripts.dev.operations --check
 	.venv/bin/python -m scripts.dev.terraform_root --check
 	.venv/bin/python -m scripts.dev.terraform_docs --check
 	.venv/bin/python -m scripts.dev.check_terraform
 
 #: Change
-format: ## rewrite the code in its one format, and the generated parts of terraform/
+format: ## rewrite the code in its one format, and what is made of the contract and of terraform/
 	@$(call install,dev.lock)
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
+	.venv/bin/python -m scripts.dev.operations
 	.venv/bin/python -m scripts.dev.terraform_root
 	.venv/bin/python -m scripts.dev.terraform_docs
 	if command -v terraform > /dev/null; then terraform fmt -recursive terraform; fi

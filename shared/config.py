@@ -19,6 +19,9 @@ ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 Operator = Literal["set", "best", "increment", "decrement"]
 """What a submission's score does to the player's."""
 
+Access = Literal["open", "protected"]
+"""Whether anybody may do what the seed's clients do, or only those whose token allows it."""
+
 Depth = Literal["totals", "routes"]
 """How finely metrics are counted: without the dimension Route, or with all dimensions."""
 
@@ -95,6 +98,8 @@ class Settings:
     receipt_seconds: int = 86_400
     receipts_max: int = 1000
     default_operator: Operator = "set"
+    access: Access = "open"
+    player_operators: tuple[Operator, ...] = ()
     metrics_namespace: str = "leaderboard-dev"
     metrics_depth: Depth = "routes"
     currencies: tuple[str, ...] = ("EUR", "USD")
@@ -152,6 +157,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         receipt_seconds=_read(environ, "RECEIPT_SECONDS", int, Settings.receipt_seconds, 60, 31_536_000),
         receipts_max=_read(environ, "RECEIPTS_MAX", int, Settings.receipts_max, 1, 1_000_000),
         default_operator=_word(environ, "DEFAULT_OPERATOR", Operator, Settings.default_operator),
+        access=_word(environ, "ACCESS", Access, Settings.access),
+        player_operators=_words(environ, "PLAYER_OPERATORS", Operator),
         metrics_namespace=_namespace(environ, "METRICS_NAMESPACE", Settings.metrics_namespace),
         metrics_depth=_word(environ, "METRICS_DEPTH", Depth, Settings.metrics_depth),
         currencies=_currencies(environ, "CURRENCIES", Settings.currencies),
@@ -229,6 +236,17 @@ def _word(environ: Mapping[str, str], name: str, words: Any, default: Any) -> An
     if text not in get_args(words):
         raise MisconfiguredError(f"{name} is {text!r}: it should be one of {', '.join(get_args(words))}")
     return text
+
+
+def _words(environ: Mapping[str, str], name: str, words: Any) -> Any:
+    """Some of a Literal's words, each once; none if there is no text."""
+    text = environ.get(name, "").strip()
+    found = tuple(word.strip() for word in text.split(",")) if text else ()
+    if not {*found} <= {*get_args(words)} or len({*found}) < len(found):
+        raise MisconfiguredError(
+            f"{name} is {text!r}: it should be any of {', '.join(get_args(words))}, with commas between them"
+        )
+    return found
 
 
 def _namespace(environ: Mapping[str, str], name: str, default: str) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import orjson
 from marshmallow.exceptions import ValidationError
 
-from shared import deadline, idempotency, logs, problems, security, telemetry, tracing
+from shared import access, deadline, idempotency, logs, problems, security, telemetry, tracing
 from shared.config import MisconfiguredError, settings
 from shared.fields import Arguments
 
@@ -50,25 +50,39 @@ _SHOWABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z").match
 
 
 def endpoint(
-    arguments: type[Arguments], *, keyed: str | None = None, kind: telemetry.Kind | None = None
+    arguments: type[Arguments],
+    *,
+    keyed: str | None = None,
+    kind: telemetry.Kind | None = None,
+    caller: bool = False,
 ) -> Callable[[Callable[..., Reply]], Handler]:
     """Makes a function of keyword arguments the handler of an operation.
 
     The arguments come from the path, and from the JSON body for POST, PUT and PATCH, otherwise from the query. `keyed`
     is the operationId of an operation that takes an idempotency key: the function gets the key, or None, as `key`.
-    `kind` is what its requests are counted as. The docstring of the function's module names its operations.
+    `kind` is what its requests are counted as. With `caller` the function gets who asks, as `caller`: it has to look
+    whose things they are if a player may ask and no `user_id` says so. The docstring of the function's module names its
+    operations.
     """
     schema = arguments()
 
     def decorate(function: Callable[..., Reply]) -> Handler:
+        operations = operations_in(function.__globals__.get("__doc__") or "")
+        is_for_anybody = bool(operations) and all(map(access.is_for_anybody, operations))
+        names_a_player = "user_id" in schema.fields and schema.fields["user_id"].required
+
         @functools.wraps(function)
         def answer(event: Event, request_id: str) -> Response:
             given, loaded = _arguments(schema, event)
+            asking = access.ANYBODY if is_for_anybody else _asking(event, operations, loaded)
+            if asking.scope == "player" and not (names_a_player or caller):
+                raise problems.NotAllowed
             if keyed:
-                loaded["key"] = _key(event, keyed, _sent(schema, given, loaded))
+                loaded["key"] = _key(event, keyed, _sent(schema, given, loaded), asking)
+            if caller:
+                loaded["caller"] = asking
             return _response(request_id, *function(**loaded))
 
-        operations = operations_in(function.__globals__.get("__doc__") or "")
         return _answering(answer, operations, kind)
 
     return decorate
@@ -235,15 +249,26 @@ def _sent(schema: Arguments, given: Mapping[str, Any], loaded: Mapping[str, Any]
     return {outer[name]: value for name, value in loaded.items() if outer[name] in given}
 
 
-def _key(event: Event, operation: str, arguments: Mapping[str, Any]) -> idempotency.Key | None:
+def _asking(event: Event, operations: Container[str], loaded: Mapping[str, Any]) -> access.Caller:
+    """Who asks for what not everybody may have, one of these operations. Raises NotAllowed."""
+    operation = f"{event.get('httpMethod')} {event.get('resource')}"
+    if operation not in operations:
+        raise problems.NotAllowed
+    asking = access.judge(event, operation, loaded.get("user_id"))
+    if asking.scope:
+        telemetry.note(scope=asking.scope)
+    return asking
+
+
+def _key(event: Event, operation: str, arguments: Mapping[str, Any], asking: access.Caller) -> idempotency.Key | None:
     texts = _headers(event, "idempotency-key")
     if not texts:
         return None
     if len(texts) > 1 or not _KEY(texts[0]):
         detail = "is given twice" if len(texts) > 1 else "must be 1 to 255 visible ASCII characters"
         raise problems.InvalidArguments([{"name": "Idempotency-Key", "in": "header", "detail": detail}])
-    caller = ((event.get("requestContext") or {}).get("identity") or {}).get("apiKeyId") or ""
-    return idempotency.key(caller, texts[0], operation, arguments)
+    api_key = ((event.get("requestContext") or {}).get("identity") or {}).get("apiKeyId") or ""
+    return idempotency.key(asking.name or api_key, texts[0], operation, arguments)
 
 
 def _query(event: Event) -> list[tuple[str, str]]:

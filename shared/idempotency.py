@@ -26,7 +26,8 @@ class Key(NamedTuple):
 
 
 def key(caller: str, text: str, operation: str, arguments: Mapping[str, Any]) -> Key:
-    """The key that a caller (an API key's id, '' for none) sent as text with these arguments to an operation.
+    """The key that a caller sent as text with these arguments to an operation. The caller is the name of the one whom a
+    token vouches for, else an API key's id, '' for none.
 
     Two callers' keys never meet. The digest is over the operationId and what the client sent, in a canonical form:
     neither the order of members nor white space nor `1.0` for `1` makes another payload. It must come out the same in

@@ -67,12 +67,15 @@ class Forbidden(Problem):
 
 
 class NotAllowed(Problem):
-    """The caller's token does not allow this, or nobody's would where access is open."""
+    """The caller's token does not allow this; `detail` says what would."""
 
     status = 403
     code = "not_allowed"
     title = error = "Not allowed"
-    detail = "This caller may not do this. Nothing was changed."
+
+    def __init__(self, detail: str = "Nobody vouches for the token that came with this request: send another one."):
+        super().__init__()
+        self.detail = detail
 
 
 class Unauthenticated(Problem):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from shared.config import LARGEST_SCORE, Operator
 
@@ -16,11 +16,11 @@ POINTS_PER_LEVEL = 750
 
 
 class User(TypedDict):
-    """A profile as its owner sees it. Times are ISO-8601 in UTC with milliseconds."""
+    """A profile as its owner sees it; `email` is absent for none. Times are ISO-8601 in UTC with milliseconds."""
 
     userId: str
     username: str
-    email: str
+    email: NotRequired[str]
     score: int
     level: int
     gamesPlayed: int
@@ -41,7 +41,7 @@ class Entry(TypedDict):
 class Profile(NamedTuple):
     """A player's hash, by its own names and without the userId; numbers as decimal text.
 
-    What players tell us about themselves comes last, in the order of a Creation.
+    What players tell us about themselves comes last, in the order of a Creation. An empty email is none.
     """
 
     revision: str
@@ -79,7 +79,7 @@ class Creation(NamedTuple):
 
     user_id: str
     username: str
-    email: str
+    email: str = ""
 
 
 class Facts(NamedTuple):
@@ -180,7 +180,7 @@ def state_of(user_id: str, profile: Profile) -> State:
 
 def user(user_id: str, profile: Mapping[str, str]) -> User:
     """A player's profile, which needs at least USER_FIELDS, as its owner sees it."""
-    return {
+    told: User = {
         "userId": user_id,
         "username": profile["username"],
         "email": profile["email"],
@@ -190,6 +190,9 @@ def user(user_id: str, profile: Mapping[str, str]) -> User:
         "createdAt": profile["createdAt"],
         "lastActive": profile["lastActive"],
     }
+    if not told["email"]:
+        del told["email"]
+    return told
 
 
 def row(text: str | None) -> Row | None:

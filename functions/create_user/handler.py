@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared import fields, players
+from shared import access, fields, players
 from shared.config import settings
 from shared.endpoint import Reply, endpoint
 from shared.idempotency import replay_headers
@@ -18,7 +18,8 @@ class Arguments(fields.Arguments):
     games_played = fields.Ignored()
 
 
-@endpoint(Arguments, keyed="create_user")
-def handler(**arguments: Any) -> Reply:
-    done = players.create(store(), settings().rules, **arguments)
+@endpoint(Arguments, keyed="create_user", caller=True)
+def handler(caller: access.Caller, **arguments: Any) -> Reply:
+    rules = settings().rules
+    done = players.create(store(), rules, **access.creation(caller, rules.starting_score, arguments))
     return 201, {"success": True, "user": done.user}, replay_headers(done.replayed)

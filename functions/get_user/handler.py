@@ -1,6 +1,6 @@
-"""GET /users/{userId} - a player's profile."""
+"""GET /users/{userId} - a player's profile, as everybody may see it."""
 
-from shared import fields, players
+from shared import access, fields, players
 from shared.endpoint import Reply, endpoint
 from shared.store import store
 
@@ -11,4 +11,4 @@ class Arguments(fields.Arguments):
 
 @endpoint(Arguments, kind="read")
 def handler(user_id: str) -> Reply:
-    return 200, {"user": players.find(store(), user_id)}
+    return 200, {"user": access.shown(players.find(store(), user_id))}

@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from shared import fields, players, revenue
+from shared import access, fields, players, revenue
 from shared.config import Operator, settings
 from shared.endpoint import Reply, endpoint
 from shared.idempotency import replay_headers
@@ -16,8 +16,9 @@ class Arguments(fields.Arguments):
     game_data = fields.Document(4 * 1024, 16)
 
 
-@endpoint(Arguments, keyed="update_score", kind="submission")
-def handler(game_data: dict[str, Any] | None = None, **arguments: Any) -> Reply:
+@endpoint(Arguments, keyed="update_score", kind="submission", caller=True)
+def handler(caller: access.Caller, game_data: dict[str, Any] | None = None, **arguments: Any) -> Reply:
+    access.may_submit(caller, arguments["operator"])
     earned = revenue.read(game_data, settings().currencies)
     done = players.submit(store(), settings().rules, earned=earned, **arguments)
     echo = {} if game_data is None else {"gameData": game_data}

@@ -30,6 +30,10 @@ class Example:
     """The members that the body has to have."""
     is_keyed: bool
     """Whether it takes an Idempotency-Key."""
+    scopes: tuple[str, ...]
+    """Whose token it takes where access is protected; none for anybody."""
+    needs_a_token: bool
+    """Whether nobody may have it where access is open."""
     status: int
 
     @property
@@ -56,7 +60,8 @@ class Example:
 
 
 def load(given: Mapping[str, str] | None = None) -> dict[str, Example]:
-    """The requests by operationId, in the contract's order. An id that is not given is the contract's example."""
+    """The requests by operationId, in the contract's order, but for those that end something: they are the last, and
+    what ends a whole comes after what ends a part of it. An id that is not given is the contract's example."""
     found = {}
     for path, item in routes.contract()["paths"].items():
         for method in routes.METHODS:
@@ -64,7 +69,8 @@ def load(given: Mapping[str, str] | None = None) -> dict[str, Example]:
                 parameters = [*item.get("parameters", ()), *item[method].get("parameters", ())]
                 example = _example(method.upper(), path, {**item[method], "parameters": parameters}, given or {})
                 found[example.operation_id] = example
-    return found
+    ends = [one for one in found.values() if one.method == "DELETE"]
+    return {one.operation_id: one for one in [*(one for one in found.values() if one not in ends), *reversed(ends)]}
 
 
 def ids() -> dict[str, str]:
@@ -99,6 +105,8 @@ def _example(method: str, path: str, operation: Mapping[str, Any], given: Mappin
         body=body,
         required=required,
         is_keyed=any(one["name"] == "Idempotency-Key" for one in parameters),
+        scopes=tuple(operation.get("x-scopes", ())),
+        needs_a_token=bool(operation.get("security")) and all("Bearer" in way for way in operation["security"]),
         status=min(map(int, operation["responses"])),
     )
 

@@ -21,7 +21,7 @@ from scripts.local.examples import Example
 from scripts.local.proxy import Context
 from shared import config
 from shared.store import store
-from tests.support import contract
+from tests.support import callers, contract
 
 SENT = {
     "Accept": "*/*",
@@ -44,11 +44,13 @@ def event(
     json_body: Any = None,
     body: str | bytes | None = None,
     headers: Mapping[str, str] | None = None,
+    authorizer: Any = ...,
     **members: Any,
 ) -> dict[str, Any]:
     """A Lambda proxy event as the gateway builds it; `members` replace the event's own, even with None.
 
-    A text body is sent as it is, bytes as base64. The method may be one that the path does not have.
+    `authorizer` is what the gateway's authorizer says of the caller, by default somebody who may: where access is open
+    nobody looks. A text body is sent as it is, bytes as base64. The method may be one that the path does not have.
     """
     raw_path, _, query = path.partition("?")
     sent = dict(SENT)
@@ -61,8 +63,14 @@ def event(
     resource, parameters = found
     route = resource.routes.get(method) or next(iter(resource.routes.values()))
     request = proxy.Request(str(uuid.uuid4()), method, raw_path, query, [*sent.items()], b"", "192.0.2.7")
+    built: dict[str, Any] = {**proxy.event(request, route, parameters)}
+    operation, _ = contract.find(method, raw_path)
+    if authorizer is ...:
+        authorizer = callers.able(operation.document["x-scopes"]) if operation else None
+    if authorizer is not None:
+        built["requestContext"]["authorizer"] = authorizer
     return {
-        **proxy.event(request, route, parameters),
+        **built,
         "body": base64.b64encode(body).decode() if isinstance(body, bytes) else body,
         "isBase64Encoded": isinstance(body, bytes),
         **members,

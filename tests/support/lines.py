@@ -20,7 +20,7 @@ import pytest
 
 from scripts.local import routes
 from scripts.places import ROOT
-from shared import config, logs, security, telemetry
+from shared import access, config, logs, security, telemetry
 
 UNITS = {"Count", "Milliseconds", "Seconds", "None"}
 """Those of CloudWatch's units that we use."""
@@ -58,6 +58,7 @@ SHAPES: dict[str, Shape] = {
     "route": _one_of(*_paths),
     "code": _one_of(*CODES),
     "outcome": _one_of(*OUTCOMES),
+    "scope": _one_of(*get_args(access.Scope)),
     "event": _one_of("security"),
     "kind": _one_of(*security.KINDS),
     "Route": _one_of(*OPERATIONS),
