@@ -16,7 +16,7 @@ WORKERS = --numprocesses auto --dist worksteal
 VALKEY_ONLY = --ignore tests/browser --ignore tests/emulated --ignore tests/clients --ignore tests/terraform --ignore tests/aws -m "not emulated"
 
 .NOTPARALLEL:
-.PHONY: help run emulate dashboard drill rebuild bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-browser test-clients test-long check format lock clean
+.PHONY: help run emulate dashboard drill rebuild token bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-browser test-clients test-long check format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
@@ -24,7 +24,7 @@ help: ## list the targets
 	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %s%-14s%s %s\n", on, $$1, off, $$2 }' Makefile
 
 #: Run
-run: ## the whole API on http://127.0.0.1:8080, and its dashboard on http://127.0.0.1:8081, with 1,000 demo players (PORT, DASHBOARD_PORT, API_KEY, RATE_LIMIT, ALLOWED_HOSTS, VALKEY_HOST, DEMO)
+run: ## the whole API on http://127.0.0.1:8080, and its dashboard on http://127.0.0.1:8081, with 1,000 demo players (PORT, DASHBOARD_PORT, ACCESS=protected, API_KEY, RATE_LIMIT, ALLOWED_HOSTS, VALKEY_HOST, DEMO)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.run
 
@@ -43,6 +43,10 @@ dashboard: ## the page of `make run`, drawn from what `make emulate` has deploye
 rebuild: ## make board, names and totals anew from the profiles, while writes go on (ENV=dev: on AWS; RESUME=1: go on with one that was stopped; CHECK=1: compare only)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.rebuild
+
+token: ## a token for a server or a person, on standard output (SCOPE=server NAME=backend DAYS=90; ENV=dev: of that environment on AWS; JSON=1)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.tokens
 
 bench: ## clock every handler against the bare round trip to Valkey (MEMORY=1: what a million players cost; FIRST=1: a new environment's first request; LINE=1: a request's line)
 	@$(call install,dev.lock)

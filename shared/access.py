@@ -10,15 +10,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from shared.config import Operator, settings
-from shared.fields import ID_PATTERN
+from shared.config import ID_PATTERN, Operator, Scope, settings
 from shared.operations import NEED_A_TOKEN, SCOPES
 from shared.problems import NotAllowed
-
-Scope = Literal["player", "server", "admin"]
-"""A player's game client, the studio's backend, or a person."""
 
 _ISSUER = re.compile(r"[!-~]{1,255}\Z").match
 _SUBJECT = re.compile(r"[ -~]{1,255}\Z").match

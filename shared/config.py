@@ -22,6 +22,9 @@ Operator = Literal["set", "best", "increment", "decrement"]
 Access = Literal["open", "protected"]
 """Whether anybody may do what the seed's clients do, or only those whose token allows it."""
 
+Scope = Literal["player", "server", "admin"]
+"""Whose a token is: a player's game client, the studio's backend, or one of its people."""
+
 Depth = Literal["totals", "routes"]
 """How finely metrics are counted: without the dimension Route, or with all dimensions."""
 
@@ -31,11 +34,29 @@ NAMESPACE = re.compile(r"(?!AWS/)[A-Za-z0-9][A-Za-z0-9._/#-]{0,254}")
 MOST_CURRENCIES = 10
 """Each is a metric of its own."""
 
+PLAYER = "player"
+"""The scope of a player's own game client, the only one that is held to a pace."""
+
 INITIALIZED = {"on-demand", "provisioned-concurrency"}
 """Kinds of Lambda environments that answer one request after the other with what their init has made. A snapshot's
 (`snap-start`) connections would be dead when it is restored."""
 
 Value = TypeVar("Value", int, float, bool)
+
+
+class Pace(NamedTuple):
+    """How often a player may do something: so many times a minute, 0 for any number, and `burst` of them at once."""
+
+    per_minute: int
+    burst: int
+
+    @property
+    def interval_microseconds(self) -> int:
+        """The time between two of them if they come evenly; 0 for none."""
+        return 60_000_000 // self.per_minute if self.per_minute else 0
+
+
+ANY_PACE = Pace(0, 1)
 
 
 class Rules(NamedTuple):
@@ -46,11 +67,22 @@ class Rules(NamedTuple):
     score_step_max: int | None
     receipt_seconds: int
     receipts_max: int
+    pace: Pace = ANY_PACE
 
     @property
     def starting_score(self) -> int:
         """A new player's score, unless the client sends one: the allowed score nearest to 0."""
         return min(max(0, self.score_min), self.score_max)
+
+
+class SessionRules(NamedTuple):
+    """How long a session lives, and its key is remembered; how often a player may open one, and how many at a time, 0
+    for any number."""
+
+    lifetime_seconds: int
+    receipt_seconds: int
+    pace: Pace = ANY_PACE
+    open_max: int = 0
 
 
 class AwsCredentials(NamedTuple):
@@ -97,6 +129,10 @@ class Settings:
     score_step_max: int | None = None
     receipt_seconds: int = 86_400
     receipts_max: int = 1000
+    submissions_per_minute: int = 60
+    submissions_burst: int = 10
+    sessions_per_minute: int = 10
+    sessions_open_max: int = 100
     default_operator: Operator = "set"
     access: Access = "open"
     player_operators: tuple[Operator, ...] = ()
@@ -129,6 +165,20 @@ class Settings:
         """The settings that every submission is checked against."""
         return Rules(self.score_min, self.score_max, self.score_step_max, self.receipt_seconds, self.receipts_max)
 
+    def rules_of(self, scope: str | None) -> Rules:
+        """What the submissions of a caller of this scope must keep to: players have a pace."""
+        if scope != PLAYER:
+            return self.rules
+        return self.rules._replace(pace=Pace(self.submissions_per_minute, self.submissions_burst))
+
+    def session_rules_of(self, scope: str | None) -> SessionRules:
+        """What the sessions of a caller of this scope must keep to: players have a pace, and so many at a time."""
+        rules = SessionRules(self.session_seconds, self.receipt_seconds)
+        if scope != PLAYER:
+            return rules
+        per_minute = self.sessions_per_minute
+        return rules._replace(pace=Pace(per_minute, max(1, per_minute)), open_max=self.sessions_open_max)
+
 
 def load(environ: Mapping[str, str]) -> Settings:
     """Settings from a mapping such as `os.environ`. A name that is absent or empty takes its default.
@@ -156,6 +206,12 @@ def load(environ: Mapping[str, str]) -> Settings:
         score_step_max=_read(environ, "SCORE_STEP_MAX", int, 0, 1, LARGEST_SCORE) or None,
         receipt_seconds=_read(environ, "RECEIPT_SECONDS", int, Settings.receipt_seconds, 60, 31_536_000),
         receipts_max=_read(environ, "RECEIPTS_MAX", int, Settings.receipts_max, 1, 1_000_000),
+        submissions_per_minute=_read(
+            environ, "SUBMISSIONS_PER_MINUTE", int, Settings.submissions_per_minute, 0, 60_000
+        ),
+        submissions_burst=_read(environ, "SUBMISSIONS_BURST", int, Settings.submissions_burst, 1, 60_000),
+        sessions_per_minute=_read(environ, "SESSIONS_PER_MINUTE", int, Settings.sessions_per_minute, 0, 60_000),
+        sessions_open_max=_read(environ, "SESSIONS_OPEN_MAX", int, Settings.sessions_open_max, 0, 10_000),
         default_operator=_word(environ, "DEFAULT_OPERATOR", Operator, Settings.default_operator),
         access=_word(environ, "ACCESS", Access, Settings.access),
         player_operators=_words(environ, "PLAYER_OPERATORS", Operator),
@@ -165,7 +221,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         slow_milliseconds=_read(environ, "SLOW_MILLISECONDS", float, Settings.slow_milliseconds, 1, 28_000),
         token_issuer=_name(environ, "TOKEN_ISSUER"),
         token_public_keys=_public_keys(environ, "TOKEN_PUBLIC_KEYS"),
-        token_key=environ.get("TOKEN_KEY") or None,
+        token_key=_key_arn(environ, "TOKEN_KEY"),
         token_key_file=environ.get("TOKEN_KEY_FILE") or None,
         revoked_tokens=frozenset(filter(None, map(str.strip, environ.get("REVOKED_TOKENS", "").split(",")))),
         oidc_issuer=_name(environ, "OIDC_ISSUER"),
@@ -277,6 +333,13 @@ def _name(environ: Mapping[str, str], name: str) -> str | None:
     return text or None
 
 
+def _key_arn(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip()
+    if text and not re.fullmatch(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d+:key/[A-Za-z0-9-]+", text):
+        raise MisconfiguredError(f"{name} is {text!r}: it should be the ARN of a key of KMS, no alias")
+    return text or None
+
+
 def _public_keys(environ: Mapping[str, str], name: str) -> Mapping[str, str]:
     text = environ.get(name, "").strip()
     try:
@@ -287,7 +350,7 @@ def _public_keys(environ: Mapping[str, str], name: str) -> Mapping[str, str]:
         kid and isinstance(pem, str) and pem.lstrip().startswith("-----BEGIN PUBLIC KEY-----")
         for kid, pem in keys.items()
     ):
-        raise MisconfiguredError(f"{name} should be a JSON object of public keys in PEM, each by its kid")
+        raise MisconfiguredError(f"{name} is malformed: it should be a JSON object of public keys in PEM by their kid")
     return keys
 
 

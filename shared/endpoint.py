@@ -257,6 +257,8 @@ def _asking(event: Event, operations: Container[str], loaded: Mapping[str, Any])
     asking = access.judge(event, operation, loaded.get("user_id"))
     if asking.scope:
         telemetry.note(scope=asking.scope)
+        if len(_headers(event, "authorization")) > 1:  # which of them the gateway has looked at is documented nowhere
+            raise problems.NotAllowed("Several tokens came with this request: send one.")
     return asking
 
 

@@ -19,6 +19,7 @@ from shared.problems import (
     Problem,
     StaleAttempt,
     TooManyKeys,
+    TooManySubmissions,
     Unavailable,
     UserExists,
     UserNotFound,
@@ -121,8 +122,9 @@ def submit(
     """Applies a score to a player's and counts a game, in two round trips: the profile, then the board. What the game
     has `earned` is counted once the profile has changed.
 
-    Raises UserNotFound, KeyReused, and InvalidArguments for a result that breaks the rules: then nothing has changed.
-    Raises Unavailable when nobody knows whether it was applied, NotYetVisible when it was but the board lags behind.
+    Raises UserNotFound, KeyReused, TooManySubmissions, TooManyKeys, and InvalidArguments for a result that breaks the
+    rules: then nothing has changed. Raises Unavailable when nobody knows whether it was applied, NotYetVisible when it
+    was but the board lags behind.
     """
     return _submit(store, rules, key, user_id, operator, score, earned=earned)
 
@@ -195,6 +197,8 @@ def _submission(rules: Rules, key: Key | None, operator: str, amount: int, attem
         digest=digest,
         receipt_seconds=life,
         receipts_max=rules.receipts_max,
+        interval_microseconds=rules.pace.interval_microseconds,
+        burst=rules.pace.burst,
     )
 
 
@@ -226,6 +230,8 @@ def _refusal(rules: Rules, word: str, bounds: Sequence[str]) -> Problem:
         return REFUSALS[word]()
     if word == "many":
         return TooManyKeys(rules.receipts_max, int(bounds[0]))
+    if word == "often":
+        return TooManySubmissions(rules.pace.per_minute, int(bounds[0]))
     return InvalidArguments([{"name": "score", "in": "body", "detail": BROKEN_RULES[word].format(*bounds)}])
 
 

@@ -28,6 +28,13 @@ def unkeyed_receipt_key(user_id: str, attempt: str) -> str:
     return f"{{{PREFIX}{user_id}}}:submission:{attempt}"
 
 
+def sessions_key(user_id: str) -> str:
+    """The hash, in the profile's slot, that knows a player's sessions: each id with the second at which it ends, and
+    the field `rate`. A crash may leave an id there that is nobody's session, or another player's: the session says
+    whose it is."""
+    return f"{{{PREFIX}{user_id}}}:sessions"
+
+
 class Scanned(NamedTuple):
     """A slice of all keys: the cursor to go on from ('0' at the end), who has a profile, and who has receipts."""
 

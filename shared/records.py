@@ -56,7 +56,8 @@ class Profile(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """What submit.lua is told of a submission; an empty `score_step_max` allows any change."""
+    """What submit.lua is told of a submission; an empty `score_step_max` allows any change, and an interval
+    of 0 any pace."""
 
     operator: str
     amount: int
@@ -72,6 +73,8 @@ class Submission(NamedTuple):
     digest: str
     receipt_seconds: int
     receipts_max: int
+    interval_microseconds: int
+    burst: int
 
 
 class Creation(NamedTuple):

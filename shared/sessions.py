@@ -1,23 +1,43 @@
-"""Sessions: a player's play from its start until it is ended or expires."""
+"""Sessions: a player's play from its start until it is ended or expires.
+
+A session lies in a slot of its own. The player's slot has a record of them, in which a session stands before it is
+opened: so whoever erases a player finds all of them there, and it is where a player's pace is kept.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
-from shared import activity, clock, idempotency, logs, telemetry
+from shared import activity, clock, idempotency, logs, outbox, telemetry
+from shared.config import SessionRules
 from shared.idempotency import Key
-from shared.problems import KeyReused, SessionNotFound, UserNotFound
-from shared.profiles import profile_key
-from shared.store import Command, ReplyError, Script, Store, value
+from shared.problems import (
+    KeyReused,
+    NotAllowed,
+    SessionNotFound,
+    StaleAttempt,
+    TooManySessions,
+    Unavailable,
+    UserNotFound,
+)
+from shared.profiles import profile_key, sessions_key
+from shared.store import ReplyError, Script, Store, value
 
+ENTER = Script("enter", writes=True)
+LEAVE = Script("leave", writes=True)
 OPEN = Script("open", writes=True)
 
 SPARE_SECONDS = 60
 """How much longer the opening of a session is remembered than both session and receipts."""
+
+NEVER = "0"
+"""When a session would end that must not be opened, but only looked for."""
 
 RESERVED_NAMES = ("sessionId", "userId", "startTime")
 """What a session says about itself; the client's data cannot overwrite it."""
@@ -55,91 +75,173 @@ class Opening(NamedTuple):
     attempt: str
 
 
+class Asked(NamedTuple):
+    """A session that is asked for, when (ms since 1970), and what would be kept of its opening."""
+
+    rules: SessionRules
+    key: Key | None
+    session: dict[str, Any]
+    sent: int
+    opening: Opening
+
+    @property
+    def id(self) -> str:
+        return str(self.session["sessionId"])
+
+    @property
+    def user_id(self) -> str:
+        return str(self.session["userId"])
+
+
+class Found(NamedTuple):
+    """The opening that counts, which is the attempt's own or an earlier one, and the session as it is stored, '' if it
+    has ended."""
+
+    first: Opening
+    stored: str
+
+
+class Entry(NamedTuple):
+    """What the record's script says: `entered` or `known`, and the second at which the session ends; `often` or `full`,
+    and after how many seconds there is room. And whether there is such a player."""
+
+    word: str
+    number: str
+    exists: int
+
+
 def create(
     store: Store,
-    lifetime_seconds: int,
-    receipt_seconds: int,
+    rules: SessionRules,
     key: Key | None,
     *,
     user_id: str,
     session_data: Mapping[str, Any] | None = None,
 ) -> Opened:
-    """A new session, in one round trip, or in two with a key. The client's data become its members; none of their names
-    is reserved.
+    """A new session, in two round trips. The client's data become its members; none of their names is reserved.
 
     With a key, the session's id follows from the key: it may be opened anew if everything about it was lost, but there
-    is never a second one. Raises UserNotFound and KeyReused.
+    is never a second one, and a replay is neither counted nor refused. It takes more trips where an earlier attempt
+    has got no further than the record, or where the session has ended.
+    Raises UserNotFound, TooManySessions, KeyReused, and StaleAttempt: then no session is opened.
 
-    Whoever opens one is active on that day, by a command in the same trip, whatever becomes of the session: a replay
-    counts again, in case the first request got no further than the session, and without a key even who is not found is
-    counted, since whether there is such a player is known only afterwards, in another slot.
+    Whoever opens one is active on that day, by a command in the trip that opens it: a replay counts again, in case the
+    first request got no further than the session.
     """
-    now = clock.now()
-    if key is None:
-        session = _session(str(uuid.uuid4()), user_id, now, session_data)
-        exists, _ = _ask_and_count(
-            store,
-            session,
-            ("EXISTS", profile_key(user_id)),
-            ("SET", session_key(session["sessionId"]), orjson.dumps(session), "NX", "EX", lifetime_seconds),
-        )
-        if not exists:
-            store.ask(("DEL", session_key(session["sessionId"])))
-            raise UserNotFound
-        telemetry.add("SessionsStarted")
-        return Opened(session, replayed=False)
-
-    (exists,) = store.ask(("EXISTS", profile_key(user_id)))  # (model: look)
-    if not exists:
+    sent = time.time_ns() // 1_000_000
+    session = _session(key.made_id if key else str(uuid.uuid4()), user_id, clock.text(sent), session_data)
+    opening = Opening(key.digest if key else "", session["startTime"], idempotency.attempt())
+    asked = Asked(rules, key, session, sent, opening)
+    entry = _enter(store, asked)
+    if entry.exists and entry.word == "known" and key:
+        if found := _open(store, asked, NEVER):
+            return _opened(asked, found)
+        asked = asked._replace(rules=SessionRules(rules.lifetime_seconds, rules.receipt_seconds))
+        entry = _enter(store, asked, "again")
+    elif entry.exists and entry.word in ("often", "full"):
+        found = _open(store, asked, NEVER) if key and _was_opened(store, key) else None
+        if not found:
+            raise TooManySessions(int(entry.number))
+        return _opened(asked, found)
+    found = _open(store, asked, entry.number) if entry.exists else None
+    if not (found and found.stored and found.first.digest == opening.digest):
+        _leave(store, asked, entry)
+    if not entry.exists:
         raise UserNotFound
-    session = _session(key.made_id, user_id, now, session_data)
-    opening = Opening(key.digest, now, idempotency.attempt())
-    kept, stored = _open(store, key, opening, session, lifetime_seconds, receipt_seconds)
-    first = Opening(*kept.split(" ")) if kept else _read(stored, session, opening)
-    if first.digest != opening.digest:
-        raise KeyReused
-    replayed = first.attempt != opening.attempt
-    if not replayed:
-        telemetry.add("SessionsStarted")
-    return Opened(session | {"startTime": first.start_time}, replayed)
+    if not found:
+        raise StaleAttempt
+    return _opened(asked, found)
 
 
-def find(store: Store, session_id: str) -> orjson.Fragment:
-    """A session as it was stored, in one round trip; its life is not prolonged. Raises SessionNotFound."""
+def find(store: Store, session_id: str, owner: str | None) -> orjson.Fragment:
+    """A session as it was stored, in one round trip; its life is not prolonged. Raises SessionNotFound, and NotAllowed
+    if there is an owner and it is another's."""
     (session,) = store.ask(("GET", session_key(session_id)))
     if session is None:
         raise SessionNotFound
+    if owner is not None and _user_id(session) != owner:
+        raise NotAllowed("It is another player's session: a player's token is for that player's own.")
     return orjson.Fragment(session)
 
 
-def delete(store: Store, session_id: str) -> None:
-    """Ends a session, in one round trip. Raises SessionNotFound."""
-    (deleted,) = store.ask_once(("DEL", session_key(session_id)))
-    if not deleted:
+def delete(store: Store, session_id: str, owner: str | None) -> None:
+    """Ends a session and takes it out of its player's record, in two round trips, and one more to see whose it is if
+    there is an owner. Raises SessionNotFound, and NotAllowed if it is another's."""
+    if owner is not None:
+        find(store, session_id, owner)
+    (session,) = store.ask_once(("GETDEL", session_key(session_id)))
+    if session is None:
         raise SessionNotFound
+    with contextlib.suppress(Unavailable):  # it has ended; the record forgets it when its time is over
+        store.ask(("HDEL", sessions_key(_user_id(session)), session_id))
 
 
 def _session(session_id: str, user_id: str, start_time: str, session_data: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"sessionId": session_id, "userId": user_id, "startTime": start_time, **(session_data or {})}
 
 
-def _open(
-    store: Store, key: Key, opening: Opening, session: dict[str, Any], lifetime_seconds: int, receipt_seconds: int
-) -> tuple[str, str]:
-    keys = [session_key(key.made_id), opened_key(key.made_id)]
-    kept_seconds = max(lifetime_seconds, receipt_seconds) + SPARE_SECONDS
-    command = OPEN.command(keys, orjson.dumps(session), lifetime_seconds, " ".join(opening), kept_seconds)
-    (reply,) = _ask_and_count(store, session, command)
-    kept, stored = reply
-    return kept, stored
+def _user_id(session: str) -> str:
+    user_id: str = orjson.loads(session)["userId"]
+    return user_id
 
 
-def _ask_and_count(store: Store, session: Mapping[str, Any], *commands: Command) -> list[Any]:
-    """The replies to commands that open a session; its player is counted as active in the same trip, if that works."""
-    *replies, counted = store.exchange(*commands, activity.count_command(session["userId"], session["startTime"]))
+def _enter(store: Store, asked: Asked, *again: str) -> Entry:
+    """Enters a session into its player's record; `again` if another attempt with its key has done so and stopped.
+    Whether there is such a player is asked after that, in the same slot: so whoever erases the player finds the session
+    there, or it is not opened. (model: look)"""
+    lifetime_seconds, _, pace, open_max = asked.rules
+    arguments: list[str | int] = [lifetime_seconds, pace.interval_microseconds, pace.burst, open_max, *again]
+    (word, number), exists = store.ask(
+        ENTER.command([sessions_key(asked.user_id)], asked.id, *arguments), ("EXISTS", profile_key(asked.user_id))
+    )
+    return Entry(word, number, exists)
+
+
+def _leave(store: Store, asked: Asked, entry: Entry) -> None:
+    """Takes a session out of the record again if this attempt has entered it; if that fails, it is out when it would
+    have ended."""
+    if entry.word == "entered":
+        interval = asked.rules.pace.interval_microseconds
+        with contextlib.suppress(Unavailable):
+            store.ask(LEAVE.command([sessions_key(asked.user_id)], asked.id, entry.number, interval))
+
+
+def _was_opened(store: Store, key: Key) -> bool:
+    """Whether the key has opened a session that the record does not know, mostly because it has ended since."""
+    (opened,) = store.ask(("EXISTS", opened_key(key.made_id)))
+    return bool(opened)
+
+
+def _open(store: Store, asked: Asked, ends: str) -> Found | None:
+    """Opens the session if that was not done before; None if it comes too late for that. Its player is counted as
+    active in the same trip, if that works."""
+    rules, key, session, sent, opening = asked
+    keys = [session_key(asked.id)]
+    arguments: list[Any] = [orjson.dumps(session), rules.lifetime_seconds, ends, sent, outbox.FENCE_SECONDS * 1000]
+    if key:
+        keys.append(opened_key(asked.id))
+        arguments += [" ".join(opening), max(rules.lifetime_seconds, rules.receipt_seconds) + SPARE_SECONDS]
+    reply, counted = store.exchange(
+        OPEN.command(keys, *arguments), activity.count_command(asked.user_id, opening.start_time)
+    )
     if isinstance(counted, ReplyError):
         logs.write("WARNING", "active player was not counted", cause=type(counted).__name__)
-    return [value(reply) for reply in replies]
+    if value(reply) == ["stale"]:
+        return None
+    kept, stored = reply
+    if not key:
+        return Found(opening, stored)
+    return Found(Opening(*kept.split(" ")) if kept else _read(stored, session, opening), stored)
+
+
+def _opened(asked: Asked, found: Found) -> Opened:
+    """The session as its client sees it. Raises KeyReused."""
+    if found.first.digest != asked.opening.digest:
+        raise KeyReused
+    replayed = found.first.attempt != asked.opening.attempt
+    if not replayed:
+        telemetry.add("SessionsStarted")
+    return Opened(asked.session | {"startTime": found.first.start_time}, replayed)
 
 
 def _read(stored: str, session: Mapping[str, Any], opening: Opening) -> Opening:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import hashlib
 import json
 import os
 import re
@@ -16,11 +15,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
-from shared.config import MisconfiguredError, Settings
+from shared.config import MisconfiguredError, Scope, Settings
 from shared.problems import Unavailable
-
-Scope = Literal["player", "server", "admin"]
-"""Who a token's holder is: one player's game, the studio's own server, or one of its people."""
 
 SCOPES = get_args(Scope)
 
@@ -45,7 +41,7 @@ HALF_BYTES = 32
 """A signature is two numbers of this size."""
 
 Sign = Callable[[bytes], bytes]
-"""Signs a SHA-256 digest with ECDSA on P-256; the signature is in DER."""
+"""Signs a text with ECDSA on P-256 and SHA-256; the signature is in DER."""
 
 
 class Key(NamedTuple):
@@ -69,14 +65,15 @@ def issue(key: Key, issuer: str, *, subject: str, scope: Scope, seconds: int) ->
     issued = {"jti": str(uuid.uuid4()), "iat": now, "exp": now + seconds}
     claims = {"iss": issuer, "aud": issuer, "sub": subject, "scope": scope, **issued}
     signed = f"{_part({'alg': 'ES256', 'kid': key.kid, 'typ': 'JWT'})}.{_part(claims)}"
-    signature = raw_signature(key.sign(hashlib.sha256(signed.encode()).digest()))
+    signature = raw_signature(key.sign(signed.encode()))
     return Issued(f"{signed}.{_base64(signature)}", str(issued["jti"]), now + seconds)
 
 
 def key(own: Settings) -> tuple[Key, str]:
     """The key that the settings name, and who issues tokens with it. Raises MisconfiguredError if they name none."""
     if own.token_issuer and own.token_key:
-        return kms_key(own.token_key, kms), own.token_issuer
+        region = own.token_key.split(":")[3]
+        return kms_key(own.token_key, functools.partial(kms, region)), own.token_issuer
     if own.token_issuer and own.token_key_file:
         return file_key(own.token_key_file), own.token_issuer
     raise MisconfiguredError("TOKEN_KEY is missing: set it, and TOKEN_ISSUER, to issue tokens")
@@ -88,14 +85,14 @@ def kms_key(arn: str, client: Callable[[], Any]) -> Key:
     Signing raises Unavailable where KMS cannot be reached or asks to try again.
     """
 
-    def sign(digest: bytes) -> bytes:
-        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
+    def sign(text: bytes) -> bytes:
+        from botocore import exceptions  # type: ignore[import-untyped] # noqa: PLC0415
 
         try:
-            reply = client().sign(KeyId=arn, Message=digest, MessageType="DIGEST", SigningAlgorithm="ECDSA_SHA_256")
-        except BotoCoreError as error:
+            reply = client().sign(KeyId=arn, Message=text, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
+        except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise Unavailable from error
-        except ClientError as error:
+        except exceptions.ClientError as error:
             if error.response["Error"]["Code"] in MAY_PASS:
                 raise Unavailable from error
             raise
@@ -105,29 +102,30 @@ def kms_key(arn: str, client: Callable[[], Any]) -> Key:
 
 
 @functools.cache
-def kms() -> Any:
-    """This process's client of KMS, which gives up in time for the caller to get an answer."""
+def kms(region: str) -> Any:
+    """This process's client of KMS in a Region, which gives up in time for the caller to get an answer."""
     import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - it would be most of a cold start
     from botocore.config import Config  # type: ignore[import-untyped] # noqa: PLC0415
 
     retries = {"total_max_attempts": TRIES, "mode": "standard"}
     return boto3.client(
-        "kms", config=Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries)
+        "kms",
+        region_name=region,
+        config=Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries),
     )
 
 
 def file_key(path: str) -> Key:
     """A private key in PEM, on a laptop: nothing on AWS has such a file. Its name without `.pem` is the kid."""
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - not part of the layer
-    from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
     with open(path, "rb") as file:
         private = serialization.load_pem_private_key(file.read(), None)
     if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
         raise ValueError("the key is not one of P-256")
-    algorithm = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
     kid = os.path.basename(path).removesuffix(".pem")
-    return Key(kid, functools.partial(private.sign, signature_algorithm=algorithm))
+    return Key(kid, functools.partial(private.sign, signature_algorithm=ec.ECDSA(hashes.SHA256())))
 
 
 def raw_signature(der: bytes) -> bytes:
@@ -135,7 +133,8 @@ def raw_signature(der: bytes) -> bytes:
 
     Raises ValueError for what is not the signature of a P-256 key.
     """
-    first, rest = _integer(der[2:]) if der[:1] == b"\x30" and der[1:2] == bytes([len(der) - 2]) else (b"", b"")
+    is_sequence = len(der) > 2 and (der[0], der[1]) == (0x30, len(der) - 2)
+    first, rest = _integer(der[2:]) if is_sequence else (b"", b"")
     second, rest = _integer(rest)
     if rest or not first or not second:
         raise ValueError("not a signature of P-256 in DER")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import valkey
@@ -19,6 +20,9 @@ from shared import config
 from tests.support import invoking, lines, once, telling, terraforms
 from tests.support.api import Api
 from tests.support.invoking import Answer
+
+if TYPE_CHECKING:
+    from tests.support.guarded import Guarded
 
 BASE_URL = os.environ.get("BASE_URL", "").rstrip("/")
 """Where the acceptance tests go instead of to their own gateway."""
@@ -157,6 +161,23 @@ def _api(gateway: str) -> Iterator[Api]:
 def api(_api: Api, empty: None) -> Api:
     """The API over HTTP, with connections that stay open between tests."""
     return _api
+
+
+@pytest.fixture(scope="session")
+def _guarded(server: embedded_valkey.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    guarded = importlib.import_module("tests.support.guarded")  # not every worker needs to know cryptography
+    with guarded.serving(tmp_path_factory.mktemp("key")) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def guarded(_guarded: Guarded, empty: None) -> Iterator[Guarded]:
+    """A gateway in this process that asks for tokens, and handlers whose access is protected."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCESS", "protected")
+        config.settings.cache_clear()
+        yield _guarded
+    config.settings.cache_clear()
 
 
 @pytest.fixture

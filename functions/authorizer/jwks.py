@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from shared import logs
 
@@ -69,13 +69,13 @@ class Jwks:
         self._tried = now
         try:
             self._keys = _usable(json.loads(self._document()))
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError, RecursionError) as error:
             logs.write("WARNING", "keys of the identity provider not renewed", cause=type(error).__name__)
             return
         self._fetched = now
 
     def _document(self) -> bytes:
-        """What the provider publishes. Raises OSError and HTTPException, also for any reply that is not a 200."""
+        """What the provider publishes. Raises OSError, also for any reply that is not a 200."""
         ends = time.monotonic() + FETCH_SECONDS
         host, port = self._url.hostname or "", self._url.port
         connection = (
@@ -88,13 +88,15 @@ class Jwks:
             connection.request("GET", target, headers={"Accept": "application/json", "Connection": "close"})
             reply = connection.getresponse()
             if reply.status != 200:
-                raise http.client.HTTPException(f"status {reply.status}")
+                raise OSError(f"status {reply.status}")
             content = b""
             while more := reply.read1():
                 content += more
                 if len(content) > MOST_BYTES or time.monotonic() > ends:
-                    raise http.client.HTTPException("too much, or too slow")
+                    raise OSError("too much, or too slow")
             return content
+        except http.client.HTTPException as error:
+            raise OSError("no HTTP") from error
         finally:
             connection.close()
 
@@ -116,7 +118,7 @@ def _usable(document: Any) -> dict[str, PublicKey]:
 
 
 def _public_key(one: dict[str, Any]) -> PublicKey | None:
-    """None for a key that is for something else, or too weak."""
+    """None for a key that is for something else, of another curve, or too weak."""
     algorithm = ALGORITHMS.get(str(one.get("kty")))
     if not algorithm or one.get("alg", algorithm) != algorithm or one.get("use", "sig") != "sig" or "d" in one:
         return None
@@ -124,5 +126,9 @@ def _public_key(one: dict[str, Any]) -> PublicKey | None:
         key = jwt.PyJWK(one, algorithm).key
     except (jwt.PyJWTError, ValueError):
         return None
-    is_weak = isinstance(key, rsa.RSAPublicKey) and key.key_size < LEAST_RSA_BITS
-    return None if is_weak else PublicKey(key, algorithm)
+    match key:
+        case rsa.RSAPublicKey(key_size=bits) if bits >= LEAST_RSA_BITS:
+            return PublicKey(key, algorithm)
+        case ec.EllipticCurvePublicKey(curve=ec.SECP256R1()):
+            return PublicKey(key, algorithm)
+    return None

@@ -31,6 +31,7 @@ FAULTS: dict[type[Exception], Fault] = {
     exceptions.InvalidAudienceError: "audience",
     exceptions.InvalidAlgorithmError: "algorithm",
     exceptions.InvalidSignatureError: "signature",
+    exceptions.DecodeError: "malformed",
 }
 """What the library's exceptions mean; all others are about what a token should have said."""
 
@@ -180,5 +181,5 @@ def _public_key(kid: str, pem: str) -> ec.EllipticCurvePublicKey:
     except ValueError:
         key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise MisconfiguredError(f"TOKEN_PUBLIC_KEYS: {kid} should be a public key of P-256 in PEM")
+        raise MisconfiguredError(f"TOKEN_PUBLIC_KEYS is wrong for {kid}: it should be a public key of P-256 in PEM")
     return key

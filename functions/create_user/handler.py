@@ -3,6 +3,7 @@
 from typing import Any
 
 from shared import access, fields, players
+from shared.access import Caller
 from shared.config import settings
 from shared.endpoint import Reply, endpoint
 from shared.idempotency import replay_headers
@@ -19,7 +20,7 @@ class Arguments(fields.Arguments):
 
 
 @endpoint(Arguments, keyed="create_user", caller=True)
-def handler(caller: access.Caller, **arguments: Any) -> Reply:
+def handler(caller: Caller, **arguments: Any) -> Reply:
     rules = settings().rules
     done = players.create(store(), rules, **access.creation(caller, rules.starting_score, arguments))
     return 201, {"success": True, "user": done.user}, replay_headers(done.replayed)

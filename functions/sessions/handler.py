@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from shared import fields, sessions
+from shared import access, fields, sessions
+from shared.access import Caller
 from shared.config import settings
 from shared.endpoint import Reply, by_method, endpoint
 from shared.idempotency import replay_headers
@@ -18,20 +19,20 @@ class Arguments(fields.Arguments):
     session_id = fields.session_id()
 
 
-@endpoint(Creation, keyed="sessions.create")
-def create(**arguments: Any) -> Reply:
-    done = sessions.create(store(), settings().session_seconds, settings().receipt_seconds, **arguments)
+@endpoint(Creation, keyed="sessions.create", caller=True)
+def create(caller: Caller, **arguments: Any) -> Reply:
+    done = sessions.create(store(), settings().session_rules_of(caller.scope), **arguments)
     return 201, {"success": True, "session": done.session}, replay_headers(done.replayed)
 
 
-@endpoint(Arguments, kind="read")
-def get(session_id: str) -> Reply:
-    return 200, {"session": sessions.find(store(), session_id)}
+@endpoint(Arguments, kind="read", caller=True)
+def get(caller: Caller, session_id: str) -> Reply:
+    return 200, {"session": sessions.find(store(), session_id, access.own(caller))}
 
 
-@endpoint(Arguments)
-def delete(session_id: str) -> Reply:
-    sessions.delete(store(), session_id)
+@endpoint(Arguments, caller=True)
+def delete(caller: Caller, session_id: str) -> Reply:
+    sessions.delete(store(), session_id, access.own(caller))
     return 204, None
 
 

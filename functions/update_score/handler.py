@@ -3,6 +3,7 @@
 from typing import Any, get_args
 
 from shared import access, fields, players, revenue
+from shared.access import Caller
 from shared.config import Operator, settings
 from shared.endpoint import Reply, endpoint
 from shared.idempotency import replay_headers
@@ -17,9 +18,9 @@ class Arguments(fields.Arguments):
 
 
 @endpoint(Arguments, keyed="update_score", kind="submission", caller=True)
-def handler(caller: access.Caller, game_data: dict[str, Any] | None = None, **arguments: Any) -> Reply:
+def handler(caller: Caller, game_data: dict[str, Any] | None = None, **arguments: Any) -> Reply:
     access.may_submit(caller, arguments["operator"])
     earned = revenue.read(game_data, settings().currencies)
-    done = players.submit(store(), settings().rules, earned=earned, **arguments)
+    done = players.submit(store(), settings().rules_of(caller.scope), earned=earned, **arguments)
     echo = {} if game_data is None else {"gameData": game_data}
     return 200, {"success": True, "user": done.user, "receipt": done.receipt, **echo}, replay_headers(done.replayed)

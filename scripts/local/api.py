@@ -1,6 +1,7 @@
 """The whole API on this machine: a real Valkey with demo players, and the gateway in front of it."""
 
 import contextlib
+import importlib
 import secrets
 import shlex
 import socket
@@ -12,7 +13,7 @@ from scripts.local import demo, embedded_valkey, gateway, schedule
 from scripts.local.dashboard import collecting, pages, sources
 from scripts.places import ROOT
 from scripts.refusal import Refusal
-from shared import config, credentials, players
+from shared import config, credentials, players, tokens
 from shared.problems import Unavailable, UserNotFound
 from shared.store import Store
 
@@ -20,6 +21,7 @@ DATA = ROOT / ".data"
 ANSWER_SECONDS = 2
 PLAYER = demo.user_id(42)
 SCORE = 123_456
+TOKEN_SECONDS = 86_400
 
 
 def run(environ: MutableMapping[str, str]) -> None:
@@ -31,6 +33,9 @@ def run(environ: MutableMapping[str, str]) -> None:
     if is_embedded:
         environ.update(VALKEY_HOST=embedded_valkey.HOST, VALKEY_PORT="", VALKEY_TLS="")
     try:
+        is_protected = environ.get("ACCESS", "").strip() == "protected"
+        if is_protected and not environ.get("TOKEN_ISSUER", "").strip():
+            environ.update(importlib.import_module("scripts.local.keys").settings(DATA))  # it takes a while to load
         collector = collecting.Collector(config.load(environ).metrics_namespace)
         app = gateway.application(environ, collector)
         port = gateway.port(environ)
@@ -48,12 +53,13 @@ def run(environ: MutableMapping[str, str]) -> None:
             base_url = f"http://{gateway.HOST}:{port}"
             player = _demo_player(store)
             has_key = "YOUR-KEY" if environ.get("API_KEY", "").strip() else ""
+            hidden = dict.fromkeys(tokens.SCOPES, "YOUR-TOKEN") if is_protected else {}
             page = pages.application(
                 sources.Local(collector, settings.metrics_namespace),
                 environ,
                 [
                     line.strip()
-                    for line in welcome(base_url, has_key, player, settings.rules).splitlines()
+                    for line in welcome(base_url, has_key, player, settings.rules, hidden).splitlines()
                     if "curl" in line
                 ],
             )
@@ -63,7 +69,8 @@ def run(environ: MutableMapping[str, str]) -> None:
                 collecting.hearing(collector, client.info),
                 schedule.running(seconds, collector),
             ):
-                print(welcome(base_url, environ.get("API_KEY", ""), player, settings.rules))
+                told = _tokens(settings, player) if is_protected else {}
+                print(welcome(base_url, environ.get("API_KEY", ""), player, settings.rules, told))
                 print(f"Its dashboard is at {dashboard}\n")
                 gateway.serve(app, sock)
     except config.MisconfiguredError as error:
@@ -137,28 +144,52 @@ def _client(settings: config.Settings) -> valkey.Valkey:
     )
 
 
-def welcome(base_url: str, api_keys: str, user_id: str | None, rules: config.Rules) -> str:
-    """What to try next, in three lines that work when pasted: with this player, or with a new one if None."""
+def _tokens(settings: config.Settings, user_id: str | None) -> dict[config.Scope, str]:
+    """A token of each scope, the player's for this player or for the first demo player."""
+    key, issuer = tokens.key(settings)
+    names: dict[config.Scope, str] = {"player": user_id or PLAYER, "server": "backend", "admin": "you"}
+    return {
+        scope: tokens.issue(key, issuer, subject=name, scope=scope, seconds=TOKEN_SECONDS).token
+        for scope, name in names.items()
+    }
+
+
+def welcome(
+    base_url: str,
+    api_keys: str,
+    user_id: str | None,
+    rules: config.Rules,
+    told: Mapping[config.Scope, str] | None = None,
+) -> str:
+    """What to try next, in lines that work when pasted: with this player, or with a new one if None. With tokens by
+    their scope, where access is protected, there is a line for each."""
     key = api_keys.partition(",")[0].strip()
     curl = f"curl -H {shlex.quote(f'x-api-key: {key}')}" if key else "curl"
+    as_ = {scope: f"{curl} -H 'Authorization: Bearer {token}'" for scope, token in (told or {}).items()}
     json = "-H 'content-type: application/json' -d"
     score = min(max(SCORE, rules.score_min), rules.score_max)
     if user_id:
-        write = f"""{curl} -X PUT {base_url}/users/{user_id}/score {json} '{{"score": {score}, "operator": "best"}}'"""
+        asked = f'-X PUT {base_url}/users/{user_id}/score {json} \'{{"score": {score}, "operator": "best"}}\''
     else:
         if rules.score_step_max is not None:
             score = min(score, rules.starting_score + rules.score_step_max)
-        user_id = f"player-{secrets.token_hex(4)}"
+        user_id = PLAYER if told else f"player-{secrets.token_hex(4)}"
         body = f'{{"userId": "{user_id}", "username": "Ada", "email": "ada@example.com", "score": {score}}}'
-        write = f"{curl} {base_url}/users {json} '{body}'"
-    return "\n".join(
-        [
-            f"\nThe leaderboard is at {base_url} (Ctrl-C ends it). Try:\n",
-            f"  {curl} '{base_url}/leaderboard?limit=5'",
-            f"  {write}",
-            f"  {curl} '{base_url}/users/{user_id}/nearby?range=3'\n",
+        asked = f"{base_url}/users {json} '{body}'"
+    lines = [
+        f"\nThe leaderboard is at {base_url} (Ctrl-C ends it). Try:\n",
+        f"  {curl} '{base_url}/leaderboard?limit=5'",
+        f"  {as_.get('server', curl)} {asked}",
+        f"  {curl} '{base_url}/users/{user_id}/nearby?range=3'",
+    ]
+    if told:
+        hidden = """'{"hidden": true, "reason": "a try"}'"""
+        lines += [
+            f"  {as_['player']} {base_url}/users/{user_id}/export",
+            f"  {as_['admin']} -X PUT {base_url}/users/{user_id}/visibility {json} {hidden}",
+            "\nThe lines with a token act as the game's server, as the player, and as one of your people, for a day.",
         ]
-    )
+    return "\n".join([*lines, ""])
 
 
 def _demo_player(store: Store) -> str | None:

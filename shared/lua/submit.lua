@@ -1,13 +1,14 @@
--- One submission, as a whole or not at all, and once for its key, in the slot of its player. (model: submit, replay, stale, refuse, expire)
+-- One submission, as a whole or not at all, and once for its key, in the slot of its player. (model: submit, replay, stale, refuse, limit, expire)
 -- KEYS  user:{id}, then for a client's key {user:ID}:receipts:a and {user:ID}:receipts:b,
 --       without one {user:ID}:submission:ATTEMPT
 -- ARGV  operator (create | set | best | increment | decrement), amount, lowest and highest score allowed, largest change
 --       allowed ('' for any), points per level, attempt id (12 characters), attempt time (ms since 1970), how far it may
 --       be from the server's (ms), attempt time (ISO-8601, ms, Z), name of the client's key, payload digest (16
---       characters), seconds that the receipt lives at least, most receipts of one generation;
+--       characters), seconds that the receipt lives at least, most receipts of one generation, microseconds between two
+--       submissions at an even pace (0 for any pace), how many may come at once;
 --       for create also userId and what is in TOLD
 -- Returns  {'missing'} | {'taken'} | {'reused'} | {'stale'} | {'outside', lowest, highest score allowed} |
---          {'below' | 'above' | 'step' | 'games', the bound} | {'many', seconds until there is room} |
+--          {'below' | 'above' | 'step' | 'games', the bound} | {'many' | 'often', seconds until there is room} |
 --          {'done' | 'replayed', id of the attempt that did it, operator, previous score, score then, and of the profile
 --          revision, score, gamesPlayed, bestScore, level, createdAt, lastActive and what is in TOLD}; numbers as decimal text
 --
@@ -15,11 +16,12 @@
 -- operator, previous score, a blank, score then. Those of keys lie in two generations without a TTL, which nothing evicts.
 -- One of them takes receipts for a life from the second it was `born`, and counts until the second `ends`, a life after its
 -- last receipt; then it is dropped and born anew. So every receipt lives for one life at least and two at most.
+-- The field `rate` says when the player's next submission would come at an even pace, in microseconds since 1970 (GCRA).
 
 local TOLD = {'username', 'email'} -- what players tell us about themselves: it is kept as it comes
 
 local operator, amount, score_min, score_max, score_step_max, points_per_level, attempt, sent_milliseconds,
-  fence_milliseconds, sent, key_name, digest, receipt_seconds, receipts_max = unpack(ARGV)
+  fence_milliseconds, sent, key_name, digest, receipt_seconds, receipts_max, interval_microseconds, burst = unpack(ARGV)
 
 local LARGEST = 9007199254740991 -- beyond it a double skips whole numbers
 local LETTERS = {create = 'c', set = 's', best = 'b', increment = 'i', decrement = 'd'}
@@ -80,7 +82,7 @@ end
 -- The fence: an attempt that comes late (a frozen container, a wrong clock) might find its intent cleared already.
 if math.abs(time[1] * 1000 + time[2] / 1000 - sent_milliseconds) > tonumber(fence_milliseconds) then return {'stale'} end
 
-local before, after, start -- start: what a step counts from
+local before, after, start, rate -- start: what a step counts from
 if operator == 'create' then
   if revision then return {'taken'} end
   told = ARGV
@@ -89,6 +91,14 @@ if operator == 'create' then
   start = math.min(math.max(0, tonumber(score_min)), tonumber(score_max))
 else
   if not revision then return {'missing'} end
+  local interval, now = tonumber(interval_microseconds), time[1] * 1000000 + time[2]
+  if interval > 0 then
+    local full = interval * burst
+    rate = tonumber(redis.call('HGET', KEYS[1], 'rate') or '') or 0
+    if rate > now + full then rate = 0 end -- nobody's pace gets so far: it was counted by a clock that was ahead
+    rate = math.max(rate, now) + interval
+    if rate > now + full then return {'often', text(math.ceil((rate - now - full) / 1000000))} end
+  end
   before, games_played = tonumber(score), tonumber(games_played) + 1
   start = before
   if operator == 'set' then after = amount
@@ -127,6 +137,7 @@ score, games_played, best_score, before = text(after), text(games_played), text(
 -- The first write is one that is refused when memory is full: then none of them happens.
 redis.call('HSET', KEYS[1], 'score', score, 'level', level, 'gamesPlayed', games_played, 'lastActive', last_active,
   'bestScore', best_score, 'revision', revision)
+if rate then redis.call('HSET', KEYS[1], 'rate', text(rate)) end
 if operator == 'create' then
   local fields, user_id = {'createdAt', created_at}, #ARGV - #TOLD
   for index, field in ipairs({'userId', unpack(TOLD)}) do

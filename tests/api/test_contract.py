@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import threading
@@ -16,8 +17,9 @@ from scripts.local import embedded_valkey, examples
 from scripts.local import gateway as local_gateway
 from scripts.local.examples import Example
 from scripts.places import ROOT
-from shared import config, problems
+from shared import config, problems, tokens
 from tests.support import contract
+from tests.support import guarded as guarding
 from tests.support.api import Api, fresh_id
 from tests.support.contract import Operation
 from tests.support.invoking import Answer, event
@@ -26,7 +28,7 @@ FUNCTIONS = ROOT / "functions"
 
 OPERATIONS = contract.operations()
 
-SCHEDULED = {"reconcile"}
+OTHERS = {"reconcile", "authorizer"}
 """Functions that serve no operation."""
 
 
@@ -61,6 +63,33 @@ def broken(value: Any) -> Iterator[Any]:
 def valid(api: Api, operation: Operation, ids: Mapping[str, str] | None = None) -> Example:
     """A request that succeeds, or would if its ids existed: the contract's example, with the ids of what exists."""
     return examples.load(ids or examples.existing(lambda example: api.ask(example).json()))[operation.id]
+
+
+@pytest.fixture
+def api(request: pytest.FixtureRequest, _api: Api, empty: None) -> Iterator[Api]:
+    """The API, as everybody has it; or where access is protected, for somebody who may do everything, if a test's
+    operation or status takes that."""
+    of_this_test = getattr(request.node, "callspec", None)
+    given = of_this_test.params if of_this_test else {}
+    if given.get("status") == 401 or ("operation" in given and needs_a_token(given["operation"])):
+        with guarding.client(request.getfixturevalue("guarded")) as able:
+            yield able
+    else:
+        yield _api
+
+
+def needs_a_token(operation: Operation) -> bool:
+    """Whether there is no such operation where access is open."""
+    return examples.load()[operation.id].needs_a_token
+
+
+@contextlib.contextmanager
+def another(api: Api, **environ: str) -> Iterator[Api]:
+    """The same API through another gateway, which has these settings."""
+    with local_gateway.running({"ACCESS": "protected" if api.able else "open", **environ}) as base_url:
+        client = Api(base_url, able=api.able)
+        yield client
+        client.close()
 
 
 def nobody() -> dict[str, str]:
@@ -116,37 +145,52 @@ def reuse_a_key(api: Api, operation: Operation) -> int:
 def come_without_a_key(api: Api, operation: Operation) -> int:
     """The status of a request without an API key if one is needed."""
     example = valid(api, operation)
-    with local_gateway.running({"API_KEY": "key-1"}) as base_url:
-        stranger = Api(base_url)
-        status = stranger.ask(example).status_code
-        stranger.close()
-    return status
+    with another(api, API_KEY="key-1") as stranger:
+        return stranger.ask(example).status_code
 
 
 def come_too_often(api: Api, operation: Operation) -> int:
     """The status for a caller who does not stop."""
     example = valid(api, operation)
-    with local_gateway.running({"RATE_LIMIT": "1"}) as base_url:
-        impatient = Api(base_url)
+    with another(api, RATE_LIMIT="1") as impatient:
         statuses = [impatient.ask(example).status_code for _ in range(3)]
-        impatient.close()
     assert statuses[0] < 300
     return statuses[-1]
 
 
-def find_valkey_away(api: Api, operation: Operation, invoke: Callable[..., Answer]) -> int:
-    """The status if a container cannot reach Valkey: this process does the work, in a thread without a connection."""
+AWAY = {
+    "VALKEY_PORT": "1",
+    "TOKEN_KEY": "arn:aws:kms:eu-central-1:123456789012:key/1",
+    "AWS_ENDPOINT_URL_KMS": "http://127.0.0.1:1",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+}
+"""The environment of a container that reaches nothing."""
+
+
+def find_nobody_there(api: Api, operation: Operation, invoke: Callable[..., Answer]) -> int:
+    """The status if a container can reach neither Valkey nor KMS: this process does the work, in a thread without a
+    connection."""
     example = valid(api, operation)
     statuses: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VALKEY_PORT", "1")
+        for name, value in AWAY.items():
+            patch.setenv(name, value)
         config.settings.cache_clear()
         request = event(example.method, example.target, json_body=example.body)
         thread = threading.Thread(target=lambda: statuses.append(invoke(operation.function, request).status))
         thread.start()
         thread.join()
     config.settings.cache_clear()
+    tokens.kms.cache_clear()
     return statuses[0]
+
+
+def come_without_a_token(api: Api, operation: Operation) -> int:
+    """The status of a request that nobody vouches for."""
+    with contextlib.closing(Api(api.base_url)) as stranger:
+        return stranger.ask(valid(api, operation)).status_code
 
 
 PROVOCATIONS: dict[int, Callable[..., int]] = {
@@ -154,6 +198,7 @@ PROVOCATIONS: dict[int, Callable[..., int]] = {
     201: succeed,
     204: succeed,
     400: break_a_rule,
+    401: come_without_a_token,
     403: come_without_a_key,
     404: name_nobody,
     409: come_twice,
@@ -161,7 +206,7 @@ PROVOCATIONS: dict[int, Callable[..., int]] = {
     415: send_text,
     422: reuse_a_key,
     429: come_too_often,
-    503: find_valkey_away,
+    503: find_nobody_there,
 }
 """How each documented status is provoked. A new one belongs here, with the way to it."""
 
@@ -180,7 +225,7 @@ def test_every_documented_status_can_be_had(
     if status not in PROVOCATIONS:
         pytest.fail(f"{operation.id} documents {status}, and nothing here provokes it: add it to PROVOCATIONS")
     provoke = PROVOCATIONS[status]
-    found = provoke(api, operation, invoke) if provoke is find_valkey_away else provoke(api, operation)
+    found = provoke(api, operation, invoke) if provoke is find_nobody_there else provoke(api, operation)
     assert found == status
     assert (operation.id, status) in contract.seen
 
@@ -191,7 +236,7 @@ def test_every_code_of_a_bad_body_can_be_had(api: Api, operation: Operation) -> 
     example = valid(api, operation)
     found = {
         api.request(example.method, example.target, content=content).json()["code"]
-        for content in (b"{}", b"[]", b"{", b"\xff")
+        for content in (b'{"unknown": 1}', b"[]", b"{", b"\xff")
     }
     assert found == documented
 
@@ -225,7 +270,7 @@ def with_a_member_more(value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
 class TestTheDocument:
     def test_every_function_has_a_folder_and_every_folder_a_route(self) -> None:
         folders = {path.parent.name for path in FUNCTIONS.glob("*/handler.py")}
-        assert {operation.function for operation in OPERATIONS.values()} == folders - SCHEDULED
+        assert {operation.function for operation in OPERATIONS.values()} == folders - OTHERS
 
     def test_every_action_is_answered(self, invoke: Callable[..., Answer]) -> None:
         for example in examples.load().values():
@@ -509,7 +554,12 @@ def test_an_argument_is_taken_if_and_only_if_the_contract_says_so(
 def test_every_argument_has_limits_that_can_be_tried(
     operation: Operation, where: str, name: str, schema: dict[str, Any]
 ) -> None:
-    limits = {"integer": {"minimum", "maximum"}, "string": {"minLength", "maxLength", "pattern"}, "object": set()}
+    limits = {
+        "integer": {"minimum", "maximum"},
+        "string": {"minLength", "maxLength", "pattern"},
+        "object": set(),
+        "boolean": set(),
+    }
     assert limits[schema["type"]] <= set(schema) or "enum" in schema
 
 
@@ -520,7 +570,7 @@ def test_what_the_contract_requires_is_required(api: Api, invoke: Callable[..., 
         example = valid(api, operation)
         body = {key: value for key, value in (example.body or {}).items() if key != name}
         answer = invoke(operation.function, event(example.method, example.target, json_body=body))
-        if name in operation.body["required"]:
+        if name in operation.body.get("required", ()):
             assert answer.status == 400
             assert [error["name"] for error in answer.json()["errors"]] == [name]
         else:

@@ -119,22 +119,32 @@ def test_a_refused_write_takes_two_round_trips_the_second_to_clear_its_intent(tr
     assert trips(404, "update_score", "PUT", "/users/nobody/score", json_body={"score": 30}) == 2
 
 
-def test_a_key_costs_a_round_trip_only_where_a_session_is_opened(trips: Callable[..., int]) -> None:
+def test_a_key_costs_no_round_trip(trips: Callable[..., int]) -> None:
     def key() -> dict[str, str]:
         return {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
 
     new = json.dumps({"username": "Ada", "email": "ada@example.com"})
     assert trips(200, "update_score", "PUT", "/users/ada/score", body='{"score": 30}', headers=key()) == 2
     assert trips(201, "create_user", "POST", "/users", body=new, headers=key()) == 2
-    trips(201, "sessions", "POST", "/sessions", body='{"userId": "ada"}', headers=key())
     assert trips(201, "sessions", "POST", "/sessions", body='{"userId": "ada"}', headers=key()) == 2
 
 
-def test_a_session_is_created_and_ended_in_one_round_trip_each(
-    trips: Callable[..., int], there: dict[str, Example]
+def test_a_session_is_created_and_ended_in_two_round_trips_each(
+    trips: Callable[..., int], there: dict[str, Example], raw: valkey.Valkey
 ) -> None:
-    assert trips(201, "sessions", "POST", "/sessions", json_body={"userId": "ada", "sessionData": {"a": 1}}) == 1
-    assert trips(204, *parts(there["sessions.delete"])) == 1
+    """The player's record first, then the session; and the other way round."""
+    create = ("sessions", "POST", "/sessions")
+    assert trips(201, *create, json_body={"userId": "ada", "sessionData": {"a": 1}}) == 2
+    assert trips(204, *parts(there["sessions.delete"])) == 2
+    assert trips(404, *parts(there["sessions.delete"])) == 1
+    assert trips(404, *create, json_body={"userId": "nobody"}) == 2, "the second to take it out of the record"
+    one = {"json_body": {"userId": "ada"}, "headers": {"Idempotency-Key": "one"}}
+    assert [trips(201, *create, **one) for _ in range(2)] == [2, 2], (
+        "a replay opens nothing, and looks in the same trips"
+    )
+    for key in (*raw.scan_iter("session:*"), "{user:ada}:sessions"):
+        raw.delete(key)
+    assert trips(201, *create, **one) == 3, "of one that has ended: the third to take it out again"
 
 
 def test_bad_arguments_are_refused_without_a_round_trip(trips: Callable[..., int]) -> None:
@@ -208,7 +218,7 @@ def test_replacing_an_idle_connection_costs_no_round_trip(
     monkeypatch.setattr(time, "time", lambda: later)
     for operation in READS:
         assert trips(200, *parts(there[operation])) == 1
-    assert trips(204, *parts(there["sessions.delete"])) == 1
+    assert trips(204, *parts(there["sessions.delete"])) == 2
     assert proxy.connections == 2
 
 

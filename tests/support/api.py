@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -15,12 +15,24 @@ from tests.support import contract
 class Api:
     """HTTP to one base URL; every reply is checked against the contract before anybody sees it."""
 
-    def __init__(self, base_url: str, headers: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str] | None = None,
+        able: Callable[[Sequence[str]], Mapping[str, str]] | None = None,
+    ):
+        """`able` makes the headers of somebody who may do what takes these scopes, for each request that has no
+        Authorization of its own."""
         self.base_url = base_url
+        self.able = able
         self._client = httpx.Client(headers=headers, timeout=10, trust_env=False)
 
     def request(self, method: str, path: str, *, target: bytes | None = None, **options: Any) -> httpx.Response:
         """Sends a request as httpx does; `target` goes on the wire as it is, in the path's place."""
+        if self.able:
+            operation, _ = contract.find(method, path)
+            scopes = operation.document["x-scopes"] if operation else ()
+            options["headers"] = {**self.able(scopes), **(options.get("headers") or {})}
         if target is not None:
             prefix = httpx.URL(self.base_url).raw_path.rstrip(b"/")
             options["extensions"] = {"target": prefix + target}

@@ -6,6 +6,8 @@ import time
 import uuid
 from collections.abc import Sequence
 
+from shared.config import Scope
+
 ISSUER = "leaderboard-dev"
 
 
@@ -22,7 +24,13 @@ def vouched(scope: str, subject: str, *, issuer: str = ISSUER, seconds: int = 36
     }
 
 
+def able_scope(scopes: Sequence[str]) -> Scope | None:
+    """Whose token may do this to anybody, where these are an operation's scopes; None for what everybody may."""
+    preferred: tuple[Scope, ...] = ("server", "admin")
+    return next((scope for scope in preferred if scope in scopes), None)
+
+
 def able(scopes: Sequence[str]) -> dict[str, str] | None:
-    """Somebody who may do this to anybody, where these are an operation's scopes; None for what everybody may."""
-    found = [scope for scope in ("server", "admin") if scope in scopes]
-    return vouched(found[0], f"any-{found[0]}") if found else None
+    """What the authorizer says of somebody with such a token."""
+    scope = able_scope(scopes)
+    return vouched(scope, f"any-{scope}") if scope else None

@@ -20,7 +20,7 @@ import pytest
 
 from scripts.local import routes
 from scripts.places import ROOT
-from shared import access, config, logs, security, telemetry
+from shared import config, logs, security, telemetry, tokens
 
 UNITS = {"Count", "Milliseconds", "Seconds", "None"}
 """Those of CloudWatch's units that we use."""
@@ -58,9 +58,10 @@ SHAPES: dict[str, Shape] = {
     "route": _one_of(*_paths),
     "code": _one_of(*CODES),
     "outcome": _one_of(*OUTCOMES),
-    "scope": _one_of(*get_args(access.Scope)),
+    "scope": _one_of(*get_args(config.Scope)),
     "event": _one_of("security"),
     "kind": _one_of(*security.KINDS),
+    "reason": _one_of(*get_args(tokens.Fault)),
     "Route": _one_of(*OPERATIONS),
     "Code": _one_of(*CODES),
     "Reason": _one_of(*CODES),

@@ -37,6 +37,7 @@ MAY_IMPORT = {
         *("security", "telemetry", "tracing"),
     },
     "security": {"logs", "telemetry"},
+    "tokens": {"config", "problems"},
     "telemetry": {"config", "logs"},
     "tracing": {"config", "logs"},
     "credentials": {"config"},
@@ -103,6 +104,7 @@ ARROWS = {
     **{name: set() for name in COMMON},
     "shared": {"shared"},
     "functions": {"shared"},
+    "functions.authorizer": {"functions.authorizer", "shared"},
     "scripts.cloudwatch": {"scripts.cloudwatch", *COMMON},
     "scripts.local": {"scripts.local", "scripts.cloudwatch", "functions", *COMMON},
     "scripts.dev.bootstrap": set(),
@@ -113,6 +115,7 @@ ARROWS = {
     "scripts.bench": {"scripts.bench", "scripts.local", *COMMON},
     "scripts.run": {"scripts.local", *COMMON},
     "scripts.rebuild": {"scripts.aws", "scripts.local", *COMMON},
+    "scripts.tokens": {"scripts.aws", "scripts.emulator", "scripts.local", *COMMON},
     "tests.support": {"tests.support", *BELOW_TESTS},
     "tests.conftest": {"tests.support", *BELOW_TESTS},
     **{f"tests.{room}": {f"tests.{room}", "tests.support", *BELOW_TESTS} for room in ROOMS},
@@ -421,7 +424,7 @@ def test_settings_are_read_from_the_environments_names() -> None:
     values = {"VALKEY_HOST": "h", "VALKEY_PORT": "1", "VALKEY_TLS": "TRUE", "SCORE_MIN": "-5", "COMMAND_SECONDS": "0.5"}
     settings = config.load(values)
     assert settings == config.Settings("h", 1, True, command_seconds=0.5, score_min=-5)
-    assert settings.rules == (-5, 10**12, None, 86_400, 1000)
+    assert settings.rules == (-5, 10**12, None, 86_400, 1000, (0, 1))
 
 
 @pytest.mark.parametrize("text", ["0", "false", "no", "False", ""])

@@ -17,7 +17,7 @@ SUBMISSION = [profiles.profile_key("ada"), *profiles.receipts_keys("ada")]
 def submission(operator: str) -> list[str | int]:
     """The arguments of a submission of 7 points with this operator, sent now."""
     sent = time.time_ns() // 1_000_000
-    return [operator, 7, 0, 1000, "", 1000, "a" * 12, sent, 30_000, "now", "name", "d" * 16, 60, 1000]
+    return [operator, 7, 0, 1000, "", 1000, "a" * 12, sent, 30_000, "now", "name", "d" * 16, 60, 1000, 0, 1]
 
 
 def run(raw: valkey.Valkey, script: str, keys: list[str], arguments: list[str | int]) -> list[str]:
