@@ -16,12 +16,12 @@ WORKERS = --numprocesses auto --dist worksteal
 VALKEY_ONLY = --ignore tests/browser --ignore tests/emulated --ignore tests/clients --ignore tests/terraform --ignore tests/aws -m "not emulated"
 
 .NOTPARALLEL:
-.PHONY: help run emulate dashboard drill rebuild token bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-browser test-clients test-long check format lock clean
+.PHONY: help run emulate dashboard drill rebuild token admin bench build plan apply drift smoke destroy snapshot retire test test-terraform test-emulated test-browser test-clients test-long check audit-dependencies format lock clean
 
 help: ## list the targets
 	@if test -t 1; then on=$$(printf '\033[36m') off=$$(printf '\033[0m'); fi; \
 	awk -F ':.*## ' -v on="$$on" -v off="$$off" \
-	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %s%-14s%s %s\n", on, $$1, off, $$2 }' Makefile
+	    '/^#: / { print "\n" substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %s%-18s%s %s\n", on, $$1, off, $$2 }' Makefile
 
 #: Run
 run: ## the whole API on http://127.0.0.1:8080, and its dashboard on http://127.0.0.1:8081, with 1,000 demo players (PORT, DASHBOARD_PORT, ACCESS=protected, API_KEY, RATE_LIMIT, ALLOWED_HOSTS, VALKEY_HOST, DEMO)
@@ -47,6 +47,10 @@ rebuild: ## make board, names and totals anew from the profiles, while writes go
 token: ## a token for a server or a person, on standard output (SCOPE=server NAME=backend DAYS=90; ENV=dev: of that environment on AWS; JSON=1)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.tokens
+
+admin: ## what people do about a player: find, show, hide, unhide, correct, rename, export, erase, token, audit (ARGS="hide grace --reason …"; ENV=prod, or BASE_URL, TOKEN, API_KEY)
+	@$(call install,local.lock)
+	@exec .venv/bin/python -m scripts.admin $(or $(value ARGS),--help)
 
 bench: ## clock every handler against the bare round trip to Valkey (MEMORY=1: what a million players cost; FIRST=1: a new environment's first request; LINE=1: a request's line)
 	@$(call install,dev.lock)
@@ -125,6 +129,10 @@ check: ## formatting, lint, types, the contract and Terraform
 	.venv/bin/python -m scripts.dev.terraform_docs --check
 	.venv/bin/python -m scripts.dev.check_terraform
 
+audit-dependencies: ## whether anybody has published a hole in what the locks pin (JSON=1; OSV_URL: a copy of the advisories; needs the network)
+	@$(call install,audit.lock .audit)
+	@exec .audit/bin/python -m scripts.dev.audit_dependencies $(if $(JSON),--json)
+
 #: Change
 format: ## rewrite the code in its one format, and what is made of the contract and of terraform/
 	@$(call install,dev.lock)
@@ -141,7 +149,7 @@ lock: ## pin pyproject.toml's dependencies in *.lock (UPGRADE=1: the newest vers
 	@.venv/bin/python -m scripts.dev.lock
 
 clean: ## remove what was made: .venv, caches, builds, and the data of `make run`
-	rm -rf .venv .uv .browser .checkov .clients .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/dev/lint_contract/node_modules tests/clients/node_modules
+	rm -rf .venv .uv .browser .checkov .audit .clients .localstack .emulated .data build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache scripts/dev/lint_contract/node_modules tests/clients/node_modules
 	find functions scripts shared tests -name __pycache__ -prune -exec rm -rf {} +
 
 install = for python in $(INTERPRETERS); do \

@@ -138,14 +138,9 @@ def operations_in(docstring: str) -> frozenset[str]:
 
 def _outcome(response: Response, code: str | None) -> str:
     """What has become of a request, in a word."""
-    status = response["statusCode"]
-    if status < 400:
+    if response["statusCode"] < 400:
         return "replayed" if "Idempotency-Replayed" in response["headers"] else "ok"
-    if status < 500:
-        return "refused"
-    if status == 503:
-        return "not_yet_visible" if code == problems.NotYetVisible.code else "unavailable"
-    return "failed"
+    return problems.outcome(response["statusCode"], code)
 
 
 def _bug(error: Exception) -> problems.Problem:

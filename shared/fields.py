@@ -27,7 +27,9 @@ _END = rf"\s\u200c\u200d{_BAD}"
 _START = rf"{_END}\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f" + "\U0001d159\U000e0000-\U000e0fff"
 """What a name must not end or begin with: joiners, selectors and tags belong to a name only after other characters."""
 
-REASON_PATTERN = rf"^[^{_END}](?:[^{_BAD}]*[^{_END}])?$"
+REASON_PATTERN = rf"^[^{_END}@](?:[^{_BAD}@]*[^{_END}@])?$"
+"""Without an @, as it stands in the log, where no e-mail address may."""
+
 USERNAME_PATTERN = rf"^[^{_START}](?:[^{_BAD}]*[^{_END}])?$"
 _SYMBOLS = "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299"
 _PICTURES = "\U0001f000-\U0001faff"
@@ -276,7 +278,7 @@ def reason() -> Text:
         REASON_PATTERN,
         200,
         800,
-        "must be 1 to 200 characters, none of them control or invisible, with no white space at either end",
+        "must be 1 to 200 characters, none of them an @, control or invisible, with no white space at either end",
         required=True,
     )
 

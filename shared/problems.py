@@ -239,3 +239,12 @@ class NotYetVisible(Unavailable):
         "The submission is stored and will appear on the board within minutes. "
         "To be sure of it, send it again with the same Idempotency-Key; without one, do not send it again."
     )
+
+
+def outcome(status: int, code: str | None) -> str:
+    """What has become of a request that was answered with a problem of this status and code, in a word."""
+    if status < 500:
+        return "refused"
+    if status == 503:
+        return "not_yet_visible" if code == NotYetVisible.code else "unavailable"
+    return "failed"

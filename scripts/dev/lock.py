@@ -23,6 +23,7 @@ LOCKS = {
     "installer.lock": ("--constraints", "locks/dev.lock", "--group", "installer"),
     "browser.lock": (*DEV, "--constraints", "locks/dev.lock", "--group", "browser"),
     "checkov.lock": ("--group", "checkov"),
+    "audit.lock": ("--group", "audit"),
     "clients.lock": ("--group", "clients"),
     "localstack.lock": ("--group", "localstack"),
 }

@@ -1,7 +1,8 @@
 """The log lines of the code under test: what they count, and that none holds anything of a person, a body or a secret.
 
 What a line may hold is a closed list. A member is a number, or a word that this repository knows, or an id in a form
-that nobody chooses; so a name, an address, a key or a token has no place to stand in, whatever a test has sent.
+that nobody chooses; so a name, an address, a key or a token has no place to stand in, whatever a test has sent. Only
+the lines of an act tell who did it to whom, and why, in somebody's own words.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pytest
 
 from scripts.local import routes
 from scripts.places import ROOT
-from shared import config, logs, security, telemetry, tokens
+from shared import acts, config, fields, logs, security, telemetry, tokens
 
 UNITS = {"Count", "Milliseconds", "Seconds", "None"}
 """Those of CloudWatch's units that we use."""
@@ -33,8 +34,14 @@ OUTCOMES = {"ok", "replayed", "refused", "not_yet_visible", "unavailable", "fail
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
 
-NAMES_A_PLAYER = {"security event", "profile was older than the board"}
-"""The lines by which somebody finds the player whom they have to mend."""
+OF_AN_ACT = {"act began", "act ended"}
+"""The lines that are the audit."""
+
+NAMES_A_PLAYER = {"security event", "profile was older than the board", *OF_AN_ACT}
+"""The lines by which somebody finds the player whom they have to mend, or who was acted on."""
+
+TELLS_OF_AN_ACT = {"act", "userId", "issuer", "subject", "tokenId", "before", "after"}
+"""What no other line may tell, but for a player's id."""
 
 _paths: dict[str, Any] = routes.contract()["paths"]
 OPERATIONS = {
@@ -58,8 +65,12 @@ SHAPES: dict[str, Shape] = {
     "route": _one_of(*_paths),
     "code": _one_of(*CODES),
     "outcome": _one_of(*OUTCOMES),
+    "event": _one_of("security", "audit"),
+    "act": _one_of(*acts.ACTS),
+    "issuer": re.compile(r"[\w.:/-]{1,255}").fullmatch,
+    "subject": re.compile(r"[\w.-]{1,64}").fullmatch,
     "scope": _one_of(*get_args(config.Scope)),
-    "event": _one_of("security"),
+    "tokenId": re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch,
     "kind": _one_of(*security.KINDS),
     "reason": _one_of(*get_args(tokens.Fault)),
     "Route": _one_of(*OPERATIONS),
@@ -111,11 +122,22 @@ def _is_allowed(line: Mapping[str, Any], name: str, value: Any) -> object:
         return _is_constant(value)
     if name == "userId":
         return line.get("message") in NAMES_A_PLAYER
+    if name in TELLS_OF_AN_ACT and line.get("message") not in OF_AN_ACT:
+        return False
+    if name == "reason" and line.get("message") in OF_AN_ACT:
+        return value is None or (len(value) <= 200 and re.fullmatch(fields.REASON_PATTERN, value) and "@" not in value)
+    if name in ("before", "after"):
+        return value is None or all(_is_a_fact(each, fact) for each, fact in value.items())
     if name == "cause" and isinstance(value, list):
         return all(map(FRAME.fullmatch, value))
     if name == "_aws":
         return isinstance(value, dict)
     return name in SHAPES and (value is None or (isinstance(value, str) and SHAPES[name](value)))
+
+
+def _is_a_fact(name: str, value: Any) -> bool:
+    """Whether this may be what an act has changed: a number or a flag."""
+    return bool(re.fullmatch("[a-z][A-Za-z]*", name)) and (value is None or type(value) in (int, bool))
 
 
 def _emf_faults(line: Mapping[str, Any]) -> Iterator[str]:

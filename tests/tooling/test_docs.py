@@ -38,7 +38,7 @@ def files(folder: Path = ROOT) -> Iterator[Path]:
 FILES = [*files()]
 DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in FILES if path.suffix == ".md"}
 README, API, OPERATIONS = DOCUMENTS["README.md"], DOCUMENTS["docs/api.md"], DOCUMENTS["docs/operations.md"]
-CONTRIBUTING = DOCUMENTS["CONTRIBUTING.md"]
+CONTRIBUTING, SECURITY = DOCUMENTS["CONTRIBUTING.md"], DOCUMENTS["docs/security.md"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
 
@@ -292,6 +292,37 @@ def test_a_file_that_is_gone_is_found(path: str) -> None:
         f"Not `{path}`, but `tests/tooling/test_docs.py`, `functions/<name>/handler.py`, `*.lock` and application/json."
     )
     assert missing_files("README.md", text) == [path]
+
+
+TEST = re.compile(r"(tests/[\w/]+\.py)::(?:Test\w+::)?(test_\w+)")
+
+
+def missing_tests(document: str) -> list[str]:
+    """The tests that a document names, but that are not in their file."""
+    return [
+        f"{path}::{name}"
+        for path, name in TEST.findall(document)
+        if not (ROOT / path).exists() or not re.search(rf"^ *def {name}\(", (ROOT / path).read_text(), re.MULTILINE)
+    ]
+
+
+@every_document
+def test_every_test_that_is_named_is_there(name: str) -> None:
+    assert missing_tests(DOCUMENTS[name]) == []
+
+
+def test_a_test_that_is_gone_is_found() -> None:
+    gone = ["tests/tooling/test_docs.py::test_gone", "tests/gone.py::test_a_test_that_is_gone_is_found"]
+    there = "tests/tooling/test_docs.py::test_a_test_that_is_gone_is_found"
+    assert missing_tests(f"- `{gone[0]}`\n- `{there}`, `{gone[1]}`") == gone
+
+
+def test_every_threat_has_a_test_that_shows_what_holds_it() -> None:
+    """OWASP's ten of 2023, each with a test."""
+    parts = re.split(r"^### (API\d+): .*$", section(SECURITY, "Threats"), flags=re.MULTILINE)
+    named = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert [*named] == [f"API{number}" for number in range(1, 11)]
+    assert [threat for threat, text in named.items() if not TEST.search(text)] == []
 
 
 def unknown_targets(document: str) -> set[str]:

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "idempotency": set(),
     "operations": set(),
     "access": {"config", "fields", "operations", "problems"},
+    "acts": {"access", "logs", "problems"},
     "endpoint": {
         *("access", "config", "deadline", "fields", "idempotency", "logs", "problems"),
         *("security", "telemetry", "tracing"),
@@ -115,6 +116,7 @@ ARROWS = {
     "scripts.bench": {"scripts.bench", "scripts.local", *COMMON},
     "scripts.run": {"scripts.local", *COMMON},
     "scripts.rebuild": {"scripts.aws", "scripts.local", *COMMON},
+    "scripts.admin": {"scripts.admin", "scripts.aws", "scripts.emulator", "scripts.local", "scripts.tokens", *COMMON},
     "scripts.tokens": {"scripts.aws", "scripts.emulator", "scripts.local", *COMMON},
     "tests.support": {"tests.support", *BELOW_TESTS},
     "tests.conftest": {"tests.support", *BELOW_TESTS},
