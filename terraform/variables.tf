@@ -143,13 +143,13 @@ variable "signing_key" {
 }
 
 variable "oidc" {
-  description = "Your own identity provider, whose tokens are accepted besides ours, or null: { issuer = \"https://id.example.com\", audience = \"leaderboard\", jwks_url = \"https://id.example.com/keys\", user_claim = \"sub\", scope_claim = \"scope\" }."
+  description = "Your own identity provider, whose tokens are accepted besides ours, or null: { issuer = \"https://id.example.com\", audience = \"leaderboard\", jwks_url = \"https://id.example.com/keys\", user_claim = \"sub\", scope_claim = \"scope\" }. Without scope_claim, all of its tokens are players'."
   type = object({
     issuer      = string
     audience    = string
     jwks_url    = string
-    user_claim  = string
-    scope_claim = string
+    user_claim  = optional(string, "sub")
+    scope_claim = optional(string)
   })
   default = null
 }

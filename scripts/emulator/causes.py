@@ -58,13 +58,17 @@ class Site:
         """A client of its Valkey."""
         return valkey.Valkey(host=self.facts.valkey_host, port=self.facts.valkey_port, decode_responses=True)
 
-    def ask(self, method: str, path: str, body: object = None, key: str | None = None) -> int:
-        """The status of a request to the API, perhaps with an idempotency key."""
+    def ask(
+        self, method: str, path: str, body: object = None, key: str | None = None, token: str | None = None
+    ) -> int:
+        """The status of a request to the API, perhaps with an idempotency key; as a server, or with another token."""
+        token = token or self.facts.server_token
         request = urllib.request.Request(  # noqa: S310 - our own http address
             self.facts.base_url + path,
             None if body is None else json.dumps(body).encode(),
             {"x-api-key": self.facts.api_key, "content-type": "application/json"}
-            | ({"idempotency-key": key} if key else {}),
+            | ({"idempotency-key": key} if key else {})
+            | ({"authorization": f"Bearer {token}"} if token else {}),
             method=method,
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -129,6 +133,12 @@ def no_concurrency(site: Site, function: str) -> Iterator[Again]:
             aws.delete_function_concurrency(FunctionName=name)
         else:
             aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=before)
+
+
+def no_authorizer(site: Site) -> Iterator[Again]:
+    """Takes all concurrency from the authorizer, and asks with tokens that nobody has seen before."""
+    for _ in no_concurrency(site, "authorizer"):
+        yield lambda: site.ask("GET", f"/sessions/{NOBODY}", token=f"drill.{uuid.uuid4().hex}.drill")
 
 
 def still(site: Site, milliseconds: int, ask: Again) -> Iterator[Again]:
@@ -268,12 +278,16 @@ class Cause:
 OBJECTIVES = re.compile("slo-|availability-|latency-")
 """Alarms on a share of the requests: it is small again once there are enough good ones."""
 
+NO_ROOM = "It does not wait for Valkey, or is not let near it where access is open."
 NO_CACHE = "An emulated AWS has no ElastiCache: its Valkey has neither limits nor sign-ins."
 ROUTE = r"(?!reconcile-)(?P<function>[a-z-]+?)"
+NOT_BY_VALKEY = r"(authorizer|issue-token|update-user|export-user|erase-user|set-visibility|correct-score)"
 
 CAUSES = (
     Cause(r"cache-.*", NO_CACHE),
     Cause(r".*-live-errors", "Only CodeDeploy reads it, and an emulated AWS has none."),
+    Cause(r"authorizer-failures", "Sets the authorizer's concurrency to 0: API Gateway cannot ask it.", no_authorizer),
+    Cause(NOT_BY_VALKEY + "-duration", NO_ROOM),
     Cause(r"reconcile-duration", "A run gives up on Valkey after a second, so that nothing here makes one so slow."),
     Cause(r"(?P<function>[a-z-]+)-errors", "Calls the function with an event that it cannot read: it crashes.", crash),
     Cause(r"(?P<function>[a-z-]+)-throttles", "Sets the function's concurrency to 0 and calls it.", no_concurrency),
@@ -317,7 +331,8 @@ def making(site: Site, alarm: str) -> AbstractContextManager[Again]:
 
 
 def _request(site: Site, function: str) -> tuple[str, str, object]:
-    """A request to a function that changes nothing: for nobody or, to make a player, for one that there is."""
+    """A request to a function that changes nothing: for nobody or, to make a player, for one that there is. Where it
+    takes a person's token it is refused, which is no failure either."""
     taken = {"userId": site.player(), "username": "Drill", "email": "drill@example.com"}
     requests: dict[str, tuple[str, str, object]] = {
         "create-user": ("POST", "/users", taken),
@@ -325,6 +340,12 @@ def _request(site: Site, function: str) -> tuple[str, str, object]:
         "update-score": ("PUT", f"/users/{NOBODY}/score", {"score": 0}),
         "rank": ("GET", f"/users/{NOBODY}/rank", None),
         "nearby": ("GET", f"/users/{NOBODY}/nearby", None),
+        "update-user": ("PATCH", f"/users/{NOBODY}", {"username": "Drill"}),
+        "export-user": ("GET", f"/users/{NOBODY}/export", None),
+        "erase-user": ("DELETE", f"/users/{NOBODY}", None),
+        "issue-token": ("POST", f"/users/{NOBODY}/tokens", {}),
+        "set-visibility": ("PUT", f"/users/{NOBODY}/visibility", {"hidden": False, "reason": "Drill"}),
+        "correct-score": ("POST", f"/users/{NOBODY}/corrections", {"score": 0, "reason": "Drill"}),
         "sessions": ("POST", "/sessions", {"userId": NOBODY}),
         "leaderboard": ("GET", "/leaderboard", None),
         "stats": ("GET", "/stats", None),

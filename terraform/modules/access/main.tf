@@ -70,6 +70,12 @@ data "aws_iam_policy_document" "sign" {
       variable = "kms:SigningAlgorithm"
       values   = ["ECDSA_SHA_256"]
     }
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:MessageType"
+      values   = ["RAW"]
+    }
   }
 }
 

@@ -29,9 +29,14 @@ variable "contract" {
   validation {
     condition = alltrue([
       for name, scheme in var.contract.components.securitySchemes :
-      scheme.type == "apiKey" ? try(scheme.in, "") == "header" && lower(try(scheme.name, "")) == "x-api-key" : scheme.type == "http" && try(scheme.scheme, "") == "bearer"
+      scheme.type == "apiKey" ? try(scheme.in, "") == "header" && lower(try(scheme.name, "")) == "x-api-key" : scheme.type == "http" && try(scheme.scheme, "") == "bearer" && can(regex(".+", scheme["x-pattern"]))
     ]) && length([for scheme in var.contract.components.securitySchemes : scheme if scheme.type == "apiKey"]) == 1
-    error_message = "API Gateway reads keys only from the header x-api-key, and tokens only from Authorization: the contract must have one security scheme of the type apiKey with the former, and no other but one of the type http with the scheme bearer."
+    error_message = "API Gateway reads keys only from the header x-api-key, and tokens only from Authorization: the contract must have one security scheme of the type apiKey with the former, and no other but one of the type http with the scheme bearer, whose x-pattern says what the header looks like."
+  }
+
+  validation {
+    condition     = var.authorizer == null || length([for scheme in var.contract.components.securitySchemes : scheme if scheme.type == "http"]) == 1
+    error_message = "With an authorizer, the contract must have a security scheme of the type http."
   }
 }
 

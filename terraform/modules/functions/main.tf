@@ -131,13 +131,10 @@ resource "aws_lambda_function" "this" {
     mode = "Active"
   }
 
-  dynamic "vpc_config" {
-    for_each = each.value[*]
-
-    content {
-      subnet_ids         = var.subnet_ids
-      security_group_ids = var.security_group_ids
-    }
+  # Empty is none. Not a dynamic block: those who read a plan would not see what it is made from.
+  vpc_config {
+    subnet_ids         = each.value == null ? [] : var.subnet_ids
+    security_group_ids = each.value == null ? [] : var.security_group_ids
   }
 
   lifecycle {

@@ -20,8 +20,12 @@ locals {
 
   is_protected = var.access == "protected"
 
-  # What these functions log is the record of who did what to whom.
-  audited = ["set_visibility", "correct_score", "erase_user"]
+  # The functions of the role `people`: what they log is the record of who did what to whom.
+  audited = toset(flatten([
+    for item in values(local.contract.paths) : [
+      for operation in values(item) : split(".", operation.operationId)[0] if try(operation["x-cache-role"], "") == "people"
+    ]
+  ]))
 
   settings = merge({
     RECEIPT_SECONDS  = tostring(var.receipt_seconds)

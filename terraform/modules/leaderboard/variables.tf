@@ -164,7 +164,7 @@ variable "player_operators" {
 }
 
 variable "player_limits" {
-  description = "What one player's tokens may do: submissions a minute (0: no limit) and at once, sessions opened a minute (0: no limit) and open at a time. What is left out has the setting's default: docs/operations.md lists them."
+  description = "What one player's tokens may do: submissions a minute and at once, sessions opened a minute and open at a time; 0 is no limit. What is left out has the setting's default: docs/operations.md lists them."
   type = object({
     submissions_per_minute = optional(number)
     submissions_burst      = optional(number)
@@ -175,8 +175,10 @@ variable "player_limits" {
   default  = {}
 
   validation {
-    condition     = alltrue([for number in values(var.player_limits) : number == null ? true : number >= 0 && floor(number) == number])
-    error_message = "player_limits must be whole numbers, 0 or more."
+    condition = alltrue([for name, number in var.player_limits : number == null ? true :
+      floor(number) == number && number >= (name == "submissions_burst" ? 1 : 0) && number <= (name == "sessions_open_max" ? 10000 : 60000)
+    ])
+    error_message = "player_limits must be whole numbers: 0 to 60000 a minute, a burst of 1 to 60000, and 0 to 10000 open sessions."
   }
 }
 

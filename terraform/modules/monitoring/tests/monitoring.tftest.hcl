@@ -488,7 +488,34 @@ run "a_slower_schedule_makes_a_backlog_later" {
   command = plan
 
   variables {
+    functions = {
+      authorizer = { name = "leaderboard-test-authorizer", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-authorizer", timeout_seconds = 60 }
+      reconcile  = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile", timeout_seconds = 60 }
+    }
     reconcile_interval_minutes = 5
+  }
+
+  # A token that is refused is an error to Lambda, so only API Gateway's log says that the authorizer is sick.
+  assert {
+    condition = [for name, alarm in aws_cloudwatch_metric_alarm.this : "${name} ${alarm.namespace} ${alarm.metric_name}" if startswith(name, "authorizer-")] == [
+      "authorizer-duration AWS/Lambda Duration",
+      "authorizer-failures leaderboard-test authorizer-failures",
+      "authorizer-throttles AWS/Lambda Throttles",
+    ]
+    error_message = "The authorizer should have alarms that a refused token does not set off."
+  }
+
+  assert {
+    condition = { for name, one in aws_cloudwatch_log_metric_filter.gateway : name => "${one.log_group_name} ${one.pattern}" } == {
+      authorizer-failures = "/aws/api-gateway/leaderboard-test { $.errorType = \"AUTHORIZER_*\" }"
+      unauthenticated     = "/aws/api-gateway/leaderboard-test { $.errorType = \"UNAUTHORIZED\" }"
+    }
+    error_message = "What API Gateway says of the authorizer, and of those whom it lets in by nobody, should be counted."
+  }
+
+  assert {
+    condition     = output.rollback_alarm_names.authorizer == ["leaderboard-test-authorizer-failures"]
+    error_message = "That alarm should also stop a deployment of the authorizer."
   }
 
   assert {
