@@ -51,11 +51,7 @@ def run(environ: MutableMapping[str, str]) -> None:
             page = pages.application(
                 sources.Local(collector, settings.metrics_namespace),
                 environ,
-                [
-                    line.strip()
-                    for line in welcome(base_url, has_key, player, settings.rules).splitlines()
-                    if "curl" in line
-                ],
+                commands(base_url, has_key, player, settings.rules),
             )
             with (
                 pages.serving(page, dashboard_sock) as dashboard,
@@ -139,6 +135,12 @@ def _client(settings: config.Settings) -> valkey.Valkey:
 
 def welcome(base_url: str, api_keys: str, user_id: str | None, rules: config.Rules) -> str:
     """What to try next, in three lines that work when pasted: with this player, or with a new one if None."""
+    lines = "".join(f"  {line}\n" for line in commands(base_url, api_keys, user_id, rules))
+    return f"\nThe leaderboard is at {base_url} (Ctrl-C ends it). Try:\n\n{lines}"
+
+
+def commands(base_url: str, api_keys: str, user_id: str | None, rules: config.Rules) -> list[str]:
+    """Those three lines."""
     key = api_keys.partition(",")[0].strip()
     curl = f"curl -H {shlex.quote(f'x-api-key: {key}')}" if key else "curl"
     json = "-H 'content-type: application/json' -d"
@@ -151,14 +153,11 @@ def welcome(base_url: str, api_keys: str, user_id: str | None, rules: config.Rul
         user_id = f"player-{secrets.token_hex(4)}"
         body = f'{{"userId": "{user_id}", "username": "Ada", "email": "ada@example.com", "score": {score}}}'
         write = f"{curl} {base_url}/users {json} '{body}'"
-    return "\n".join(
-        [
-            f"\nThe leaderboard is at {base_url} (Ctrl-C ends it). Try:\n",
-            f"  {curl} '{base_url}/leaderboard?limit=5'",
-            f"  {write}",
-            f"  {curl} '{base_url}/users/{user_id}/nearby?range=3'\n",
-        ]
-    )
+    return [
+        f"{curl} '{base_url}/leaderboard?limit=5'",
+        write,
+        f"{curl} '{base_url}/users/{user_id}/nearby?range=3'",
+    ]
 
 
 def _demo_player(store: Store) -> str | None:
