@@ -160,6 +160,7 @@ def come_too_often(api: Api, operation: Operation) -> int:
 
 AWAY = {
     "VALKEY_PORT": "1",
+    "TOKEN_ISSUER": "leaderboard-test",
     "TOKEN_KEY": "arn:aws:kms:eu-central-1:123456789012:key/1",
     "AWS_ENDPOINT_URL_KMS": "http://127.0.0.1:1",
     "AWS_DEFAULT_REGION": "eu-central-1",

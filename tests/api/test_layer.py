@@ -176,6 +176,7 @@ class TestRules:
             "sessionId": fields.ID_PATTERN,
             "username": fields.USERNAME_PATTERN,
             "email": fields.EMAIL_PATTERN,
+            "reason": fields.REASON_PATTERN,
             "Idempotency-Key": "^[!-~]{1,255}$",
         }
         found: list[str] = []
