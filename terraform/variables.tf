@@ -117,7 +117,7 @@ variable "player_operators" {
 }
 
 variable "player_limits" {
-  description = "What one player's tokens may do: submissions a minute (0: no limit) and at once, sessions opened a minute (0: no limit) and open at a time. What is left out has the setting's default: docs/operations.md lists them."
+  description = "What one player's tokens may do: submissions a minute and at once, sessions opened a minute and open at a time; 0 is no limit. What is left out has the setting's default: docs/operations.md lists them."
   type = object({
     submissions_per_minute = optional(number)
     submissions_burst      = optional(number)

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +45,7 @@ from localstack.services.moto import call_moto  # type: ignore[import-not-found]
 
 from scripts.cloudwatch import alarms, api_gateway, emf, expressions, series
 from scripts.cloudwatch.series import Datum, Metrics
+from scripts.emulator import access_log
 
 LOOK_SECONDS = 5
 """From one look at all alarms to the next. CloudWatch looks each minute."""
@@ -304,7 +306,7 @@ def keep_saved_queries() -> None:
 
 
 def measure_requests() -> None:
-    """API Gateway has no metrics at all."""
+    """API Gateway has no metrics at all, and writes no access log."""
     process = RestApiGateway.process_with_context
     integrate = IntegrationHandler.__call__
 
@@ -322,6 +324,8 @@ def measure_requests() -> None:
             return
         settings = (context.stage_configuration.get("methodSettings") or {}).get(ALL, {})
         is_detailed = bool(context.resource and settings.get("metricsEnabled"))
+        milliseconds = (time.monotonic() - began) * 1000
+        waited = getattr(context, "integration_milliseconds", None)
         _metrics(context).add(
             api_gateway.measured(
                 context.deployment.rest_api.rest_api["name"],
@@ -329,10 +333,11 @@ def measure_requests() -> None:
                 (str(context.invocation_request["http_method"]), context.resource["path"]) if is_detailed else None,
                 int(time.time()),
                 status=response.status_code,
-                milliseconds=(time.monotonic() - began) * 1000,
-                integration_milliseconds=getattr(context, "integration_milliseconds", None),
+                milliseconds=milliseconds,
+                integration_milliseconds=waited,
             )
         )
+        access_log.write(context, response, milliseconds, waited)
 
     IntegrationHandler.__call__ = integrating
     RestApiGateway.process_with_context = processing
@@ -504,7 +509,7 @@ def _of_line(line: Any, filters: Any, is_functions: bool) -> Iterator[Datum]:
 def _counted(pattern: str, value: str, event: Any) -> float | None:
     """What a metric filter makes of a line; None if it does not match."""
     matched = PATTERN.fullmatch(pattern)
-    if not matched or not isinstance(event, dict) or event.get(matched[1]) != matched[2]:
+    if not matched or not isinstance(event, dict) or not fnmatchcase(str(event.get(matched[1])), matched[2]):
         return None
     figure = event.get(value.removeprefix("$.")) if value.startswith("$.") else value
     return None if figure is None else float(figure)

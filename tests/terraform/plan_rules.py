@@ -749,7 +749,8 @@ def who_asks_no_cache_is_outside_the_vpc(plan: Plan) -> list[str]:
     found = []
     inside = {_function_role(plan, one) for one in plan.of("aws_lambda_function") if contract.cache_role(str(one.key))}
     for function in plan.of("aws_lambda_function"):
-        is_outside = function.value("vpc_config", "subnet_ids") == []
+        subnets = ("vpc_config", "subnet_ids")
+        is_outside = not function.value(*subnets) and not function.is_unknown(*subnets)
         if is_outside == bool(contract.cache_role(str(function.key))):
             found.append(f"{function.address}: {'outside' if is_outside else 'in'} the VPC")
     for resource, statement in policy_statements(plan):

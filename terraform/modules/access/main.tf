@@ -58,29 +58,21 @@ data "aws_kms_public_key" "signing" {
   key_id = aws_kms_key.signing[each.key].key_id
 }
 
-# The current key only. A document of its own: a new key's ARN is not known until apply, and would hide the rest.
-data "aws_iam_policy_document" "sign" {
-  statement {
-    sid       = "SignTokens"
-    actions   = ["kms:Sign"]
-    resources = [aws_kms_key.signing[var.signing_key].arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:SigningAlgorithm"
-      values   = ["ECDSA_SHA_256"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:MessageType"
-      values   = ["RAW"]
-    }
-  }
-}
-
+# The current key only, and what a token is: a text that KMS hashes itself. Written here and not as a document, whose text no
+# plan would show before there is a key.
 resource "aws_iam_role_policy" "sign" {
-  name   = "sign"
-  role   = var.issuer_role_name
-  policy = data.aws_iam_policy_document.sign.json
+  name = "sign"
+  role = var.issuer_role_name
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid      = "SignTokens"
+      Effect   = "Allow"
+      Action   = "kms:Sign"
+      Resource = aws_kms_key.signing[var.signing_key].arn
+      Condition = {
+        StringEquals = { "kms:MessageType" = "RAW", "kms:SigningAlgorithm" = "ECDSA_SHA_256" }
+      }
+    }]
+  })
 }

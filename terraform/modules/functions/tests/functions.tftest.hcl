@@ -241,6 +241,7 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
   assert {
     condition = output.functions["update_score"] == {
       name           = "game-test-update-score"
+      role_name      = "game-test-update-score"
       arn            = "arn:aws:lambda:eu-central-1:123456789012:function:game-test-update-score"
       alias          = "live"
       alias_arn      = "arn:aws:lambda:eu-central-1:123456789012:function:game-test-update-score:live"
@@ -431,7 +432,7 @@ run "values_become_the_functions" {
 
   # The authorizer is no route and asks no cache, so it is outside the VPC, and its role has nothing of it.
   assert {
-    condition = { for key, function in aws_lambda_function.this : key => length(function.vpc_config[0].subnet_ids) + length(function.vpc_config[0].security_group_ids) } == {
+    condition = { for key, function in aws_lambda_function.this : key => try(length(function.vpc_config[0].subnet_ids), 0) + try(length(function.vpc_config[0].security_group_ids), 0) } == {
       authorizer = 0, get_user = 4, reconcile = 4, sessions = 4, update_score = 4
     }
     error_message = "Only who asks the cache should be in the VPC."

@@ -383,6 +383,13 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
       security_refusals_per_5_minutes        = 16
       security_conflicts_per_5_minutes       = 17
       security_cache_sign_ins_per_5_minutes  = 18
+      authorizer_failures_per_minute         = 19
+    }
+    functions = {
+      update_score = { name = "leaderboard-test-update-score", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-update-score", timeout_seconds = 60 }
+      authorizer   = { name = "leaderboard-test-authorizer", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-authorizer", timeout_seconds = 60 }
+      rank         = { name = "leaderboard-test-rank", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-rank", timeout_seconds = 60 }
+      reconcile    = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile", timeout_seconds = 60 }
     }
     availability_percent      = 99
     duration_p99_milliseconds = { rank = 300 }
@@ -398,6 +405,7 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
       rank-errors                    = { threshold = 2, period = 300, says = "failed to start at least 2 times in the last 5 minutes. " }
       rank-throttles                 = { threshold = 3, period = 300, says = "rank at least 3 times in the last 5 minutes. " }
       rank-failures                  = { threshold = 4, period = 60, says = "answered 500 at least 4 times in the last minute. " }
+      authorizer-failures            = { threshold = 19, period = 60, says = "broken, slow or throttled at least 19 times in the last minute. " }
       rank-duration                  = { threshold = 300, period = 300, says = "at least 300 ms of the 2.5 s that it has, for 15 minutes. " }
       update-score-duration          = { threshold = 1250, period = 300, says = "at least 1250 ms of the 2.5 s that it has, for 15 minutes. " }
       rank-live-errors               = { threshold = 5, period = 60, says = "failed to start at least 5 times in the last minute. " }
