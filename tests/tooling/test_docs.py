@@ -3,14 +3,16 @@ name - a link, a file, a target, a variable - is there."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from shared import config, deadline, security
 from shared.store import store
 from tests.support import contract, lines
 from tests.support.api import Api
+from tests.support.guarded import Guarded
 
 MADE = re.compile(r"\.|node_modules$|build$|__pycache__$")
 """The beginnings of names in which there is nothing of ours."""
@@ -48,12 +51,12 @@ every_document = pytest.mark.parametrize("name", DOCUMENTS)
 
 EXAMPLE = re.compile(r"```sh\n(curl .*?)```\n(?:```json\n(.*?)```)?", re.DOTALL)
 UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-VOLATILE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|\b\d+ms\b")
+VOLATILE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|\b\d+ms\b|eyJ[\w-]+\.[\w-]+\.[\w-]+")
 
 
-def run(api: Api, command: str) -> Any:
+def run(api: Api, command: str, tokens: Mapping[str, str]) -> Any:
     """Asks the tests' own gateway what a curl line asks: the reply's JSON, None if it has no body."""
-    curl, *arguments = shlex.split(command.replace("\\\n", " "))
+    curl, *arguments = shlex.split(Template(command.replace("\\\n", " ")).safe_substitute(tokens))
     assert curl == "curl"
     method, headers, body, url = "GET", {}, None, ""
     while arguments:
@@ -75,16 +78,16 @@ def run(api: Api, command: str) -> Any:
 
 
 def comparable(text: str) -> str:
-    """A reply's text, with all times and milliseconds made the same."""
+    """A reply's text, with all times, milliseconds and tokens made the same."""
     return VOLATILE.sub("*", text)
 
 
-def check_examples(api: Api, document: str) -> int:
+def check_examples(api: Api, document: str, **tokens: str) -> int:
     """Runs a document's examples in order, and asserts that each gets the reply below it; returns their number."""
     real_ids: dict[str, str] = {}
     examples = EXAMPLE.findall(document)
     for command, reply in examples:
-        real = run(api, UUID.sub(lambda found: real_ids.get(found[0], found[0]), command))
+        real = run(api, UUID.sub(lambda found: real_ids.get(found[0], found[0]), command), tokens)
         promised = json.loads(reply) if reply else None
         shown = json.dumps(promised, sort_keys=True)
         found_ids = UUID.findall(json.dumps(real, sort_keys=True))
@@ -94,8 +97,19 @@ def check_examples(api: Api, document: str) -> int:
     return len(examples)
 
 
+PROTECTED = "Where access is protected"
+
+
 def test_each_example_of_the_api_gets_the_reply_that_stands_below_it(api: Api) -> None:
-    assert check_examples(api, API) > 10
+    assert check_examples(api, API.replace(section(API, PROTECTED), "")) > 10
+
+
+def test_each_example_with_a_token_gets_the_reply_that_stands_below_it(guarded: Guarded) -> None:
+    bearer = {"SERVER": guarded.bearer("server"), "PLAYER": guarded.bearer("player", "linus")}
+    bearer["ADMIN"] = guarded.bearer("admin", "carol")
+    tokens = {name: header["Authorization"].removeprefix("Bearer ") for name, header in bearer.items()}
+    with contextlib.closing(Api(guarded.base_url)) as api:
+        assert check_examples(api, section(API, PROTECTED), **tokens) > 6
 
 
 def test_the_quick_start_gets_its_reply_on_the_demo_players(api: Api) -> None:
@@ -114,6 +128,12 @@ def test_there_is_an_example_of_every_operation() -> None:
         assert operation, command
         shown.add(operation.id)
     assert shown == set(contract.operations())
+
+
+def test_the_keys_of_examples_are_uuids_as_clients_should_send() -> None:
+    keys = re.findall(r"Idempotency-Key: ([^'\"]*)", "".join(command for command, _ in EXAMPLE.findall(API)))
+    assert keys
+    assert [key for key in keys if not UUID.fullmatch(key)] == []
 
 
 @every_document
