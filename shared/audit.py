@@ -7,7 +7,7 @@ differs is looked at again a moment later, and if neither side has moved and the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from shared import board, outbox, profiles, projections, records
@@ -16,7 +16,8 @@ from shared.store import Command, ReplyError, Store, value
 
 SLICE = 500
 FORGOTTEN_SECONDS = 86_400
-"""A generation of receipts is dropped at most this long after its end: a sweep of many players takes its time."""
+"""A generation of receipts, or a mark, is dropped at most this long after its end: a sweep of many players takes its
+time."""
 
 TOTALS = ("totalGames", "totalScore", "highScore")
 
@@ -28,9 +29,10 @@ POSITION = re.compile(f"(?:{'|'.join(PHASES)}) [0-9]{{1,20}}")
 
 
 class Player(NamedTuple):
-    """A player on both sides at one moment: the profile's state, the text of the row, the score on the board.
+    """A player on both sides at one moment: the state of the profile, or of the mark in its place, the text of the row,
+    the score on the board.
 
-    None where there is none; if the profile cannot be read, `state` says what is there instead.
+    None where there is none; if profile or mark cannot be read, `state` says what is there instead.
     """
 
     user_id: str
@@ -57,8 +59,8 @@ class Sums(NamedTuple):
     high_score: int | None = None
 
     def with_(self, players: Sequence[Player]) -> Sums:
-        """These sums with some more players."""
-        states = [player.state for player in players if isinstance(player.state, State)]
+        """These sums with some more players: those whom the board has."""
+        states = [player.state for player in players if isinstance(player.state, State) and player.state.best_score]
         part = Sums(
             len(states),
             sum(int(state.games_played) for state in states),
@@ -103,17 +105,21 @@ def fingerprint(store: Store) -> Fingerprint:
 
 
 def step(store: Store, position: str) -> Step:
-    """The next slice from a position on: everybody who has a profile, and generations of receipts that nobody can read
-    or that a sweep should have dropped long ago; the rows and the members of the board whose players have no profile;
-    the intents that reconcile should have settled by now, and those from the future, which it cannot see yet. Some may
-    come twice. Three round trips at most.
+    """The next slice from a position on: everybody who has a profile or was erased, and generations of receipts and
+    marks that nobody can read or that a sweep should have dropped long ago; the rows and the members of the board whose
+    players have no profile; the intents that reconcile should have settled by now, and those from the future, which it
+    cannot see yet. Some may come twice. Four round trips at most.
     """
     phase, cursor = position.split(" ")
     players: list[Player] = []
     differences: list[Difference] = []
     if phase == "profiles":
-        following, user_ids, receipts_of = profiles.scan(store, cursor, SLICE)
-        players, differences = look(store, user_ids), _receipts(store, receipts_of)
+        following, user_ids, receipts_of, erased = profiles.scan(store, cursor, SLICE)
+        players = look(store, [*user_ids, *erased])
+        owned = [(user_id, key) for user_id in receipts_of for key in profiles.receipts_keys(user_id)]
+        differences = _ended(store, "receipts", "generation", ("born", "ends"), owned)
+        marks = [(user_id, profiles.mark_key(user_id)) for user_id in erased]
+        differences += _ended(store, "mark", "mark", ("revision", "ends"), marks)
     elif phase == "rows":
         following, rows = board.scan_rows(store, cursor, SLICE)
         players = look(store, _absent(store, [user_id for user_id, _ in rows]))
@@ -132,16 +138,21 @@ def step(store: Store, position: str) -> Step:
 
 
 def look(store: Store, user_ids: Sequence[str]) -> list[Player]:
-    """Some players as they are now, in one round trip."""
+    """Some players as they are now, in one round trip; in two, if some have no profile."""
     if not user_ids:
         return []
     states = [projections.state_command(user_id) for user_id in user_ids]
     beside: list[Command] = [("HMGET", board.PLAYERS, *user_ids), ("ZMSCORE", board.BOARD, *user_ids)]
     *replies, rows, scores = store.exchange(*states, *beside)
-    return [
+    players = [
         Player(user_id, _state(user_id, reply), row, score)
         for user_id, reply, row, score in zip(user_ids, replies, value(rows), value(scores), strict=True)
     ]
+    absent = [index for index, player in enumerate(players) if player.state is None]
+    marks = store.exchange(*(projections.mark_command(user_ids[index]) for index in absent)) if absent else []
+    for index, reply in zip(absent, marks, strict=True):
+        players[index] = players[index]._replace(state=_state(user_ids[index], reply, records.remains))
+    return players
 
 
 def compare(player: Player) -> list[Difference]:
@@ -154,7 +165,10 @@ def compare(player: Player) -> list[Difference]:
             return []
         return [Difference("ghost", user_id, "", f"score {score}, row {row!r}")]
     found = []
-    if score is None:
+    if not state.best_score:
+        if score is not None:
+            found.append(Difference("hidden", user_id, "", f"score {score}"))
+    elif score is None:
         found.append(Difference("missing", user_id, state.score, ""))
     elif float(score) != float(state.score):
         found.append(Difference("score", user_id, state.score, score))
@@ -171,25 +185,28 @@ def totals(before: Fingerprint, sums: Sums) -> list[Difference]:
     ]
 
 
-def _receipts(store: Store, user_ids: Sequence[str]) -> list[Difference]:
-    owned = [(user_id, key) for user_id in user_ids for key in profiles.receipts_keys(user_id)]
+def _ended(
+    store: Store, kind: str, word: str, names: tuple[str, str], owned: Sequence[tuple[str, str]]
+) -> list[Difference]:
+    """What is wrong with hashes that end: each has two fields of these names, the last of which says when."""
     if not owned:
         return []
-    *replies, (now, _) = store.exchange(*(("HMGET", key, "born", "ends") for _, key in owned), ("TIME",))
+    *replies, (now, _) = store.exchange(*(("HMGET", key, *names) for _, key in owned), ("TIME",))
     return [
         difference
         for (user_id, _), reply in zip(owned, replies, strict=True)
-        for difference in _compare_receipts(user_id, reply, int(now))
+        for difference in _compare_end(kind, word, user_id, reply, int(now))
     ]
 
 
-def _compare_receipts(user_id: str, reply: Any, now: int) -> Iterator[Difference]:
+def _compare_end(kind: str, word: str, user_id: str, reply: Any, now: int) -> Iterator[Difference]:
+    expected = "a generation of receipts" if kind == "receipts" else f"a {word}"
     if isinstance(reply, ReplyError) or not all(text is None or _is_whole(text) for text in reply):
-        yield Difference("receipts", user_id, "a generation of receipts", "something else")
+        yield Difference(kind, user_id, expected, "something else")
     elif (None in reply) != (reply == [None, None]):
-        yield Difference("receipts", user_id, "a generation of receipts", "half of one")
+        yield Difference(kind, user_id, expected, "half of one")
     elif None not in reply and now - int(reply[1]) > FORGOTTEN_SECONDS:
-        yield Difference("receipts", user_id, "", f"a generation that ended {now - int(reply[1])} seconds ago")
+        yield Difference(kind, user_id, "", f"a {word} that ended {now - int(reply[1])} seconds ago")
 
 
 def _compare_row(state: State, text: str | None) -> list[Difference]:
@@ -203,15 +220,17 @@ def _compare_row(state: State, text: str | None) -> list[Difference]:
     return [] if expected == found else [Difference("row", user_id, repr(expected), repr(found))]
 
 
-def _state(user_id: str, reply: Any) -> State | str | None:
+def _state(
+    user_id: str, reply: Any, read: Callable[[str, Sequence[Any]], State | None] = records.state
+) -> State | str | None:
     if isinstance(reply, ReplyError):
         return "a value of another type"
-    state = records.state(user_id, reply)
+    state = read(user_id, reply)
     if state and not state.score:
         return None
-    if state and all(map(_is_whole, (state.revision, state.score, state.games_played, state.best_score))):
+    if state and all(map(_is_whole, (state.revision, state.score, state.games_played, state.best_score or "0"))):
         return state
-    return "a hash that is not a profile"
+    return "a hash that is not a profile" if read is records.state else "a hash that is not a mark"
 
 
 def _is_whole(text: str) -> bool:

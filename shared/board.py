@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from shared import records
-from shared.problems import UserNotFound
+from shared.problems import NotFound, NotRanked, UserNotFound
 from shared.records import Entry, Projection, Row, State
 from shared.store import Command, Script, Store
 
@@ -60,18 +60,19 @@ def top(store: Store, limit: int, offset: int) -> Page:
 
 
 def around(store: Store, user_id: str, reach: int) -> list[Neighbour]:
-    """A player with up to `reach` neighbours on each side, in one round trip. Raises UserNotFound."""
+    """A player with up to `reach` neighbours on each side, in one round trip. Raises UserNotFound and NotRanked, in
+    two."""
     (found,) = store.ask(AROUND.command([BOARD, PLAYERS], user_id, reach))
     if found is None:
-        raise UserNotFound
+        raise _absence(store, user_id)
     return [{**entry, "isCurrentUser": entry["userId"] == user_id} for entry in records.entries(*found)]
 
 
 def standing(store: Store, user_id: str) -> Standing:
-    """A player's rank, in one round trip. Raises UserNotFound."""
+    """A player's rank, in one round trip. Raises UserNotFound and NotRanked, in two."""
     found, total = store.ask(("ZREVRANK", BOARD, user_id, "WITHSCORE"), ("ZCARD", BOARD))
     if found is None:
-        raise UserNotFound
+        raise _absence(store, user_id)
     index, score = found
     rank = index + 1
     return {
@@ -112,3 +113,9 @@ def scan_members(store: Store, cursor: str, count: int) -> tuple[str, list[str]]
     """A slice of all members of the sorted set, and the cursor to go on from, '0' at the end."""
     ((following, flat),) = store.ask(("ZSCAN", BOARD, cursor, "COUNT", count))
     return following, flat[::2]
+
+
+def _absence(store: Store, user_id: str) -> NotFound:
+    """Why a player is not on the board: a hidden one has a row that shows something."""
+    (row,) = rows(store, [user_id])
+    return NotRanked() if row and row.shown else UserNotFound()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 from shared import activity, board, clock, idempotency, outbox, profiles, projections, records, telemetry
 from shared.config import Operator, Rules
@@ -24,11 +24,12 @@ from shared.problems import (
     UserExists,
     UserNotFound,
 )
-from shared.records import Creation, Facts, Projection, State, Submission, User
+from shared.records import Act, Correction, Creation, Facts, Profile, Projection, State, Submission, User
 from shared.revenue import UNREADABLE, Amount
-from shared.store import Script, Store, value
+from shared.store import Command, Script, Store, value
 
 SUBMIT = Script("submit", writes=True)
+AMEND = Script("amend", writes=True)
 
 UNKEYED = ("", "-" * 16, 60)
 """For a submission without a key: a name, a digest, and how many seconds its receipt lives, for our own second try."""
@@ -56,18 +57,19 @@ class Next(TypedDict):
 
 
 class Receipt(TypedDict):
-    """What a submission did, and where the player stands now; `previousRank` is None in a replay."""
+    """What a submission did, and where the player stands now: nowhere, and None, if they are hidden. `previousRank` is
+    None in a replay as well."""
 
     submissionId: str
-    operator: Operator
+    operator: Act
     applied: bool
     previousScore: int
     score: int
     delta: int
     previousRank: int | None
-    rank: int
+    rank: int | None
     totalPlayers: int
-    percentile: float
+    percentile: float | None
     next: Next | None
 
 
@@ -77,6 +79,13 @@ class Submitted(NamedTuple):
     user: User
     receipt: Receipt
     replayed: bool
+
+
+class Change(NamedTuple):
+    """Whether a player was hidden before, and whether they are now."""
+
+    before: bool
+    after: bool
 
 
 def find(store: Store, user_id: str) -> User:
@@ -100,7 +109,7 @@ def create(
     """A new player with the fields of a Creation, ranked at once, in two round trips. Without a user_id they get a UUID
     that follows from the key if there is one; without a score they get the rules' starting score.
 
-    So a key makes one player at most: once its receipt is gone, the id is taken.
+    So a key makes one player at most: once its receipt is gone, the id is taken, even if the player was erased since.
     Raises UserExists, KeyReused, and InvalidArguments for a score that breaks the rules.
     """
     chosen = user_id or (key.made_id if key else str(uuid.uuid4()))
@@ -129,6 +138,78 @@ def submit(
     return _submit(store, rules, key, user_id, operator, score, earned=earned)
 
 
+def correct(
+    store: Store,
+    rules: Rules,
+    key: Key | None,
+    *,
+    user_id: str,
+    score: int,
+    best_score: int | None = None,
+) -> Submitted:
+    """Puts a player's score right, and the best score with it, in two round trips. No game is counted, nobody is
+    active, and the change may be of any size. Without a best score it stays, or becomes the score if that is higher.
+
+    Raises as `submit` does, and InvalidArguments for a best score below the score.
+    """
+    if best_score is not None and not score <= best_score <= rules.score_max:
+        detail = NO_INTEGER_WITHIN.format(score, rules.score_max)
+        raise InvalidArguments([{"name": "bestScore", "in": "body", "detail": detail}])
+    best = Correction("" if best_score is None else best_score)
+    return _submit(store, rules, key, user_id, "correct", score, best)
+
+
+def amend(store: Store, rules: Rules, *, user_id: str, username: str | None = None, email: str | None = None) -> User:
+    """A player with another name or e-mail address, on the board at once, in two round trips. None leaves one as it is,
+    an empty address takes it away.
+
+    Raises UserNotFound, Unavailable when nobody knows whether it was done, NotYetVisible when it was but the board lags
+    behind.
+    """
+    given = {"username": username, "email": email}
+    _, profile = _amend(store, rules, user_id, {name: text for name, text in given.items() if text is not None})
+    return records.user(user_id, profile._asdict())
+
+
+def set_hidden(store: Store, rules: Rules, *, user_id: str, hidden: bool) -> Change:
+    """Hides a player, or shows them again, in two round trips. Whoever is hidden is neither on the board nor in its
+    totals, except that the high score may be theirs until a sweep has ended that began after this.
+
+    Raises as `amend` does.
+    """
+    was, profile = _amend(store, rules, user_id, {"hidden": "1" if hidden else ""})
+    return Change(before=bool(was), after=bool(profile.hidden))
+
+
+def carry_out(store: Store, rules: Rules, intent: str, sent_milliseconds: int, command: Command) -> list[Any]:
+    """Sends an attempt's intent, and the command that does it in the player's slot, in one round trip: the reply, if
+    it says that it was done. Else the refusal is raised, and the intent cleared if nothing can come of it any more.
+    """
+    _, reply = store.exchange(outbox.add_command(intent, sent_milliseconds), command)
+    done: list[Any] = value(reply)
+    if done[0] not in ("done", "replayed"):
+        if store.repeated:  # the first try may still arrive, or has succeeded: reconcile clears its intent
+            raise StaleAttempt if done[0] == "stale" else Unavailable
+        with contextlib.suppress(Unavailable):  # the refusal stands; reconcile clears what this could not
+            outbox.clear(store, intent)
+        raise _refusal(rules, done[0], done[1:])
+    return done
+
+
+def project(store: Store, state: State, intent: str, active_key: str | None = None) -> Projection:
+    """Brings the board to the state. It may be past that already: by a later submission, or because this slot has lost
+    its last writes while the clock stood still; then the profile gets a newer revision, so that its owner sees it.
+    Raises NotYetVisible when the board cannot be reached: what was done is done."""
+    try:
+        projection = board.project(store, state, intent, active_key)
+        if int(projection.row_revision) > int(state.revision):
+            (settled,) = projections.settle(store, [(state.user_id, None)])
+            return settled._replace(index_before=projection.index_before) if settled else projection
+    except Unavailable as problem:
+        raise NotYetVisible from problem
+    return projection
+
+
 def _submit(
     store: Store,
     rules: Rules,
@@ -136,46 +217,59 @@ def _submit(
     user_id: str,
     operator: str,
     amount: int,
-    creation: Creation | tuple[()] = (),
+    more: Creation | Correction | tuple[()] = (),
     earned: Amount | None = None,
 ) -> Submitted:
-    if not key and operator in ("create", "set") and not rules.score_min <= amount <= rules.score_max:
+    is_absolute = operator in ("create", "set", "correct")
+    if not key and is_absolute and not rules.score_min <= amount <= rules.score_max:
         raise _refusal(rules, "outside", (str(rules.score_min), str(rules.score_max)))
     attempt = idempotency.attempt()
     intent = outbox.intent(user_id, attempt)
     kept = profiles.receipts_keys(user_id) if key else [profiles.unkeyed_receipt_key(user_id, attempt)]
     submission = _submission(rules, key, operator, amount, attempt)
-    _, reply = store.exchange(
-        outbox.add_command(intent, submission.sent_milliseconds),
-        SUBMIT.command([profiles.profile_key(user_id), *kept], *submission, *creation),
-    )
-    word = value(reply)[0]
-    if word not in ("done", "replayed"):
-        if store.repeated:  # the first try may still arrive, or has succeeded: reconcile clears its intent
-            raise StaleAttempt if word == "stale" else Unavailable
-        with contextlib.suppress(Unavailable):  # the refusal stands; reconcile clears what this could not
-            outbox.clear(store, intent)
-        raise _refusal(rules, word, reply[1:])
+    keys = [profiles.profile_key(user_id), profiles.mark_key(user_id), *kept]
+    command = SUBMIT.command(keys, *submission, *more)
+    reply = carry_out(store, rules, intent, submission.sent_milliseconds, command)
     outcome = records.outcome(reply)
-    replayed = word == "replayed" and outcome.facts.attempt != attempt
+    replayed = outcome.word == "replayed" and outcome.facts.attempt != attempt
     if not replayed:  # this attempt has done it, whatever becomes of the board and of the reply
         _count(operator, outcome.facts, earned)
-    try:
-        projection = _project(
-            store,
-            records.state_of(user_id, outcome.profile),
-            intent,
-            None if creation else activity.day_key(submission.sent if word == "done" else outcome.profile.lastActive),
-        )
-    except Unavailable as problem:
-        raise NotYetVisible from problem
-    if projection.index_now < 0:
-        raise Unavailable  # the profile was lost meanwhile, and the submission with it
+    projection = project(
+        store,
+        records.state_of(user_id, outcome.profile),
+        intent,
+        None if more else activity.day_key(submission.sent if outcome.word == "done" else outcome.profile.lastActive),
+    )
+    if projection.index_now < 0 and not outcome.profile.hidden and not _is_hidden(store, user_id):
+        raise Unavailable  # the profile was lost or erased meanwhile, and the submission with it
     return Submitted(
         records.user(user_id, outcome.profile._asdict()),
         _receipt(user_id, submission.key_name, outcome.facts, projection, replayed=replayed),
         replayed,
     )
+
+
+def _amend(store: Store, rules: Rules, user_id: str, given: Mapping[str, str]) -> tuple[str, Profile]:
+    """Gives fields of a profile other values: whether the player was hidden before, '' for no, and the profile now."""
+    attempt, sent = idempotency.attempt(), time.time_ns() // 1_000_000
+    intent = outbox.intent(user_id, attempt)
+    pairs = [text for pair in given.items() for text in pair]
+    command = AMEND.command(
+        [profiles.profile_key(user_id), profiles.unkeyed_receipt_key(user_id, attempt)],
+        *(sent, outbox.FENCE_SECONDS * 1000, UNKEYED[-1], len(pairs)),
+        *pairs,
+        *Profile._fields,
+    )
+    _, was, *stored = carry_out(store, rules, intent, sent, command)
+    profile = Profile(*stored)
+    project(store, records.state_of(user_id, profile), intent)
+    return was, profile
+
+
+def _is_hidden(store: Store, user_id: str) -> bool:
+    """Whether a player is hidden by now."""
+    (hidden,) = store.ask(("HGET", profiles.profile_key(user_id), "hidden"))
+    return bool(hidden)
 
 
 def _submission(rules: Rules, key: Key | None, operator: str, amount: int, attempt: str) -> Submission:
@@ -203,7 +297,9 @@ def _submission(rules: Rules, key: Key | None, operator: str, amount: int, attem
 
 
 def _count(operator: str, facts: Facts, earned: Amount | None) -> None:
-    """Counts what a submission has done: once for each, by the attempt that did it."""
+    """Counts what a submission has done: once for each, by the attempt that did it. A correction is no game."""
+    if operator == "correct":
+        return
     if operator == "create":
         telemetry.add("PlayersCreated")
         return
@@ -213,16 +309,6 @@ def _count(operator: str, facts: Facts, earned: Amount | None) -> None:
         telemetry.add("RevenueUnreadable")
     elif earned:
         telemetry.add("Revenue", earned.amount, earned.currency)
-
-
-def _project(store: Store, state: State, intent: str, active_key: str | None) -> Projection:
-    """Brings the board to the state. It may be past that already: by a later submission, or because this slot has lost
-    its last writes while the clock stood still; then the profile gets a newer revision, so that its owner sees it."""
-    projection = board.project(store, state, intent, active_key)
-    if int(projection.row_revision) > int(state.revision):
-        (settled,) = projections.settle(store, [(state.user_id, None)])
-        return settled._replace(index_before=projection.index_before) if settled else projection
-    return projection
 
 
 def _refusal(rules: Rules, word: str, bounds: Sequence[str]) -> Problem:
@@ -237,7 +323,7 @@ def _refusal(rules: Rules, word: str, bounds: Sequence[str]) -> Problem:
 
 def _receipt(user_id: str, name: str, facts: Facts, projection: Projection, *, replayed: bool) -> Receipt:
     previous, score = int(facts.previous_score), int(facts.score_then)
-    rank = projection.index_now + 1
+    rank = projection.index_now + 1 or None
     above = None
     if projection.score_above:
         passing = records.whole_score(projection.score_above) + 1
@@ -249,9 +335,9 @@ def _receipt(user_id: str, name: str, facts: Facts, projection: Projection, *, r
         "previousScore": previous,
         "score": score,
         "delta": score - previous,
-        "previousRank": None if replayed or projection.index_before < 0 else projection.index_before + 1,
+        "previousRank": None if replayed or not rank or projection.index_before < 0 else projection.index_before + 1,
         "rank": rank,
         "totalPlayers": projection.total_players,
-        "percentile": board.percentile(rank, projection.total_players),
+        "percentile": board.percentile(rank, projection.total_players) if rank else None,
         "next": above,
     }

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from shared.store import Store
 
-PREFIX, RECEIPTS = "user:", ":receipts:"
+PREFIX, RECEIPTS, MARK = "user:", ":receipts:", ":erased"
 
-OWNER = re.compile(re.escape(f"{{{PREFIX}") + "(.*)" + re.escape("}" + RECEIPTS) + "[ab]", re.DOTALL)
-"""The key of a player's receipts."""
+OWNER = re.compile(
+    re.escape(f"{{{PREFIX}") + "(.*)" + re.escape("}") + f"({re.escape(RECEIPTS)}[ab]|{re.escape(MARK)})", re.DOTALL
+)
+"""The key of a player's receipts, or of the mark of somebody who was erased."""
 
 
 def profile_key(user_id: str) -> str:
@@ -35,16 +37,26 @@ def sessions_key(user_id: str) -> str:
     return f"{{{PREFIX}{user_id}}}:sessions"
 
 
+def mark_key(user_id: str) -> str:
+    """The hash, in the slot of the profile, that is left of somebody who was erased: their revision, the attempt that
+    erased them, in which second, in which second the mark ends, and the ids of their sessions, with blanks between."""
+    return f"{{{PREFIX}{user_id}}}{MARK}"
+
+
 class Scanned(NamedTuple):
-    """A slice of all keys: the cursor to go on from ('0' at the end), who has a profile, and who has receipts."""
+    """A slice of all keys: the cursor to go on from ('0' at the end), who has a profile, who has receipts, and who was
+    erased."""
 
     cursor: str
     user_ids: list[str]
     receipts_of: list[str]
+    erased: list[str]
 
 
 def scan(store: Store, cursor: str, count: int) -> Scanned:
-    """A slice of all players and of their receipts, about `count` keys long. Either may come twice."""
+    """A slice of all players, of their receipts and of the marks, about `count` keys long. Any may come twice."""
     ((following, keys),) = store.ask(("SCAN", cursor, "MATCH", f"*{PREFIX}*", "COUNT", count))
-    owners = {found[1]: None for found in map(OWNER.fullmatch, keys) if found}
-    return Scanned(following, [key.removeprefix(PREFIX) for key in keys if key.startswith(PREFIX)], [*owners])
+    user_ids = [key.removeprefix(PREFIX) for key in keys if key.startswith(PREFIX)]
+    owners = [found for found in map(OWNER.fullmatch, keys) if found]
+    receipts_of = dict.fromkeys(found[1] for found in owners if found[2] != MARK)
+    return Scanned(following, user_ids, [*receipts_of], [found[1] for found in owners if found[2] == MARK])

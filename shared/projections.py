@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from shared import board, logs, profiles, records, security
@@ -15,6 +15,11 @@ RENEW = Script("renew", writes=True)
 def state_command(user_id: str) -> Command:
     """The command that reads a player's state; its reply is for `records.state`. (model: read)"""
     return ("HMGET", profiles.profile_key(user_id), *records.STATE_FIELDS)
+
+
+def mark_command(user_id: str) -> Command:
+    """The command that reads the revision of somebody who was erased. (model: mark)"""
+    return ("HMGET", profiles.mark_key(user_id), *records.MARK_FIELDS)
 
 
 def settle(store: Store, intents: Sequence[tuple[str, str | None]]) -> list[Projection | None]:
@@ -39,17 +44,18 @@ def _is_older(state: State | None, projection: Projection) -> bool:
 
 
 def _states(store: Store, user_ids: Sequence[str]) -> list[State | None]:
-    """States as they are now; that of a player without a profile has the revision of their row on the board.
+    """States as they are now; that of a player without a profile has the revision of their row on the board, or of
+    their mark if they were erased.
 
     A missing profile is read again after the row: if it was made in between, it would seem missing at the revision of
-    its own row.
+    its own row. And the mark after that: if they were erased in between, nothing would seem left of them.
     """
     states = _profiles(store, user_ids)
     absent = [index for index, state in enumerate(states) if state and not state.score]
     if absent:
         missing = [user_ids[index] for index in absent]
         rows = board.rows(store, missing)
-        for index, row, state in zip(absent, rows, _profiles(store, missing), strict=True):
+        for index, row, state in zip(absent, rows, _remains(store, missing), strict=True):
             states[index] = (
                 state if state is None or state.score else state._replace(revision=row.revision if row else "0")
             )
@@ -58,12 +64,27 @@ def _states(store: Store, user_ids: Sequence[str]) -> list[State | None]:
 
 def _profiles(store: Store, user_ids: Sequence[str]) -> list[State | None]:
     replies = readable(store, user_ids, [state_command(user_id) for user_id in user_ids])
-    states: list[State | None] = []
-    for user_id, reply in zip(user_ids, replies, strict=True):
-        states.append(records.state(user_id, reply) if reply else None)
-        if reply and states[-1] is None:
-            _log_unreadable(user_id, "malformed profile")
+    return [_state(user_id, reply) for user_id, reply in zip(user_ids, replies, strict=True)]
+
+
+def _remains(store: Store, user_ids: Sequence[str]) -> list[State | None]:
+    """States from what is in the slots of players who seemed to have no profile: one, or a mark, or nothing."""
+    commands = [command(user_id) for user_id in user_ids for command in (state_command, mark_command)]
+    replies = readable(store, [user_id for user_id in user_ids for _ in range(2)], commands)
+    states = []
+    for user_id, profile, mark in zip(user_ids, replies[::2], replies[1::2], strict=True):
+        state = _state(user_id, profile)
+        states.append(state if state is None or state.score else _state(user_id, mark, records.remains))
     return states
+
+
+def _state(
+    user_id: str, reply: Any, read: Callable[[str, Sequence[Any]], State | None] = records.state
+) -> State | None:
+    state = read(user_id, reply) if reply else None
+    if reply and state is None:
+        _log_unreadable(user_id, "malformed profile" if read is records.state else "malformed mark")
+    return state
 
 
 def _project(store: Store, states: Sequence[State | None], intents: Sequence[str | None]) -> list[Projection | None]:
@@ -77,14 +98,19 @@ def _project(store: Store, states: Sequence[State | None], intents: Sequence[str
 
 
 def _renew(store: Store, pairs: Sequence[tuple[Any, Any]]) -> list[Projection | None]:
-    """A second look at profiles that were older than the board: they have moved on by now, or get a new revision."""
+    """A second look at profiles that were older than the board: they have moved on by now, or get a new revision. So do
+    marks."""
     user_ids = [state.user_id for state, _ in pairs]
     states = _states(store, user_ids)
     for index, (state, (_, projection)) in enumerate(zip(states, pairs, strict=True)):
         if state and state.score and _is_older(state, projection):
-            key, newer_than = profiles.profile_key(state.user_id), projection.row_revision
-            (reply,) = store.ask(RENEW.command([key], state.revision, newer_than, *records.STATE_FIELDS))
-            states[index] = records.state(state.user_id, reply)
+            (_, key, *fields), read = (
+                (mark_command(state.user_id), records.remains)
+                if records.is_erased(state)
+                else (state_command(state.user_id), records.state)
+            )
+            (reply,) = store.ask(RENEW.command([key], state.revision, projection.row_revision, *fields))
+            states[index] = read(state.user_id, reply)
             logs.write("WARNING", "profile was older than the board", userId=state.user_id)
     return _project(store, states, [None] * len(states))
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from shared.config import LARGEST_SCORE, Operator
 
 POINTS_PER_LEVEL = 750
 
+Act = Operator | Literal["create", "correct"]
+"""Whatever submit.lua does to a score."""
+
 
 class User(TypedDict):
-    """A profile as its owner sees it; `email` is absent for none. Times are ISO-8601 in UTC with milliseconds."""
+    """A profile as its owner sees it; no `email` where there is none. Times are ISO-8601 in UTC with milliseconds."""
 
     userId: str
     username: str
@@ -39,7 +42,8 @@ class Entry(TypedDict):
 
 
 class Profile(NamedTuple):
-    """A player's hash, by its own names and without the userId; numbers as decimal text.
+    """A player's hash, by its own names and without the userId; numbers as decimal text. A player is `hidden` if there
+    is any text in it, and has no e-mail address if there is none.
 
     What players tell us about themselves comes last, in the order of a Creation. An empty email is none.
     """
@@ -51,8 +55,9 @@ class Profile(NamedTuple):
     level: str
     createdAt: str
     lastActive: str
+    hidden: str | None
     username: str
-    email: str
+    email: str | None
 
 
 class Submission(NamedTuple):
@@ -78,18 +83,24 @@ class Submission(NamedTuple):
 
 
 class Creation(NamedTuple):
-    """What submit.lua is told as well if the player is new."""
+    """What submit.lua is told as well if the player is new; an empty `email` is none."""
 
     user_id: str
     username: str
     email: str = ""
 
 
+class Correction(NamedTuple):
+    """What submit.lua is told as well if a score is put right; an empty `best_score` leaves the best score."""
+
+    best_score: int | str
+
+
 class Facts(NamedTuple):
     """What a receipt keeps of a submission; numbers as decimal text."""
 
     attempt: str
-    operator: Operator
+    operator: Act
     previous_score: str
     score_then: str
 
@@ -105,7 +116,8 @@ class Outcome(NamedTuple):
 class State(NamedTuple):
     """What project.lua is told of a profile, at a revision; numbers as decimal text.
 
-    `shown` is what everybody sees besides the score. An empty score means that there is no profile.
+    `shown` is what everybody sees besides the score. An empty score means that there is no profile. An empty best score
+    means that there is a row and nothing else: the player is hidden, or was erased if nothing is shown either.
     """
 
     user_id: str
@@ -117,7 +129,8 @@ class State(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What stands beside a member of the board: the state that was projected, and the sweep that last counted it."""
+    """What stands beside a member of the board: the state that was projected, and the sweep that last counted it. It
+    has no score and no games if the player is hidden, and shows nothing if they were erased."""
 
     revision: str
     score: str
@@ -145,14 +158,20 @@ class Projection(NamedTuple):
 SHOWN = ("username",)
 """The profile's fields that everybody sees besides the score: one text in a state and in a row, one line for each."""
 
-STATE_FIELDS = ("revision", "score", "gamesPlayed", "bestScore", *SHOWN)
+STATE_FIELDS = ("revision", "score", "gamesPlayed", "bestScore", *SHOWN, "hidden")
 """The profile's fields from which `state` makes a state."""
+
+MARK_FIELDS = ("revision",)
+"""The fields of a mark from which `remains` makes a state."""
 
 USER_FIELDS = tuple(User.__annotations__)[1:]
 """The profile's fields from which `user` makes a user."""
 
 STATE = r"-?[0-9]{1,16} -?[0-9]{1,16} [0-9]{1,16} -?[0-9]{1,16} [^\ud800-\udfff]*\Z"
 """A state's values as a submission writes them, joined by spaces; bytes that are not text are read as surrogates."""
+
+REVISION = r"[0-9]{1,16}\Z"
+"""The revision of a mark."""
 
 ROW = r"(?s)([0-9]{1,16}) (-?[0-9]+) ([0-9]+) ([0-9]+) (.*)\Z"
 """A row as project.lua writes and reads it."""
@@ -168,20 +187,59 @@ def outcome(reply: Sequence[Any]) -> Outcome:
 def state(user_id: str, values: Sequence[Any]) -> State | None:
     """A player's state from the values of STATE_FIELDS; None for a hash that is not one of our profiles."""
     if set(values) == {None}:
-        return State(user_id, "0", "", "", "", "")
+        return _absent(user_id)
+    *values, hidden = values
     if None in values or not re.match(STATE, " ".join(values)):
         return None
     revision, score, games_played, best_score, *shown = values
-    return State(user_id, revision, score, games_played, best_score, "\n".join(shown))
+    return _state(user_id, revision, score, games_played, best_score, shown, hidden)
 
 
 def state_of(user_id: str, profile: Profile) -> State:
     """A player's state from a whole profile."""
-    shown = "\n".join(getattr(profile, name) for name in SHOWN)
-    return State(user_id, profile.revision, profile.score, profile.gamesPlayed, profile.bestScore, shown)
+    shown = [getattr(profile, name) for name in SHOWN]
+    return _state(
+        user_id, profile.revision, profile.score, profile.gamesPlayed, profile.bestScore, shown, profile.hidden
+    )
 
 
-def user(user_id: str, profile: Mapping[str, str]) -> User:
+def erased(user_id: str, revision: str) -> State:
+    """The state of somebody who was erased, at the revision of their mark."""
+    return State(user_id, revision, "0", "0", "", "")
+
+
+def remains(user_id: str, values: Sequence[Any]) -> State | None:
+    """The state of a player without a profile from the values of MARK_FIELDS; None for a hash that is not our mark."""
+    (revision,) = values
+    if revision is None:
+        return _absent(user_id)
+    return erased(user_id, revision) if re.match(REVISION, revision) else None
+
+
+def is_erased(state: State) -> bool:
+    """Whether this is the state of somebody who was erased."""
+    return bool(state.score) and not state.shown
+
+
+def _absent(user_id: str) -> State:
+    return State(user_id, "0", "", "", "", "")
+
+
+def _state(
+    user_id: str,
+    revision: str,
+    score: str,
+    games_played: str,
+    best_score: str,
+    shown: Sequence[str],
+    hidden: str | None,
+) -> State:
+    if hidden:
+        score, games_played, best_score = "0", "0", ""
+    return State(user_id, revision, score, games_played, best_score, "\n".join(shown))
+
+
+def user(user_id: str, profile: Mapping[str, Any]) -> User:
     """A player's profile, which needs at least USER_FIELDS, as its owner sees it."""
     told: User = {
         "userId": user_id,
@@ -193,7 +251,7 @@ def user(user_id: str, profile: Mapping[str, str]) -> User:
         "createdAt": profile["createdAt"],
         "lastActive": profile["lastActive"],
     }
-    if not told["email"]:
+    if not profile["email"]:
         del told["email"]
     return told
 

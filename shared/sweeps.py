@@ -4,16 +4,16 @@ A sweep goes over the profiles, then over the rows and the members of the board 
 keeps totals of its own, which every projection moves along with the real ones, and which replace them at its end: so
 wrong totals heal as wrong entries do, while writes go on. Its position is in Valkey: any run continues it, two at once
 do no harm, and a rebuild is simply a new sweep that does not wait for the schedule. On its way a sweep drops receipts
-that have ended.
+that have ended, and the marks of those who were erased once nothing late can come any more.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from shared import board, outbox, profiles, projections
+from shared import board, outbox, profiles, projections, sessions
 from shared.store import Script, Store
 
 SWEEP = Script("sweep", writes=True)
@@ -52,9 +52,10 @@ def current(store: Store) -> Sweep:
 def advance(store: Store, sweep: Sweep, count: int) -> Slice:
     """Does the next slice, of about `count` players. Another run may do the same one, to the same end. (model: scan)"""
     phase, cursor = sweep.position.split(" ")
-    following, user_ids, receipts_of = _slice(store, sweep.number, phase, cursor, count)
-    forgotten = _forget(store, receipts_of)
-    settled = projections.settle(store, [(user_id, None) for user_id in user_ids]) if user_ids else []
+    following, user_ids, receipts_of, erased = _slice(store, sweep.number, phase, cursor, count)
+    forgotten = _forget(store, receipts_of, profiles.receipts_keys)
+    lifted = _lift(store, erased)
+    settled = projections.settle(store, [(user_id, None) for user_id in (*user_ids, *erased)])
     if following != "0":
         position = f"{phase} {following}"
     elif phase != PHASES[-1]:
@@ -63,10 +64,14 @@ def advance(store: Store, sweep: Sweep, count: int) -> Slice:
         position = ""
     return Slice(
         sweep=_state(store, "move", *sweep, position),
-        seen=len(settled),
-        mended=sum(projection.mended for projection in settled if projection),
+        seen=len(user_ids),
+        mended=sum(
+            projection.mended
+            for user_id, projection in zip((*user_ids, *erased), settled, strict=True)
+            if projection and user_id not in lifted
+        ),
         unreadable=settled.count(None),
-        forgotten=forgotten,
+        forgotten=sum(forgotten),
     )
 
 
@@ -80,13 +85,25 @@ def _slice(store: Store, number: str, phase: str, cursor: str, count: int) -> pr
         following, members = board.scan_members(store, cursor, count)
         beside = board.rows(store, members)
         user_ids = [user_id for user_id, row in zip(members, beside, strict=True) if row is None]
-    return profiles.Scanned(following, user_ids, [])
+    return profiles.Scanned(following, user_ids, [], [])
 
 
-def _forget(store: Store, user_ids: Sequence[str]) -> int:
+def _forget(store: Store, user_ids: Sequence[str], keys: Callable[[str], list[str]]) -> list[int]:
+    """How many of each player's keys have ended and are dropped."""
     now, tolerance = time.time_ns() // 1_000_000, outbox.FENCE_SECONDS * 1000
-    commands = [FORGET.command(profiles.receipts_keys(user_id), now, tolerance) for user_id in user_ids]
-    return sum(each or 0 for each in projections.readable(store, user_ids, commands))
+    commands = [FORGET.command(keys(user_id), now, tolerance) for user_id in user_ids]
+    return [each or 0 for each in projections.readable(store, user_ids, commands)]
+
+
+def _lift(store: Store, erased: Sequence[str]) -> set[str]:
+    """Ends the sessions of those who were erased, since one may have been opened late, and drops the marks that have
+    ended: whose those were."""
+    named = projections.readable(
+        store, erased, [("HMGET", profiles.mark_key(user_id), "sessions") for user_id in erased]
+    )
+    sessions.end(store, [session_id for reply in named if reply for session_id in (reply[0] or "").split()])
+    dropped = _forget(store, erased, lambda user_id: [profiles.mark_key(user_id)])
+    return {user_id for user_id, count in zip(erased, dropped, strict=True) if count}
 
 
 def _state(store: Store, *arguments: str) -> Sweep:

@@ -1,6 +1,6 @@
--- Drops those of a player's generations of receipts that have ended. (model: forget)
+-- Drops those of a player's generations of receipts that have ended, or the mark of somebody who was erased. (model: forget, lift)
 -- A server whose clock is wrong drops none: meanwhile it refuses attempts, which come again once it has been put right.
--- KEYS  {user:ID}:receipts:a, {user:ID}:receipts:b
+-- KEYS  {user:ID}:receipts:a and {user:ID}:receipts:b, or {user:ID}:erased
 -- ARGV  the caller's time (ms since 1970), how far it may be from the server's (ms)
 -- Returns  how many
 

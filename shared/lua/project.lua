@@ -4,12 +4,13 @@
 --       makes the player active, active:DAY
 -- ARGV  userId, revision, score, gamesPlayed, bestScore, what everybody sees besides the score (text), the intent that this
 --       settles, if any; a player without a profile has an empty score, and leaves the board if the row still has this
---       revision ('0' for no row)
+--       revision ('0' for no row); one who is hidden or was erased has an empty bestScore, and keeps a row and nothing else
 -- Returns  {revision that the row has now ('0' for none), index before or -1, index now or -1, members, score on the board,
 --          score of the member above, 1 if anything but the sweep's number has changed}; indexes from the top, 0-based;
 --          scores as decimal text, '' for none
 -- A row is 'revision score gamesPlayed sweep shown': what the totals hold of the player, the last sweep that counted it, and
--- what everybody sees besides the score.
+-- what everybody sees besides the score. That of a hidden player holds nothing, 'revision 0 0 sweep shown', and shows nothing
+-- if they were erased: it stays so that no older state brings them back.
 
 local board, players, totals, sweep, pending, active = unpack(KEYS)
 local user_id, revision, score, games_played, best_score, shown, intent = unpack(ARGV)
@@ -47,7 +48,7 @@ local function move(key, held, held_score, held_games)
     all_games = add(add(all_games, -held_games), tonumber(games_played))
     all_score = add(add(all_score, -held_score), tonumber(score))
     local highest = tonumber(string.match(high_score or '', '^-?%d+$') or '') or -math.huge
-    if tonumber(best_score) > highest then high_score = best_score end
+    if best_score ~= '' and tonumber(best_score) > highest then high_score = best_score end
   end
   redis.call('HSET', key, 'totalGames', all_games, 'totalScore', all_score, 'highScore', high_score or '0')
 end
@@ -66,8 +67,8 @@ if wanted then
   local listed = redis.call('ZSCORE', board, user_id)
   if score == '' then
     if listed or row_revision ~= '0' then mended = 1 end
-  elseif not listed or tonumber(listed) ~= tonumber(score) or row_revision ~= revision or row_score ~= score
-    or row_games_played ~= games_played or row_shown ~= shown then
+  elseif (listed and tonumber(listed)) ~= (best_score ~= '' and tonumber(score)) or row_revision ~= revision
+    or row_score ~= score or row_games_played ~= games_played or row_shown ~= shown then
     mended = 1
   end
   row_counted_in = tonumber(row_counted_in)
@@ -82,7 +83,7 @@ if wanted then
   else
     local counted_in = string.format('%.0f', sweeping or swept)
     redis.call('HSET', players, user_id, table.concat({revision, score, games_played, counted_in, shown}, ' '))
-    redis.call('ZADD', board, score, user_id)
+    if best_score ~= '' then redis.call('ZADD', board, score, user_id) else redis.call('ZREM', board, user_id) end
     row_revision = revision
   end
 end

@@ -1,19 +1,20 @@
 -- One submission, as a whole or not at all, and once for its key, in the slot of its player. (model: submit, replay, stale, refuse, limit, expire)
--- KEYS  user:{id}, then for a client's key {user:ID}:receipts:a and {user:ID}:receipts:b,
+-- KEYS  user:{id}, {user:ID}:erased, then for a client's key {user:ID}:receipts:a and {user:ID}:receipts:b,
 --       without one {user:ID}:submission:ATTEMPT
--- ARGV  operator (create | set | best | increment | decrement), amount, lowest and highest score allowed, largest change
+-- ARGV  operator (create | set | best | increment | decrement | correct), amount, lowest and highest score allowed, largest change
 --       allowed ('' for any), points per level, attempt id (12 characters), attempt time (ms since 1970), how far it may
 --       be from the server's (ms), attempt time (ISO-8601, ms, Z), name of the client's key, payload digest (16
 --       characters), seconds that the receipt lives at least, most receipts of one generation, microseconds between two
 --       submissions at an even pace (0 for any pace), how many may come at once;
---       for create also userId and what is in TOLD
+--       for create also userId and what is in TOLD, for correct also the best score ('' for as it is)
 -- Returns  {'missing'} | {'taken'} | {'reused'} | {'stale'} | {'outside', lowest, highest score allowed} |
 --          {'below' | 'above' | 'step' | 'games', the bound} | {'many' | 'often', seconds until there is room} |
 --          {'done' | 'replayed', id of the attempt that did it, operator, previous score, score then, and of the profile
---          revision, score, gamesPlayed, bestScore, level, createdAt, lastActive and what is in TOLD}; numbers as decimal text
+--          revision, score, gamesPlayed, bestScore, level, createdAt, lastActive, hidden and what is in TOLD}; numbers as
+--          decimal text
 --
--- A receipt is text of 64 bytes at most, so that a hash of them stays compact: attempt id, digest, first letter of the
--- operator, previous score, a blank, score then. Those of keys lie in two generations without a TTL, which nothing evicts.
+-- A receipt is text of 64 bytes at most, so that a hash of them stays compact: attempt id, digest, the
+-- operator's letter, previous score, a blank, score then. Those of keys lie in two generations without a TTL, which nothing evicts.
 -- One of them takes receipts for a life from the second it was `born`, and counts until the second `ends`, a life after its
 -- last receipt; then it is dropped and born anew. So every receipt lives for one life at least and two at most.
 -- The field `rate` says when the player's next submission would come at an even pace, in microseconds since 1970 (GCRA).
@@ -24,7 +25,7 @@ local operator, amount, score_min, score_max, score_step_max, points_per_level, 
   fence_milliseconds, sent, key_name, digest, receipt_seconds, receipts_max, interval_microseconds, burst = unpack(ARGV)
 
 local LARGEST = 9007199254740991 -- beyond it a double skips whole numbers
-local LETTERS = {create = 'c', set = 's', best = 'b', increment = 'i', decrement = 'd'}
+local LETTERS = {create = 'c', set = 's', best = 'b', increment = 'i', decrement = 'd', correct = 'k'}
 if not LETTERS[operator] then return redis.error_reply('ERR submit: no such operator') end
 
 local function text(number) -- tostring loses digits above 10^14
@@ -42,22 +43,22 @@ local function generation(key)
 end
 
 local receipt, young, old
-if KEYS[3] then
-  young, old = generation(KEYS[2]), generation(KEYS[3])
+if KEYS[4] then
+  young, old = generation(KEYS[3]), generation(KEYS[4])
   if old.born > young.born then young, old = old, young end
   receipt = young.receipt or old.receipt
 else
-  receipt = redis.call('GET', KEYS[2])
+  receipt = redis.call('GET', KEYS[3])
 end
 
 local stored = redis.call('HMGET', KEYS[1],
-  'revision', 'score', 'gamesPlayed', 'bestScore', 'level', 'createdAt', 'lastActive', unpack(TOLD))
-local revision, score, games_played, best_score, level, created_at, last_active = unpack(stored)
+  'revision', 'score', 'gamesPlayed', 'bestScore', 'level', 'createdAt', 'lastActive', 'hidden', unpack(TOLD))
+local revision, score, games_played, best_score, level, created_at, last_active, hidden = unpack(stored)
 local told = stored -- a list that ends with what is in TOLD
 
 local function accepted(word, attempt, operator, previous_score, score_then)
   return {word, attempt, operator, previous_score, score_then,
-    revision, score, games_played, best_score, level, created_at, last_active, unpack(told, #told - #TOLD + 1)}
+    revision, score, games_played, best_score, level, created_at, last_active, hidden, unpack(told, #told - #TOLD + 1)}
 end
 
 -- The key was used before: the same payload gets its facts again, another is refused. Nothing changes, so this needs no fence.
@@ -75,7 +76,7 @@ end
 
 -- The deployment's range may have been different at the key's first request, so it is applied only now.
 amount = tonumber(amount)
-if operator == 'create' or operator == 'set' then
+if operator == 'create' or operator == 'set' or operator == 'correct' then
   if amount < tonumber(score_min) or amount > tonumber(score_max) then return {'outside', score_min, score_max} end
 end
 
@@ -84,7 +85,8 @@ if math.abs(time[1] * 1000 + time[2] / 1000 - sent_milliseconds) > tonumber(fenc
 
 local before, after, start, rate -- start: what a step counts from
 if operator == 'create' then
-  if revision then return {'taken'} end
+  -- Whoever was erased has a mark for as long as anything late can come: it would bring them back.
+  if revision or redis.call('HGET', KEYS[2], 'revision') then return {'taken'} end
   told = ARGV
   created_at, last_active, games_played, best_score = sent, sent, 0, amount
   before, after = 0, amount
@@ -99,16 +101,20 @@ else
     rate = math.max(rate, now) + interval
     if rate > now + full then return {'often', text(math.ceil((rate - now - full) / 1000000))} end
   end
-  before, games_played = tonumber(score), tonumber(games_played) + 1
+  before, games_played = tonumber(score), tonumber(games_played)
   start = before
   if operator == 'set' then after = amount
   elseif operator == 'best' then after = math.max(before, amount)
   elseif operator == 'increment' then after = before + amount
   elseif operator == 'decrement' then after = before - amount
+  else after, start, best_score = amount, amount, tonumber(ARGV[#ARGV]) or best_score
   end
   best_score = math.max(tonumber(best_score), after)
-  if last_active < sent then last_active = sent end
-  if games_played > LARGEST then return {'games', text(LARGEST)} end
+  if operator ~= 'correct' then
+    games_played = games_played + 1
+    if last_active < sent then last_active = sent end
+    if games_played > LARGEST then return {'games', text(LARGEST)} end
+  end
 end
 if score_step_max ~= '' and math.abs(after - start) > tonumber(score_step_max) then return {'step', score_step_max} end
 -- A score that does not change is never refused, even if the bounds have been moved since.
@@ -120,7 +126,7 @@ end
 -- Which generation takes the receipt. They have no TTL, so one client could fill the memory if receipts had no limit.
 local life = tonumber(receipt_seconds)
 local anew = false
-if KEYS[3] then
+if KEYS[4] then
   local full = math.max(young.born + life, old.ends) - second -- from then on the other one takes them
   if full <= 0 then
     young, anew = old, true
@@ -146,8 +152,8 @@ if operator == 'create' then
   redis.call('HSET', KEYS[1], unpack(fields))
 end
 receipt = attempt .. digest .. LETTERS[operator] .. before .. ' ' .. score
-if not KEYS[3] then
-  redis.call('SET', KEYS[2], receipt, 'EX', life)
+if not KEYS[4] then
+  redis.call('SET', KEYS[3], receipt, 'EX', life)
 elseif anew then
   redis.call('UNLINK', young.key)
   redis.call('HSET', young.key, 'born', text(second), 'ends', text(second + life + 1), key_name, receipt)

@@ -115,7 +115,7 @@ def test_every_reply_is_a_documented_one(
         assert sent.url
         assert sent.method
         path = urlsplit(sent.url).path
-        headers = {name: ", ".join(values) for name, values in response.headers.items()}
-        contract.check(sent.method, path, response.status_code, headers, response.content)
+        replied = {name: ", ".join(values) for name, values in response.headers.items()}
+        contract.check(sent.method, path, response.status_code, replied, response.content)
 
     try_it(request=request)

@@ -11,7 +11,7 @@ from shared import board, profiles
 
 LUA = Path(board.__file__).parent / "lua"
 
-SUBMISSION = [profiles.profile_key("ada"), *profiles.receipts_keys("ada")]
+SUBMISSION = [profiles.profile_key("ada"), profiles.mark_key("ada"), *profiles.receipts_keys("ada")]
 
 
 def submission(operator: str) -> list[str | int]:

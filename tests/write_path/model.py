@@ -14,8 +14,9 @@ A crash needs no step: it is a process that takes no more steps, and what must h
 runner that crashes is started again by its schedule; that is a step.) Time passes in moments of 30 s: an attempt may be
 one moment old (FENCE_SECONDS), an intent is due after two (DUE_SECONDS); the revisions of moment 3 begin at 30.
 
-Receipts of keys end only in the worlds that say so, where a life is two moments long. A key that comes again after its
-receipt's life may count again; before that it may not.
+Receipts of keys, and the mark of somebody who was erased, end only in the worlds that say so, where a life is two moments
+long. A key that comes again after its receipt's life may count again; before that it may not. No process is held up for as
+long as a mark lives: what it has read of somebody who was erased, it has projected by then.
 
 Left out: the sorted set beside the rows (one script moves both, so the sweep's last phase finds nothing), how much a
 run does at most, how many receipts there may be, user names. Sessions have a model of their own (`session_model`).
@@ -43,12 +44,16 @@ STEPS = {
     "clear": "a refused attempt takes its intent out again",
     "expire": "the receipt of an attempt without a key ends",
     "forget": "a runner drops a generation of receipts that has ended",
+    "amend": "a script in the player's slot hides the player, or shows them again; so it does with their name",
+    "erase": "a script in the player's slot takes away profile and receipts of keys, and leaves a mark",
+    "lift": "a runner drops the mark of somebody who was erased, once it has ended",
     "project": "the script in the board's slot brings row and totals to a state, and clears the intent; for "
     "a request that submits a score it counts the player as active",
     "remove": "the same script takes away the row of a player without a profile",
     "pick": "reconcile finds an intent that is due",
     "read": "a player's profile is read",
     "row": "there was no profile, so the player's row is read",
+    "mark": "there was none after that either, so the mark of somebody who was erased is looked for",
     "renew": "a profile that is older than its row gets a newer revision",
     "begin": "a runner joins the sweep that is running, or begins one",
     "scan": "a runner sees which players are in its slice of the sweep",
@@ -80,6 +85,10 @@ AHEAD = "a client's clock that is ahead"
 EXPIRY, NEWBORN = "receipts that end", "a creation whose receipt ends"
 FORGETTING, PRESSURE = "a sweep that drops receipts", "evictions"
 ASTRAY = "a server's clock that is ahead for a while"
+HIDING, RECOUNT = "a player who is hidden and shown", "a sweep that counts anew"
+ERASURE, SWEPT = "an erasure beside writers", "an erasure beside a sweep"
+REMADE, LIFTING = "a creation after an erasure", "a mark that ends"
+REBORN = "lost tail with a mark"
 
 
 class Guard(NamedTuple):
@@ -121,6 +130,14 @@ GUARDS = {
     ),
     "derived id": Guard(NEWBORN, "the id of what a key makes follows from the key"),
     "refusal": Guard(CREATION, "an attempt that is refused counts nobody as active"),
+    "hidden": Guard(RECOUNT, "what is projected of a submission says whether the player is hidden"),
+    "no high score": Guard(RECOUNT, "a player who is hidden or was erased gives no high score"),
+    "tombstone": Guard(ERASURE, "what is projected of an erasure is a row, whose revision older states respect"),
+    "mark's revision": Guard(ERASURE, "a missing profile has the revision of the mark in its place, if there is one"),
+    "mark": Guard(REMADE, "a player who was erased is not made again as long as there is a mark"),
+    "lift late": Guard(LIFTING, "a runner drops a mark only when it has ended"),
+    "lift in time": Guard(LIFTING, "a runner drops no mark if its time and the server's are too far apart"),
+    "mark renewed": Guard(REBORN, "a mark older than the row gets a newer revision"),
     "counts anyway": Guard(RECONCILE, "a request counts its player as active even if its state was projected already"),
 }
 
@@ -132,19 +149,28 @@ FENCE, DUE, LIFETIME = 1, 2, 2
 
 
 class Submission(NamedTuple):
-    """What a client asks for. The same key and name make a retry, the same key with another name another payload."""
+    """What a client asks for. The same key and name make a retry, the same key with another name another payload. What
+    is no game is an act: hide, show, erase, correct."""
 
     name: str
     key: str = ""
     amount: int = 1
     creates: bool = False
+    act: str = ""
+
+    @property
+    def plays(self) -> bool:
+        """Whether it is a game."""
+        return not self.creates and not self.act
 
 
 A, A_AGAIN, A_OTHER = Submission("a", "K1", 1), Submission("a", "K1", 1), Submission("other", "K1", 100)
 B, UNKEYED, DOWN = Submission("b", "K2", 10), Submission("unkeyed", "", 1000), Submission("down", "K3", -1)
 CREATE, RIVAL = Submission("create", "K4", 5, creates=True), Submission("rival", "K5", 7, creates=True)
 CREATE_AGAIN = Submission("create", "K4", 5, creates=True)
-SUBMISSIONS = {each.name: each for each in (A, A_OTHER, B, UNKEYED, DOWN, CREATE, RIVAL)}
+HIDE, SHOW = Submission("hide", act="hide"), Submission("show", act="show")
+ERASE, CORRECT = Submission("erase", act="erase"), Submission("correct", "K6", 3, act="correct")
+SUBMISSIONS = {each.name: each for each in (A, A_OTHER, B, UNKEYED, DOWN, CREATE, RIVAL, HIDE, SHOW, ERASE, CORRECT)}
 
 
 class World(NamedTuple):
@@ -167,6 +193,8 @@ class World(NamedTuple):
     astray: int = 0  # how many moments the server's clock may be ahead for a while
     crash: bool = False  # every attempt ends with its submission
     pressure: bool = False  # there are evictions
+    acts: bool = False  # the high score is right when a sweep that began after the last act has ended
+    erases: bool = False  # there is an erasure
     without: frozenset[str] = frozenset()
 
     def has(self, guard: str) -> bool:
@@ -210,15 +238,26 @@ class Generation(NamedTuple):
     receipts: tuple[Receipt, ...] = ()
 
 
+class Mark(NamedTuple):
+    """What is left of somebody who was erased: a revision, which attempt did it, and when the mark ends."""
+
+    revision: int
+    attempt: int
+    ends: int
+
+
 class PlayerSlot(NamedTuple):
     """What is in the player's slot: the profile, receipts of attempts without a key, two generations of those of keys,
-    the younger first. For the verdict: when each key counted, and whether one has made a second player."""
+    the younger first, and a mark. For the verdict: when each key counted, whether one has made a second player, and what
+    was done by and to whoever was erased."""
 
     profile: Player | None
     receipts: tuple[Receipt, ...]
     generations: tuple[Generation, Generation] = (Generation(), Generation())
     counted: tuple[tuple[str, int], ...] = ()
     second: bool = False
+    mark: Mark | None = None
+    gone: Applied = ()
 
 
 class Row(NamedTuple):
@@ -308,6 +347,12 @@ class State(NamedTuple):
 
 
 NOTHING = Totals(0, 0, 0)
+ERASED: Applied = ("erase",)
+"""What a row holds of somebody who was erased."""
+
+ACCEPTED = ("submit", "replay", "amend", "erase")
+"""The outcomes of an attempt that was accepted."""
+
 READ, MOVE, SCAN = Task("read"), Task("move"), Task("scan")
 Step = tuple[str, State]
 """What happens, and the state after it."""
@@ -320,11 +365,18 @@ To = Callable[..., State]
 def counted(applied: Applied) -> Totals:
     """What one player adds to the totals."""
     score = high = games = 0
+    shown = True
     for name in applied:
-        score += SUBMISSIONS[name].amount
-        high = max(high, score)
-        games += not SUBMISSIONS[name].creates
-    return Totals(games, score, high)
+        submission = SUBMISSIONS[name]
+        if submission.act in ("hide", "show", "erase"):
+            shown = submission.act == "show"
+        elif submission.act == "correct":
+            score = high = submission.amount
+        else:
+            score += submission.amount
+            high = max(high, score)
+            games += submission.plays
+    return Totals(games, score, high) if shown else NOTHING
 
 
 # --- The scripts
@@ -334,6 +386,8 @@ def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     """submit.lua: the outcome of an attempt, and the player's slot after it."""
     submission, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.server
     profile = slot.profile
+    if submission.act == "erase":
+        return erase(world, state, number)
     kept = next((receipt.name for receipt in found(world, slot, submission.key or number, moment)), None)
     if kept and kept != submission.name and world.has("digest"):
         return "refuse", slot
@@ -350,18 +404,37 @@ def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
         return "refuse", slot._replace(second=True)
     if submission.creates == bool(profile):
         return "refuse", slot  # taken, or missing
+    if submission.creates and slot.mark and world.has("mark"):
+        return "refuse", slot  # as if it were taken
+    word = "amend" if submission.act in ("hide", "show") else "submit"
     applied = (profile.applied if profile else ()) + (submission.name,)
     if counted(applied).score < 0:
         return "refuse", slot
     slot = slot._replace(profile=Player(revision(world, profile.revision if profile else 0, moment), applied))
     if not world.has("receipt"):
-        return "submit", slot
+        return word, slot
     receipt = Receipt(submission.key or number, submission.name, moment)
     if not submission.key:
-        return "submit", slot._replace(receipts=tuple(sorted((*slot.receipts, receipt), key=repr)))
+        return word, slot._replace(receipts=tuple(sorted((*slot.receipts, receipt), key=repr)))
     if world.ends:
         slot = slot._replace(counted=(*slot.counted, (submission.key, state.moment)))
-    return "submit", slot._replace(generations=with_receipt(world, slot.generations, receipt))
+    return word, slot._replace(generations=with_receipt(world, slot.generations, receipt))
+
+
+def erase(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
+    """erase.lua: the outcome of an attempt, and the player's slot after it."""
+    slot, moment, profile = state.player, state.server, state.player.profile
+    if not profile:
+        return "replay" if slot.mark and slot.mark.attempt == number else "refuse", slot
+    if abs(moment - state.attempts[number].sent) > FENCE and world.has("fence"):
+        return "stale", slot
+    mark = Mark(revision(world, profile.revision, moment), number, moment + LIFETIME if world.ends else 0)
+    return "erase", PlayerSlot(None, slot.receipts, counted=slot.counted, mark=mark, gone=(*profile.applied, *ERASED))
+
+
+def in_slot(player: PlayerSlot) -> Player | None:
+    """What the reply of a script in the player's slot tells: the profile, or what is projected of a mark."""
+    return player.profile or (Player(player.mark.revision, ERASED) if player.mark else None)
 
 
 def found(world: World, slot: PlayerSlot, key: str | int, moment: int) -> Iterator[Receipt]:
@@ -407,22 +480,30 @@ def project(
         wanted = held.revision >= seen or not world.has("revision")
     if wanted:
         in_totals = row and (row.sweep >= swept or not world.has("last sweep"))
-        totals = moved(totals, row.applied if row and in_totals else (), held.applied)
+        high = best(held.applied) if world.acts and not world.has("no high score") else 0
+        totals = moved(totals, row.applied if row and in_totals else (), held.applied, high)
         if sweep:
             in_sweep = row and row.sweep == sweep.number and world.has("once a sweep")
-            sweep = sweep._replace(totals=moved(sweep.totals, row.applied if row and in_sweep else (), held.applied))
+            before = row.applied if row and in_sweep else ()
+            sweep = sweep._replace(totals=moved(sweep.totals, before, held.applied, high))
         number = sweep.number if sweep else swept
-        row = None if held.absent else Row(held.revision, held.applied, number)
+        removed = held.absent or (held.applied == ERASED and not world.has("tombstone"))
+        row = None if removed else Row(held.revision, held.applied, number)
     active = active or (counts and (wanted or world.has("counts anyway")))
     return BoardSlot(row, totals, swept, begun, sweep, outbox, active), row.revision if row else 0
 
 
-def moved(totals: Totals, before: Applied, after: Applied) -> Totals:
+def moved(totals: Totals, before: Applied, after: Applied, high: int = 0) -> Totals:
     """Totals that held a player's state before, and hold another one now."""
     old, new = counted(before), counted(after)
     return Totals(
-        totals.games - old.games + new.games, totals.score - old.score + new.score, max(totals.high, new.high)
+        totals.games - old.games + new.games, totals.score - old.score + new.score, max(totals.high, new.high, high)
     )
+
+
+def best(applied: Applied) -> int:
+    """The best score that a player had, hidden or not."""
+    return counted(tuple(name for name in applied if SUBMISSIONS[name].act not in ("hide", "erase"))).high
 
 
 def cleared(outbox: Outbox, intent: Intent) -> Outbox:
@@ -457,9 +538,22 @@ def settle(
         return "row", player, board, Task("read again" if world.has("read again") else "project", gone, met)
     if step in ("read", "read again"):
         if profile is None:
-            return "read", player, board, Task("row", None, met) if step == "read" else Task("project", held, met)
+            following = "mark" if world.erases else "project"
+            return "read", player, board, Task("row", None, met) if step == "read" else Task(following, held, met)
         return "read", player, board, Task("renew" if profile.revision < met else "project", profile, met)
+    if step == "mark":
+        mark = player.mark if world.has("mark's revision") else None
+        if mark is None:
+            return "mark", player, board, Task("project", held, met)
+        older = mark.revision < met and world.has("mark renewed")
+        return "mark", player, board, Task("renew" if older else "project", Player(mark.revision, ERASED), met)
     assert held is not None
+    if step == "renew" and held.applied == ERASED:
+        mark = player.mark
+        if mark and mark.revision == held.revision:
+            mark = mark._replace(revision=max(met + 1, revision(world, mark.revision, moment)))
+            player, held = player._replace(mark=mark), Player(mark.revision, ERASED)
+        return "renew", player, board, Task("project", held, met)
     if step == "renew":
         if profile and profile.revision == held.revision:
             profile = Player(max(met + 1, revision(world, profile.revision, moment)), profile.applied)
@@ -517,7 +611,13 @@ def late_steps(world: World, state: State, number: int, to: To) -> Iterator[Step
         yield "intent", to(attempt._replace(late=1), board=intended(world, state, number, attempt.sent))
     elif attempt.late == 1:
         outcome, player = submit(world, state, number)
-        yield outcome, to(attempt._replace(late=0), player)
+        yield outcome, to(attempt._replace(late=0), player, damage=stale_high(world, number, outcome))
+
+
+def stale_high(world: World, number: int, outcome: str) -> int | None:
+    """The damage that an act does: until a sweep has counted anew, the high score may be that of what is gone."""
+    is_done = outcome in ("submit", "amend", "erase")
+    return 2 if is_done and world.attempts[number].act else None
 
 
 def ready_steps(world: World, state: State, number: int, to: To) -> Iterator[Step]:
@@ -537,8 +637,11 @@ def intended_steps(world: World, state: State, number: int, to: To) -> Iterator[
     attempt, board = state.attempts[number], state.board
     outcome, player = submit(world, state, number)
     keeps = True
-    if outcome in ("submit", "replay"):
-        new = attempt._replace(step="submitted", task=Task("project", player.profile))
+    if outcome in ACCEPTED:
+        held = in_slot(player)
+        if held and not world.has("hidden") and world.attempts[number].act != "hide":
+            held = held._replace(applied=tuple(name for name in held.applied if name != "hide"))
+        new = attempt._replace(step="submitted", task=Task("project", held))
         if world.crash:
             new = Attempt("over")
     elif outcome == "stale" and attempt.tried:
@@ -550,9 +653,10 @@ def intended_steps(world: World, state: State, number: int, to: To) -> Iterator[
         new = attempt._replace(step="clearing")
     if not keeps:
         board = board._replace(outbox=cleared(board.outbox, intent_of(world, number)))
-    yield outcome, to(new, player, board)
+    damage = stale_high(world, number, outcome)
+    yield outcome, to(new, player, board, damage)
     if world.retries[number] and not attempt.tried:
-        yield f"{outcome}, lose", to(Attempt("ready", attempt.sent, tried=True), player)
+        yield f"{outcome}, lose", to(Attempt("ready", attempt.sent, tried=True), player, damage=damage)
         if world.late:
             yield "lose", to(Attempt("ready", attempt.sent, tried=True, late=1))
 
@@ -570,12 +674,13 @@ def submitted_steps(world: World, state: State, number: int, to: To) -> Iterator
     attempt = state.attempts[number]
     assert attempt.task
     assert attempt.task.held
-    counts = not world.attempts[number].creates
+    counts = world.attempts[number].plays
     board, seen = project(world, state.board, attempt.task.held, intent_of(world, number), counts)
     if seen > attempt.task.held.revision and world.has("check"):
         yield "project", to(attempt._replace(step="settling", task=READ), board=board)
     else:
-        yield "project", to(attempt._replace(step=answer(world, attempt, number, board)), board=board)
+        step = answer(world, attempt, number, state.player, board)
+        yield "project", to(attempt._replace(step=step), board=board)
     if world.retries[number]:
         yield "project, lose", to(attempt, board=board)
 
@@ -585,7 +690,7 @@ def settling_steps(world: World, state: State, number: int, to: To) -> Iterator[
     attempt = state.attempts[number]
     assert attempt.task
     name, player, board, task = settle(world, state.server, state.player, state.board, attempt.task, "")
-    step = attempt.step if task else answer(world, attempt, number, board)
+    step = attempt.step if task else answer(world, attempt, number, player, board)
     yield name, to(attempt._replace(step=step, task=task), player, board)
     if name == "renew" and world.retries[number]:
         yield "renew, lose", to(attempt, player)
@@ -608,11 +713,12 @@ def intended(world: World, state: State, number: int, sent: int) -> BoardSlot:
     return state.board._replace(outbox=cleared(state.board.outbox, intent) | {(intent, sent)})
 
 
-def answer(world: World, attempt: Attempt, number: int, board: BoardSlot) -> str:
-    """How an attempt ends once it has projected its submission."""
-    if attempt.lost:
+def answer(world: World, attempt: Attempt, number: int, player: PlayerSlot, board: BoardSlot) -> str:
+    """How an attempt ends once it has projected its submission: with a 503 if the player was erased meanwhile."""
+    name = world.attempts[number].name
+    if attempt.lost or (name in player.gone and not (board.row and name in board.row.applied)):
         return "over"
-    return "acknowledged" if board.row and world.attempts[number].name in board.row.applied else "unseen"
+    return "acknowledged" if board.row and name in board.row.applied else "unseen"
 
 
 def with_runner(
@@ -660,7 +766,7 @@ def new_sweeps(world: World, state: State) -> Iterator[Step]:
         if idle and state.sweeps < world.sweeps:
             board = another(world, state.board, state.server)
             after = with_runner(state, index, Runner(runner.kind, "", board.begun, "profiles", SCAN), board=board)
-            damage = 1 if state.damage and not aftermath(state) else state.damage
+            damage = 1 if state.damage and not unsettled(world, state) else state.damage
             yield f"{runner.kind}: begin {board.begun}", after._replace(sweeps=state.sweeps + 1, damage=damage)
 
 
@@ -670,7 +776,7 @@ def slice_steps(world: World, state: State, index: int) -> Iterator[Step]:
     assert runner.task
     if runner.task == SCAN:
         row = board.row
-        seen = state.player.profile if runner.position == "profiles" else row and row.sweep != runner.number
+        seen = in_slot(state.player) if runner.position == "profiles" else row and row.sweep != runner.number
         yield f"scan {runner.position}", with_runner(state, index, runner._replace(task=READ if seen else MOVE))
         for kept in forgotten_receipts(world, state) if runner.position == "profiles" else ():
             yield "forget", with_runner(state, index, runner, state.player._replace(generations=kept))
@@ -703,6 +809,24 @@ def settle_steps(world: World, state: State, index: int) -> Iterator[Step]:
         yield "renew, lose", with_runner(state, index, runner, player)
     if world.unreadable and runner.task == READ and runner.kind != "reconcile":
         yield "unreadable", with_runner(state, index, runner._replace(task=MOVE))._replace(damage=2)
+
+
+def unsettled(world: World, state: State) -> bool:
+    """Whether what has done damage may go on, so that a sweep that begins now does not end it."""
+    return not agree(state.player, state.board, high=False) if world.acts else aftermath(state)
+
+
+def lifts(world: World, state: State) -> Iterator[Step]:
+    """A runner that is at the profiles drops the mark there, if it has ended. What anybody has read before an erasure
+    that is a life ago, they have projected by then."""
+    mark, gone = state.player.mark, state.player.gone
+    held = [process.task.held for process in state.attempts + state.runners if process.task and process.task.held]
+    late = any(name in gone for each in held for name in each.applied)
+    ended = mark and (mark.ends <= state.server or not world.has("lift late"))
+    if not ended or late or (state.astray > FENCE and world.has("lift in time")):
+        return
+    if any(runner.task == SCAN and runner.position == "profiles" for runner in state.runners):
+        yield "sweep: lift", state._replace(player=state.player._replace(mark=None))
 
 
 def aftermath(state: State) -> bool:
@@ -745,7 +869,7 @@ def failovers(world: World, state: State) -> Iterator[Step]:
         return
     if isinstance(tail, PlayerSlot):
         player = tail
-        kept = tail.profile.applied if tail.profile else ()
+        kept = (*(tail.profile.applied if tail.profile else ()), *tail.gone)
         attempts = tuple(
             attempt if submission.name in kept else forgotten(attempt, ("submitted", "settling"))
             for submission, attempt in zip(world.attempts, attempts, strict=True)
@@ -778,14 +902,18 @@ def attempt_complaint(world: World, state: State, number: int) -> str:
         state.player.profile,
         state.board.row,
     )
-    applied = profile.applied if profile else ()
+    applied = (*(profile.applied if profile else ()), *state.player.gone)
     if attempt.step == "acknowledged" and name not in applied:
         return f"{name} was acknowledged and is not in the profile"
     if attempt.step == "unseen":
         return f"{name} was acknowledged and is not on the board"
-    if attempt.step == "acknowledged" and not (row and name in row.applied) and not world.clock_stands:
+    seen = row.applied if row else ()
+    if attempt.step == "acknowledged" and name == "erase":
+        if state.player.mark and seen != ERASED:
+            return "an erasure was acknowledged, and there is something else on the board"
+    elif attempt.step == "acknowledged" and name not in (*seen, *state.player.gone) and not world.clock_stands:
         return f"{name} was acknowledged and is no longer on the board"
-    if attempt.step == "acknowledged" and not world.attempts[number].creates and not state.board.active:
+    if attempt.step == "acknowledged" and world.attempts[number].plays and not state.board.active:
         return f"{name} was acknowledged, and its player is not active"
     alone = [submission.name for submission in world.attempts].count(name) == 1
     if attempt.step == "refused" and name in applied and alone:
@@ -807,9 +935,11 @@ def complaint(world: World, state: State) -> str:
     keys = [SUBMISSIONS[name].key for name in applied if SUBMISSIONS[name].key]
     if len(set(keys)) < len(keys) and not world.ends:
         return "two submissions with one key were counted"
-    if state.board.active and world.loses != "player" and all(SUBMISSIONS[name].creates for name in applied):
+    played = any(SUBMISSIONS[name].plays for name in (*applied, *state.player.gone))
+    if state.board.active and world.loses != "player" and not played:
         return "a player is active who has submitted nothing"
-    if not state.board.outbox and not state.damage and not agree(state.player, state.board):
+    whole = not state.damage
+    if not state.board.outbox and (whole or world.acts) and not agree(state.player, state.board, high=whole):
         return "the outbox is empty, and the board is not what the profile says"
     if not world.wrong_totals and state.board.totals[:2] not in (counted(row.applied if row else ())[:2], (0, 0)):
         return "the totals hold neither the whole player nor nothing"
@@ -818,13 +948,16 @@ def complaint(world: World, state: State) -> str:
     return ""
 
 
-def agree(player: PlayerSlot, board: BoardSlot) -> bool:
-    """Whether row, membership and totals are what the profile says."""
-    profile, row = player.profile, board.row
-    if profile is None or row is None:
-        return profile is None and row is None and board.totals[:2] == (0, 0)
-    same = (profile.revision, profile.applied) == (row.revision, row.applied)
-    return same and board.totals == counted(profile.applied)
+def agree(player: PlayerSlot, board: BoardSlot, *, high: bool = True, swept: bool = False) -> bool:
+    """Whether row, membership and totals are what the profile says, or the mark in its place, perhaps but for the high
+    score. A mark that has ended leaves a row, until it is swept."""
+    expected, row = in_slot(player), board.row
+    totals = board.totals if high else board.totals._replace(high=0)
+    if expected is None or row is None:
+        lifted = row is not None and row.applied == ERASED and not swept
+        return expected is None and (row is None or lifted) and totals[:2] == (0, 0)
+    same = (expected.revision, expected.applied) == (row.revision, row.applied)
+    return same and totals == counted(expected.applied)._replace(**({} if high else {"high": 0}))
 
 
 def heals(world: World, player: PlayerSlot, board: BoardSlot) -> bool:
@@ -834,13 +967,13 @@ def heals(world: World, player: PlayerSlot, board: BoardSlot) -> bool:
         player, board = settled(world, moment, player, board, intent)
     board = another(world, board, moment)
     number = board.begun
-    if player.profile:
+    if in_slot(player):
         player, board = settled(world, moment, player, board, "")
     _, board = moved_on(world, board, number, "profiles")
     if board.row and board.row.sweep != number:
         player, board = settled(world, moment, player, board, "")
     _, board = moved_on(world, board, number, "rows")
-    return agree(player, board) and not board.outbox and not board.sweep
+    return agree(player, board, swept=True) and not board.outbox and not board.sweep
 
 
 def settled(
@@ -876,6 +1009,26 @@ WORLDS = {
     PRESSURE: World((A, A_AGAIN, UNKEYED), (True, False, False), moments=0, pressure=True),
     ASTRAY: World((A,), (True,), ("sweep", "reconcile"), sweeps=1, ends=True, astray=3),
     NEWBORN: World((CREATE, CREATE_AGAIN), (True, False), ("reconcile",), exists=False, moments=3, ends=True),
+    HIDING: World((HIDE, SHOW), (True, False), ("reconcile",), late=True, acts=True),
+    RECOUNT: World((A, CORRECT, HIDE), (False, False, False), ("sweep",), moments=0, sweeps=2, acts=True),
+    ERASURE: World((A, ERASE), (False, True), ("reconcile",), acts=True, erases=True),
+    SWEPT: World((A, ERASE), (False, False), ("sweep",), moments=0, sweeps=2, acts=True, erases=True),
+    REMADE: World((CREATE, ERASE, CREATE_AGAIN), (False,) * 3, (), False, ends=True, acts=True, erases=True),
+    LIFTING: World(
+        (CREATE, ERASE, CREATE_AGAIN),
+        (False, False, False),
+        ("sweep",),
+        exists=False,
+        sweeps=1,
+        ends=True,
+        astray=3,
+        crash=True,
+        acts=True,
+        erases=True,
+    ),
+    REBORN: World(
+        (ERASE, CREATE), (False, False), ("sweep",), sweeps=1, loses="player", ends=True, crash=True, erases=True
+    ),
 }
 
 LARGER: dict[str, dict[str, Any]] = {
@@ -899,6 +1052,13 @@ LARGER: dict[str, dict[str, Any]] = {
     PRESSURE: {"runners": ("reconcile",), "moments": 2},
     ASTRAY: {"moments": 3},
     NEWBORN: {"attempts": (CREATE, CREATE_AGAIN, A), "retries": (True, True, False)},
+    HIDING: {"attempts": (A, HIDE, SHOW), "retries": (False, True, False)},
+    RECOUNT: {"runners": ("sweep", "rebuild")},
+    ERASURE: {"retries": (True, True), "runners": ("reconcile", "reconcile")},
+    SWEPT: {"runners": ("sweep", "rebuild")},
+    REMADE: {"retries": (True, True, True)},
+    LIFTING: {"moments": 3},
+    REBORN: {"attempts": (ERASE, CREATE, A), "retries": (False, False, False)},
 }
 """What is different in each world at its large size."""
 
@@ -973,6 +1133,8 @@ def happenings(world: World) -> Iterator[Rule]:
     yield Rule((*around, "tail", "lost"), mishaps)
     if world.loses:
         yield Rule((*around, "tail", *attempts), failovers)
+    if world.erases and world.ends:
+        yield Rule(("moment", "astray", "player", *attempts, *runners), lifts)
     if world.sweeps:
         whole = world.wrong_totals or world.full or world.unreadable or world.loses
         yield Rule((*COMMON, *attempts, *runners) if whole else (*COMMON, *runners), new_sweeps)

@@ -63,7 +63,7 @@ def test_submit_replies_with_an_outcome() -> None:
 def test_submit_writes_all_of_a_profile() -> None:
     changed = listed(SUBMIT, r"redis.call\('HSET', KEYS\[1\], ('score'[^)]*)\)")
     created = listed(SUBMIT, r"local fields, user_id = \{(.*)\}, ")
-    assert {*changed[::2], *created[::2], *TOLD} == {*records.Profile._fields}
+    assert {*changed[::2], *created[::2], *TOLD} == {*records.Profile._fields} - {"hidden"}
     assert [outside(name) for name in changed[1::2]] == changed[::2]
 
 
@@ -89,7 +89,9 @@ def test_a_profile_is_the_whole_hash_and_the_row_shows_its_state(api: Api, raw: 
     outcome = records.outcome(run(raw, "submit", SUBMISSION, submission("decrement")))
     assert outcome.facts == ("a" * 12, "decrement", "100", "93")
     assert (outcome.word, outcome.profile.score, outcome.profile.bestScore) == ("done", "93", "100")
-    assert raw.hgetall("user:ada") == {"userId": "ada", **outcome.profile._asdict()}
+    known = {name: text for name, text in outcome.profile._asdict().items() if text is not None}
+    assert raw.hgetall("user:ada") == {"userId": "ada", **known}
+    assert {*records.Profile._fields} - {*known} == {"hidden"}
     state = records.state_of("ada", outcome.profile)
     assert state == records.state("ada", raw.hmget("user:ada", *records.STATE_FIELDS))
     keys = [board.BOARD, board.PLAYERS, board.TOTALS, board.SWEEP, board.PENDING]
@@ -103,9 +105,9 @@ def test_a_profile_is_the_whole_hash_and_the_row_shows_its_state(api: Api, raw: 
 def test_the_contract_has_the_same_members(record: Any) -> None:
     schemas = contract.document()["components"]["schemas"]
     schema = schemas["LeaderboardPage" if record is board.Page else record.__name__]
-    assert [*schema["properties"]] == [*record.__annotations__]
-    hints = typing.get_type_hints(record, include_extras=True).items()
-    assert schema["required"] == [name for name, hint in hints if typing.get_origin(hint) is not typing.NotRequired]
+    known = typing.get_type_hints(record, include_extras=True)
+    assert [*schema["properties"]] == [*record.__annotations__] == [*known]
+    assert schema["required"] == [name for name in known if typing.get_origin(known[name]) is not typing.NotRequired]
 
 
 def test_a_creation_is_what_the_contract_and_the_handler_take() -> None:
@@ -116,7 +118,7 @@ def test_a_creation_is_what_the_contract_and_the_handler_take() -> None:
 
 
 def test_what_is_read_of_a_profile_is_there() -> None:
-    assert {*records.USER_FIELDS} == {*records.Profile._fields} - {"revision", "bestScore"}
+    assert {*records.USER_FIELDS} == {*records.Profile._fields} - {"revision", "bestScore", "hidden"}
     assert {*records.STATE_FIELDS} <= {*records.Profile._fields}
 
 
