@@ -1,7 +1,7 @@
-"""The layer's bill of materials in CycloneDX, which `make build` puts beside the zips.
+"""The bills of materials in CycloneDX that `make build` puts beside the zips that have others' packages in them.
 
-It is of version 1.5, the one that Amazon Inspector's ScanSbom takes, and holds no time and nothing made up: the same
-layer has the same bytes of it everywhere.
+They are of version 1.5, the one that Amazon Inspector's ScanSbom takes, and hold no time and nothing made up: the same
+zip has the same bytes of it everywhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 OURS = "valkey-leaderboard"
 """The project, which wants the packages that no other package wants."""
 
-METADATA = re.compile(r"python/[^/]+\.dist-info/METADATA")
+METADATA = re.compile(r"(?:python/)?[^/]+\.dist-info/METADATA")
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ def pins(lock: str) -> dict[str, Pin]:
     }
 
 
-def document(layer: Path, lock: str, target: str) -> bytes:
-    """The bill of a layer's zip, whose packages a lock file's text pins."""
-    with zipfile.ZipFile(layer) as archive:
+def document(zipped: Path, lock: str, target: str) -> bytes:
+    """The bill of a zip, whose packages a lock file's text pins."""
+    with zipfile.ZipFile(zipped) as archive:
         files = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" in name}
     pinned = pins(lock)
     found = {_normalized(metadata["Name"]): (record, metadata) for record, metadata in _packages(files)}
@@ -60,7 +60,7 @@ def document(layer: Path, lock: str, target: str) -> bytes:
         "type": "application",
         "bom-ref": OURS,
         "name": OURS,
-        "components": [{"type": "file", "name": layer.name, "hashes": [_hash(layer.read_bytes())]}],
+        "components": [{"type": "file", "name": zipped.name, "hashes": [_hash(zipped.read_bytes())]}],
         "properties": [{"name": f"{OURS}:target", "value": target}],
     }
     content = {

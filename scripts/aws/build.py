@@ -1,8 +1,9 @@
 """Makes what Lambda runs, one zip for the layer and one for each function: `make build`.
 
 They go to build/<architecture>-python<version>/ and are the same bytes on every machine that has the same interpreter
-of the target's version. Of a dependency only the code goes in, since every cold start reads the layer, and what it says
-of itself. Beside the zips stands what the layer is made of.
+of the target's version. A function that has a lock file of its name carries what that pins, beside the layer. Of a
+dependency only the code goes in, since every cold start reads it, and what it says of itself. Beside each zip with
+dependencies stands what it is made of.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from scripts import interpreters
 from scripts.aws import bill_of_materials, reproducible_zip
 from scripts.dev import bootstrap
 from scripts.interpreters import Interpreter
-from scripts.places import ROOT, seen_from_here
+from scripts.places import ROOT, functions, seen_from_here
 from scripts.refusal import Refusal
 
 BUILD = ROOT / "build"
@@ -62,11 +63,10 @@ ITS_OWN = re.compile(
 )
 """What a package says of itself, for people and scanners; without an installer's notes of itself and this machine."""
 
-BILL_OF_MATERIALS = "layer.cdx.json"
-
 UNFINISHED = ".unfinished-"
 
-LAYER_LIMIT_KB, FUNCTION_LIMIT_KB = 3 * 1024, 30
+LAYER_LIMIT_KB, FUNCTION_LIMIT_KB, LADEN_FUNCTION_LIMIT_KB = 3 * 1024, 30, 6 * 1024
+"""Zipped: of the layer, of a function that is our own code alone, and of one with dependencies of its own."""
 
 COMPILE = """
 import py_compile, sys
@@ -135,10 +135,14 @@ def build(wanted: Target, output: Path = BUILD) -> Path:
             shutil.rmtree(stale)
         with tempfile.TemporaryDirectory(dir=output, prefix=UNFINISHED) as unfinished:
             new, old = Path(unfinished, "new"), Path(unfinished, "old")
-            packages = _packages(wanted, Path(unfinished, "packages"), output / "uv.log")
+            packages = {
+                name: _packages(lock, wanted, Path(unfinished, lock.stem), output / "uv.log")
+                for name, lock in _locks().items()
+            }
             _write_zips(new, packages, compiler, Path(unfinished, "compiled"))
-            bill = bill_of_materials.document(new / "layer.zip", _lock().read_text(), wanted.name)
-            (new / BILL_OF_MATERIALS).write_bytes(bill)
+            for name, lock in _locks().items():
+                bill = bill_of_materials.document(new / f"{name}.zip", lock.read_text(), wanted.name)
+                (new / _bill(name)).write_bytes(bill)
             (new / "build.json").write_text(json.dumps(_facts_of(new, digest, compiler), indent=2) + "\n")
             if folder.exists():
                 folder.rename(old)
@@ -146,9 +150,9 @@ def build(wanted: Target, output: Path = BUILD) -> Path:
     return folder
 
 
-def _write_zips(folder: Path, packages: Files, compiler: Interpreter | None, scratch: Path) -> None:
+def _write_zips(folder: Path, packages: Mapping[str, Files], compiler: Interpreter | None, scratch: Path) -> None:
     (folder / "functions").mkdir(parents=True)
-    for name, (prefix, sources) in {"layer": _layer(packages), **_functions()}.items():
+    for name, (prefix, sources) in {"layer": _layer(packages["layer"]), **_functions(packages)}.items():
         files = sources | (_compiled(sources, prefix, compiler, scratch) if compiler else {})
         reproducible_zip.write(folder / f"{name}.zip", files | _records(files))
 
@@ -178,7 +182,7 @@ def _facts(folder: Path) -> dict[str, object]:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    made = [*_zips(folder), *(name for name in [BILL_OF_MATERIALS] if (folder / name).exists())]
+    made = [*_zips(folder), *(bill for bill in map(_bill, _locks()) if (folder / bill).exists())]
     return {name: _sha256((folder / name).read_bytes()) for name in made}
 
 
@@ -188,7 +192,7 @@ def _zips(folder: Path) -> list[str]:
 
 def _digest(wanted: Target) -> str:
     """A hash of everything that a build is made of, except the interpreter."""
-    sources = {path: path.read_bytes() for path in (_lock(), *builders(), *_sources(ROOT / "shared"))}
+    sources = {path: path.read_bytes() for path in (*_locks().values(), *builders(), *_sources(ROOT / "shared"))}
     sources |= {path: path.read_bytes() for path in _sources(ROOT / "functions") if path.parent != ROOT / "functions"}
     parts = [wanted.name, wanted.full_version]
     parts += [f"{path.relative_to(ROOT).as_posix()} {_sha256(content)}" for path, content in sorted(sources.items())]
@@ -200,8 +204,15 @@ def builders() -> list[Path]:
     return [Path(__file__), Path(bill_of_materials.__file__), Path(reproducible_zip.__file__)]
 
 
-def _lock() -> Path:
-    return ROOT / "locks" / "layer.lock"
+def _locks() -> dict[str, Path]:
+    """What pins the dependencies of each zip that has any."""
+    own = {f"functions/{name}": ROOT / "locks" / f"{name}.lock" for name in functions()}
+    return {"layer": ROOT / "locks" / "layer.lock"} | {name: lock for name, lock in own.items() if lock.exists()}
+
+
+def _bill(name: str) -> str:
+    """Where in a build it stands what a zip is made of."""
+    return f"{name}.cdx.json"
 
 
 def _layer(packages: Files) -> tuple[str, Files]:
@@ -209,17 +220,14 @@ def _layer(packages: Files) -> tuple[str, Files]:
     return "/opt", {f"python/{name}": content for name, content in {**packages, **ours}.items()}
 
 
-def _functions() -> dict[str, tuple[str, Files]]:
+def _functions(packages: Mapping[str, Files]) -> dict[str, tuple[str, Files]]:
     """Prefix and files of each function's zip. Its handler is functions.<name>.handler.handler there as here."""
-    folders = sorted(path.parent for path in (ROOT / "functions").glob("*/handler.py"))
     init = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in (ROOT / "functions").glob("__init__.py")}
-    return {
-        f"functions/{folder.name}": (
-            "/var/task",
-            init | {f"functions/{folder.name}/{name}": content for name, content in _read(folder).items()},
-        )
-        for folder in folders
-    }
+    found = {}
+    for zipped in (f"functions/{name}" for name in functions()):
+        own = {f"{zipped}/{name}": content for name, content in _read(ROOT / zipped).items()}
+        found[zipped] = ("/var/task", packages.get(zipped, {}) | init | own)
+    return found
 
 
 def _read(folder: Path) -> Files:
@@ -235,9 +243,9 @@ def _sources(folder: Path) -> list[Path]:
     )
 
 
-def _packages(wanted: Target, folder: Path, log: Path) -> Files:
-    """The packages of the layer, what is needed of each, by its path below the folder that is on Python's path."""
-    install(_lock(), wanted, folder, log)
+def _packages(lock: Path, wanted: Target, folder: Path, log: Path) -> Files:
+    """The packages that a lock pins, what is needed of each, by its path below the folder that is on Python's path."""
+    install(lock, wanted, folder, log)
     paths = [path for path in folder.rglob("*") if path.is_file()]
     return {name: path.read_bytes() for path in paths if _is_needed(name := path.relative_to(folder).as_posix())}
 
@@ -285,10 +293,10 @@ def install(lock: Path, wanted: Target, folder: Path, log: Path) -> None:
     folder.mkdir()
     if not needed:
         return
-    layer_lock = folder.with_suffix(".lock")
-    layer_lock.write_text("".join(needed))
+    shorter = folder.with_suffix(".lock")
+    shorter.write_text("".join(needed))
     arguments = ["install", "--target", str(folder), *wanted.options, "--no-deps", "--only-binary", ":all:"]
-    arguments += ["--requirements", str(layer_lock)]
+    arguments += ["--requirements", str(shorter)]
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for the table
             bootstrap.run_uv(arguments, f"{lock.name} for {wanted.name}", log, Path(sys.executable))
@@ -364,7 +372,8 @@ def rows(folder: Path) -> list[Row]:
         path = folder / name
         with zipfile.ZipFile(path) as archive:
             unzipped = sum(entry.file_size for entry in archive.infolist())
-        limit = LAYER_LIMIT_KB if name == "layer.zip" else FUNCTION_LIMIT_KB
+        is_laden = name.removesuffix(".zip") in _locks()
+        limit = LAYER_LIMIT_KB if name == "layer.zip" else LADEN_FUNCTION_LIMIT_KB if is_laden else FUNCTION_LIMIT_KB
         figures.append(Row(name, path.stat().st_size, unzipped, limit, _sha256(path.read_bytes())))
     return figures
 
@@ -378,7 +387,8 @@ def _print_table(folder: Path, figures: Iterable[Row]) -> None:
             zipped = f"\033[{32 if fits else 31}m{zipped}\033[0m"
         rest = f"{row.limit_kb:7}{row.unzipped_bytes / 1024:13.1f}  {row.sha256[:16]}"
         print(f"{row.name:27}{zipped}{rest}{'' if fits else '  too large'}")
-    print(f"\n{seen_from_here(folder)} is ready. What the layer is made of stands in its {BILL_OF_MATERIALS}.")
+    bills = " and ".join(map(_bill, _locks()))
+    print(f"\n{seen_from_here(folder)} is ready. What is made of others' packages says of which: {bills}.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -404,8 +414,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "compiles at every cold start: install one to ship bytecode."
         )
     if options.json:
-        facts = {"architecture": wanted.architecture, "python": wanted.python, "compiled_by": compiled_by}
-        facts |= {"folder": str(folder), "bill_of_materials": str(folder / BILL_OF_MATERIALS)}
+        facts: dict[str, object] = {
+            "architecture": wanted.architecture,
+            "python": wanted.python,
+            "compiled_by": compiled_by,
+        }
+        bills = {f"{name}.zip": str(folder / _bill(name)) for name in _locks()}
+        facts |= {"folder": str(folder), "bills_of_materials": bills}
         print(json.dumps({**facts, "zips": [vars(row) for row in figures]}, indent=2))
     else:
         _print_table(folder, figures)

@@ -183,11 +183,13 @@ def welcome(
         f"  {curl} '{base_url}/users/{user_id}/nearby?range=3'",
     ]
     if told:
-        hidden = """'{"hidden": true, "reason": "a try"}'"""
+        hide = f"""{json} '{{"hidden": false, "reason": "a try"}}'"""
+        lines[2:3] = ["\nAs the game's server, with a token that is good for a day:", lines[2], ""]
         lines += [
+            f"\nAs the player {user_id}:",
             f"  {as_['player']} {base_url}/users/{user_id}/export",
-            f"  {as_['admin']} -X PUT {base_url}/users/{user_id}/visibility {json} {hidden}",
-            "\nThe lines with a token act as the game's server, as the player, and as one of your people, for a day.",
+            "\nAs one of your people (true hides the player):",
+            f"  {as_['admin']} -X PUT {base_url}/users/{user_id}/visibility {hide}",
         ]
     return "\n".join([*lines, ""])
 

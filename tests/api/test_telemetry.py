@@ -82,10 +82,16 @@ class TestTable:
     @pytest.mark.usefixtures("raw")
     @pytest.mark.parametrize("depth", ["routes", "totals"])
     def test_each_metric_is_emitted_as_the_table_says(
-        self, depth: str, server: embedded_valkey.Server, kept: list[Line], monkeypatch: Any
+        self,
+        depth: str,
+        server: embedded_valkey.Server,
+        kept: list[Line],
+        token_key: Mapping[str, str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(telemetry, "first", {"first": True})
-        with proxy_to(server.port) as wire, invoker(wire.port, metrics_depth=depth, metrics_namespace="mine") as call:
+        settings = {"metrics_depth": depth, "metrics_namespace": "mine", "access": "protected", **token_key}
+        with proxy_to(server.port) as wire, invoker(wire.port, **settings) as call:
             everything(call, wire)
         emitted: dict[str, set[str]] = {}
         for line in (line for line in kept if "_aws" in line):

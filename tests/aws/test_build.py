@@ -33,11 +33,17 @@ from scripts.aws import build, reproducible_zip
 from scripts.local import embedded_valkey, examples
 from scripts.local.examples import Example
 from scripts.places import ROOT
-from tests.support import contract
+from tests.support import contract, tokens
 from tests.support.invoking import event
 
 OURS = ("functions", "scripts", "shared")
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/handler.py"))
+
+LADEN = ("layer.zip", "functions/authorizer.zip")
+"""The zips with others' packages in them."""
+
+PREFIXES = {"layer.zip": "python/", "functions/authorizer.zip": ""}
+"""Where those are in each."""
 
 PRODUCTION = ("--arch", "arm64", "--python", "3.13")
 OWN = ("--arch", "local", "--python", "local")
@@ -58,7 +64,7 @@ class Build:
         self.folder = Path(facts["folder"])
         self.architecture, self.python, self.compiled_by = facts["architecture"], facts["python"], facts["compiled_by"]
         self.zips: dict[str, dict[str, Any]] = {row["name"]: row for row in facts["zips"]}
-        self.bill_of_materials = Path(facts["bill_of_materials"]).read_text()
+        self.bills = {name: Path(path).read_text() for name, path in facts["bills_of_materials"].items()}
 
     def files(self, name: str) -> dict[str, bytes]:
         """The contents of one of its zips."""
@@ -160,7 +166,7 @@ class TestBytes:
         again = made(*target, "--output", str(tmp_path / "out"), root=there, **ODD)
         assert again.folder.name == either.folder.name
         assert again.hashes() == either.hashes()
-        assert again.bill_of_materials == either.bill_of_materials
+        assert again.bills == either.bills
         assert set(again.hashes()) == {"layer.zip", *(f"functions/{name}.zip" for name in FUNCTIONS)}
 
     def test_a_zip_holds_sorted_names_one_time_and_one_mode(self, own: Build) -> None:
@@ -185,7 +191,8 @@ class TestBytes:
             return {
                 (name, entry): content
                 for name, entry, content in contents(which)
-                if not entry.endswith((".so", ".pyc", ".dist-info/WHEEL", ".dist-info/RECORD", ".cyclonedx.json"))
+                if not entry.endswith((".so", ".pyc", ".dist-info/WHEEL", ".dist-info/RECORD"))
+                and "/sboms/" not in entry
                 and not entry.startswith("python/async_timeout")
             }  # only Python 3.11.2 and older need async-timeout
 
@@ -194,12 +201,15 @@ class TestBytes:
     def test_shared_objects_are_the_targets(self, either: Build) -> None:
         if either.architecture not in MACHINES:
             pytest.skip(f"Lambda has no machine like this one, {platform.machine()}")
-        objects = {entry: content for _, entry, content in contents(either) if entry.endswith(".so")}
-        assert {entry.split("/")[1] for entry in objects} == {"libvalkey", "orjson", "wrapt"}
-        for entry, content in objects.items():
+        objects = {(name, entry): content for name, entry, content in contents(either) if entry.endswith(".so")}
+        assert {entry.removeprefix(PREFIXES[name]).split("/")[0].split(".")[0] for name, entry in objects} == {
+            *("libvalkey", "orjson", "wrapt"),
+            *("cryptography", "_cffi_backend"),
+        }
+        for (_, entry), content in objects.items():
             assert content[:4] == b"\x7fELF", entry
             assert struct.unpack_from("<H", content, 18) == (MACHINES[either.architecture],), entry
-            assert f".cpython-{either.python.replace('.', '')}-" in entry
+            assert f".cpython-{either.python.replace('.', '')}-" in entry or entry.endswith(".abi3.so")
 
 
 class TestBytecode:
@@ -235,8 +245,9 @@ class TestBytecode:
 class TestContents:
     def test_sizes_are_under_their_targets(self, either: Build) -> None:
         assert either.zips["layer.zip"]["zipped_bytes"] <= 3 * 1024 * 1024
-        for name in FUNCTIONS:
-            assert either.zips[f"functions/{name}.zip"]["zipped_bytes"] <= 30 * 1024
+        assert either.zips["functions/authorizer.zip"]["zipped_bytes"] <= 6 * 1024 * 1024
+        for name in set(either.zips) - {*LADEN}:
+            assert either.zips[name]["zipped_bytes"] <= 30 * 1024
 
     def test_the_layer_carries_our_package_and_the_pinned_ones_that_lambda_lacks(self, either: Build) -> None:
         top = {entry.split("/")[1] for entry in either.files("layer.zip") if ".dist-info/" not in entry}
@@ -249,12 +260,12 @@ class TestContents:
 
     def test_nothing_unneeded_is_inside(self, either: Build) -> None:
         unneeded = {"test", "tests", "testing", "bin", "include", "docs", "examples"}
-        for _, entry, _ in contents(either):
+        for name, entry, _ in contents(either):
             path = Path(entry)
-            if path.parts[1].endswith(".dist-info"):
+            if entry.removeprefix(PREFIXES.get(name, "")).split("/")[0].endswith(".dist-info"):
                 assert path.name not in ("INSTALLER", "REQUESTED", "direct_url.json"), entry
                 continue
-            assert path.suffix in (".py", ".pyc", ".so", ".lua", ".json"), entry
+            assert path.suffix in (".py", ".pyc", ".so", ".lua", ".json", ".cfg"), entry
             assert not unneeded & set(path.parts), entry
             assert not [part for part in path.parts if part.endswith((".data", "-stubs"))], entry
             assert not path.name.startswith(("test_", "conftest")), entry
@@ -267,41 +278,59 @@ class TestContents:
             assert files[f"python/{path.relative_to(ROOT).as_posix()}"] == path.read_bytes()
 
     @pytest.mark.parametrize("function", FUNCTIONS)
-    def test_a_function_carries_its_own_folder_only(self, own: Build, function: str) -> None:
+    def test_a_function_carries_its_own_folder_and_what_its_own_lock_pins(self, own: Build, function: str) -> None:
         folders = {entry.removesuffix(Path(entry).name) for entry in own.files(f"functions/{function}.zip")}
-        assert folders == {f"functions/{function}/", f"functions/{function}/__pycache__/"}
+        ours = {folder for folder in folders if folder.startswith("functions/")}
+        assert ours == {f"functions/{function}/", f"functions/{function}/__pycache__/"}
+        others = {folder.split("/")[0] for folder in folders - ours if ".dist-info" not in folder}
+        is_laden = f"functions/{function}.zip" in LADEN
+        assert others == ({"cffi", "cryptography", "jwt", "pycparser", ""} if is_laden else set())
+
+    def test_the_layer_has_nothing_that_is_for_one_function(self, either: Build) -> None:
+        assert not {"cryptography", "jwt", "cffi"} & {entry.split("/")[1] for entry in either.files("layer.zip")}
 
 
-def distributions(which: Build, folder: Path) -> dict[str, metadata.Distribution]:
-    """The packages that Python finds in a layer, by their names in lock files."""
-    with zipfile.ZipFile(which.folder / "layer.zip") as archive:
+def distributions(which: Build, zipped: str, folder: Path) -> dict[str, metadata.Distribution]:
+    """The packages that Python finds in a zip, by their names in lock files."""
+    with zipfile.ZipFile(which.folder / zipped) as archive:
         archive.extractall(folder)
-    found = metadata.distributions(path=[str(folder / "python")])
+    found = metadata.distributions(path=[str(folder / PREFIXES[zipped])])
     return {re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower(): one for one in found}
 
 
-def pinned(which: Build) -> dict[str, str]:
-    """Names and versions of the packages that the lock file has for a build's layer."""
-    lines = re.findall(r"^([\w.-]+)==(\S+)(?: ; (.*) \\)?", (ROOT / "locks" / "layer.lock").read_text(), re.MULTILINE)
+def lock_of(zipped: str) -> str:
+    """What pins the packages in a zip."""
+    return (ROOT / "locks" / f"{Path(zipped).stem}.lock").read_text()
+
+
+def pinned(which: Build, zipped: str) -> dict[str, str]:
+    """Names and versions of the packages that the lock file has for a zip of a build."""
+    lines = re.findall(r"^([\w.-]+)==(\S+)(?: ; (.*) \\)?", lock_of(zipped), re.MULTILINE)
     full_version = platform.python_version() if which.python == build.target("local", "local").python else "3.13.99"
     wanted = [line for line in lines if not line[2] or Marker(line[2]).evaluate({"python_full_version": full_version})]
     return {name: version for name, version, _ in wanted if name not in build.IN_THE_RUNTIME}
 
 
+@pytest.mark.parametrize("zipped", LADEN)
 class TestWhatItSaysOfItself:
-    def test_each_package_is_there_by_name_and_with_its_licence(self, either: Build, tmp_path: Path) -> None:
-        found = distributions(either, tmp_path)
-        assert {name: one.version for name, one in found.items()} == pinned(either)
+    def test_each_package_is_there_by_name_and_with_its_licence(
+        self, either: Build, zipped: str, tmp_path: Path
+    ) -> None:
+        found = distributions(either, zipped, tmp_path)
+        assert {name: one.version for name, one in found.items()} == pinned(either, zipped)
         for name, one in found.items():
             texts = [file for file in one.files or [] if re.search("LICEN[CS]E", file.name)]
             assert texts, name
 
-    def test_a_record_holds_every_file_of_its_package_as_it_is_shipped(self, either: Build, tmp_path: Path) -> None:
-        unclaimed = {entry for entry in either.files("layer.zip") if not entry.startswith("python/shared/")}
-        for name, one in distributions(either, tmp_path).items():
+    def test_a_record_holds_every_file_of_its_package_as_it_is_shipped(
+        self, either: Build, zipped: str, tmp_path: Path
+    ) -> None:
+        prefix = PREFIXES[zipped]
+        unclaimed = {entry for entry in either.files(zipped) if not entry.startswith(("python/shared/", "functions/"))}
+        for name, one in distributions(either, zipped, tmp_path).items():
             for file in one.files or []:
-                unclaimed.remove(f"python/{file}")
-                content = (tmp_path / "python" / file).read_bytes()
+                unclaimed.remove(f"{prefix}{file}")
+                content = (tmp_path / prefix / file).read_bytes()
                 if file.name == "RECORD":
                     assert file.hash is None
                 else:
@@ -311,17 +340,20 @@ class TestWhatItSaysOfItself:
         assert unclaimed == set(), "each file is of one package"
 
 
+@pytest.mark.parametrize("zipped", LADEN)
 class TestBillOfMaterials:
-    def test_it_is_as_the_schema_wants_it(self, either: Build) -> None:
+    def test_it_is_as_the_schema_wants_it(self, either: Build, zipped: str) -> None:
         check = JsonStrictValidator(SchemaVersion.V1_5)
-        assert check.validate_str(either.bill_of_materials) is None
-        assert check.validate_str(either.bill_of_materials.replace('"purl"', '"pearl"', 1)) is not None
+        assert check.validate_str(either.bills[zipped]) is None
+        assert check.validate_str(either.bills[zipped].replace('"purl"', '"pearl"', 1)) is not None
 
-    def test_it_names_what_the_lock_file_pins_and_the_layer_carries(self, either: Build, tmp_path: Path) -> None:
-        lock = (ROOT / "locks" / "layer.lock").read_text()
-        bill = json.loads(either.bill_of_materials)
-        found = distributions(either, tmp_path)
-        names = pinned(either)
+    def test_it_names_what_the_lock_file_pins_and_the_zip_carries(
+        self, either: Build, zipped: str, tmp_path: Path
+    ) -> None:
+        lock = lock_of(zipped)
+        bill = json.loads(either.bills[zipped])
+        found = distributions(either, zipped, tmp_path)
+        names = pinned(either, zipped)
         assert [one["purl"] for one in bill["components"]] == [
             f"pkg:pypi/{name}@{names[name]}" for name in sorted(names)
         ]
@@ -335,27 +367,28 @@ class TestBillOfMaterials:
             assert record["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}]
             assert one["licenses"]
 
-    def test_it_is_of_this_very_zip(self, either: Build) -> None:
-        root = json.loads(either.bill_of_materials)["metadata"]["component"]
-        (layer,) = root["components"]
-        sha256 = either.zips["layer.zip"]["sha256"]
-        assert (layer["name"], layer["hashes"]) == ("layer.zip", [{"alg": "SHA-256", "content": sha256}])
+    def test_it_is_of_this_very_zip(self, either: Build, zipped: str) -> None:
+        root = json.loads(either.bills[zipped])["metadata"]["component"]
+        (made,) = root["components"]
+        sha256 = either.zips[zipped]["sha256"]
+        assert (made["name"], made["hashes"]) == (Path(zipped).name, [{"alg": "SHA-256", "content": sha256}])
         assert {one["value"] for one in root["properties"]} == {f"{either.architecture}-python{either.python}"}
 
-    def test_who_wants_whom_is_what_the_packages_say(self, either: Build, tmp_path: Path) -> None:
-        wants = {one["ref"]: one["dependsOn"] for one in json.loads(either.bill_of_materials)["dependencies"]}
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-        purls = {name: f"pkg:pypi/{name}@{version}" for name, version in pinned(either).items()}
+    def test_who_wants_whom_is_what_the_packages_say(self, either: Build, zipped: str, tmp_path: Path) -> None:
+        wants = {one["ref"]: one["dependsOn"] for one in json.loads(either.bills[zipped])["dependencies"]}
+        document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        groups = {"layer": document["project"]["dependencies"], **document["dependency-groups"]}
+        purls = {name: f"pkg:pypi/{name}@{version}" for name, version in pinned(either, zipped).items()}
 
         def shipped(requirements: list[str]) -> list[str]:
-            """The requirements that are in the layer."""
+            """The requirements that are in the zip."""
             wanted = [Requirement(text) for text in requirements]
             environment = {"extra": "", "python_full_version": platform.python_version()}
             kept = [one.name for one in wanted if one.marker is None or one.marker.evaluate(environment)]
             return sorted(purls[name] for name in kept if name in purls)
 
-        assert wants.pop("valkey-leaderboard") == shipped(project["dependencies"])
-        for name, one in distributions(either, tmp_path).items():
+        assert wants.pop("valkey-leaderboard") == shipped(groups[Path(zipped).stem])
+        for name, one in distributions(either, zipped, tmp_path).items():
             assert wants.pop(purls[name]) == shipped(one.requires or []), name
         assert wants == {}
 
@@ -393,7 +426,7 @@ def unzipped(own: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def invoke(unzipped: Path, server: embedded_valkey.Server, empty: None) -> Invoke:
     """`invoke("rank", event(…), …)`: what a function answers from the zips, in a process that has nothing else."""
-    return lambda function, *events: _invoke(unzipped, server, function, *events)
+    return lambda function, *events, **more: _invoke(unzipped, server, function, *events, **more)
 
 
 def _invoke(
@@ -433,12 +466,12 @@ def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
     def ask(*requests: Example) -> list[dict[str, Any]]:
         """The answers of one function, each with the status that its operation promises."""
         events = (event(example.method, example.target, json_body=example.body) for example in requests)
-        answers = invoke(requests[0].function, *events)
+        answers = invoke(requests[0].function, *events, ACCESS="protected")
         assert [answer["statusCode"] for answer in answers] == [example.status for example in requests]
         return answers
 
     ids = examples.existing(lambda example: json.loads(ask(example)[0]["body"]))
-    requests = examples.load(ids).values()
+    requests = [one for one in examples.load(ids).values() if one.function != "issue_token"]
     answers = {
         function: ask(*(example for example in requests if example.function == function))
         for function in dict.fromkeys(example.function for example in requests)
@@ -447,7 +480,19 @@ def test_every_function_answers_from_the_zips_alone(invoke: Invoke) -> None:
     assert ids["userId"] in answers["leaderboard"][0]["body"]
     (report,) = invoke("reconcile", {"source": "aws.events", "detail-type": "Scheduled Event"})
     assert report["finished"] is True
-    assert {*answers, "reconcile"} == set(FUNCTIONS)
+    (issued,) = invoke("issue_token", event("POST", "/users/a/tokens", json_body={"lifetimeSeconds": 1}))
+    assert issued["statusCode"] == 400, "without the SDK, which Lambda has, it can say no more"
+    assert {*answers, "reconcile", "issue_token", "authorizer"} == set(FUNCTIONS)
+
+
+def test_the_authorizer_knows_a_token_from_the_zips_alone(invoke: Invoke) -> None:
+    event = {
+        "type": "TOKEN",
+        "authorizationToken": f"Bearer {tokens.signed(tokens.own_claims())}",
+        "methodArn": "arn:aws:execute-api:eu-central-1:123456789012:abc/dev/GET/stats",
+    }
+    (found,) = invoke("authorizer", event, **tokens.own_keys("first"))
+    assert found["context"]["subject"] == "backend"
 
 
 def test_a_sampled_request_sends_its_trace_from_the_zips_alone(unzipped: Path, server: embedded_valkey.Server) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -185,6 +186,33 @@ def test_a_restart_loses_nothing_and_the_lines_carry_the_api_key(used: Path) -> 
         assert before[1]["leaderboard"][0]["userId"] == "ada"
         assert httpx.get(f"{run.base_url}/leaderboard", trust_env=False).status_code == 403
         assert_the_lines_work(run)
+
+
+@processes.needs_curl
+def test_a_protected_run_prints_a_token_of_each_scope_and_asks_for_one(used: Path) -> None:
+    with running(used, ACCESS="protected") as run:
+        lines = processes.lines_to_paste(run.printed)
+        page, written, near, exported, shown = map(processes.pasted, lines)
+        (entry,) = [entry for entry in near["players"] if entry["isCurrentUser"]]
+        assert entry["score"] == written["user"]["score"]
+        assert page["leaderboard"]
+        assert exported["export"]["user"]["userId"] == entry["userId"]
+        assert shown["visibility"]["hidden"] is False
+        sent = re.sub("-H 'Authorization: [^']*' ", "", lines[1])
+        assert sent != lines[1]
+        assert processes.pasted(sent)["code"] == "unauthenticated"
+        tokens = re.findall("Bearer ([^']+)", run.printed)
+        with httpx.Client(trust_env=False) as client:  # the dashboard shows the lines to whoever opens it
+            page = client.get(re.findall(r"dashboard is at (\S+)", run.printed)[0]).text
+        assert not [token for token in tokens if token in page]
+        made = processes.finished("scripts.tokens", folder=used, SCOPE="server", NAME="backend").stdout.strip()
+        headers = {"Authorization": f"Bearer {made}"}
+        answer = httpx.get(f"{run.base_url}/sessions/none", headers=headers, timeout=5, trust_env=False)
+        assert answer.json()["code"] == "session_not_found"
+        run.end()
+    with running(used, ACCESS="protected") as run:
+        answer = httpx.get(f"{run.base_url}/sessions/none", headers=headers, timeout=5, trust_env=False)
+        assert answer.status_code == 404, "the key is still the same"
 
 
 def test_two_runs_cannot_share_their_data_and_the_second_says_so(used: Path) -> None:

@@ -14,9 +14,9 @@ A crash needs no step: it is a process that takes no more steps, and what must h
 runner that crashes is started again by its schedule; that is a step.) Time passes in moments of 30 s: an attempt may be
 one moment old (FENCE_SECONDS), an intent is due after two (DUE_SECONDS); the revisions of moment 3 begin at 30.
 
-Receipts of keys, and the mark of somebody who was erased, end only in the worlds that say so, where a life is two moments
-long. A key that comes again after its receipt's life may count again; before that it may not. No process is held up for as
-long as a mark lives: what it has read of somebody who was erased, it has projected by then.
+Receipts of keys, and the mark of somebody who was erased, end only in the worlds that say so, where a life is two
+moments long. A key that comes again after its receipt's life may count again; before that it may not. No process is
+held up for as long as a mark lives: what it has read of somebody who was erased, it has projected by then.
 
 Left out: the sorted set beside the rows (one script moves both, so the sweep's last phase finds nothing), how much a
 run does at most, how many receipts there may be, user names. Sessions have a model of their own (`session_model`).
@@ -248,8 +248,8 @@ class Mark(NamedTuple):
 
 class PlayerSlot(NamedTuple):
     """What is in the player's slot: the profile, receipts of attempts without a key, two generations of those of keys,
-    the younger first, and a mark. For the verdict: when each key counted, whether one has made a second player, and what
-    was done by and to whoever was erased."""
+    the younger first, and a mark. For the verdict: when each key counted, whether one has made a second player, and
+    what was done by and to whoever was erased."""
 
     profile: Player | None
     receipts: tuple[Receipt, ...]
