@@ -19,8 +19,8 @@ MONTH_DAYS = 30
 """How many days are kept, today among them."""
 
 FORGOTTEN_DAYS = 365
-"""How many days before those are taken away, whether they are there or not: a key of the board has no TTL, and a run may
-come after a long pause, or after a snapshot of last spring."""
+"""How many days before those are taken away, whether they are there or not: a key of the board has no TTL, and a run
+may come after a long pause, or after a snapshot of last spring."""
 
 
 class Active(NamedTuple):
@@ -41,8 +41,8 @@ def count_command(user_id: str, moment: str) -> Command:
 
 
 def take_stock(store: Store) -> Active:
-    """Who was active, by the earlier of the server's clock and our own, in two round trips. A clock that is ahead deletes
-    no day that should stay.
+    """Who was active, by the earlier of the server's clock and our own, in two round trips. A clock that is ahead
+    deletes no day that should stay.
 
     The first run after midnight finds a day that has become too old, and takes a third trip to delete those before it.
     """

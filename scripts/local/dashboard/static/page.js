@@ -186,7 +186,7 @@ async function drawLines(card) {
     y: result.Values,
     mode: result.Values.length < 60 ? "lines+markers" : "lines",
     marker: { size: 5 },
-    line: { width: 2, color: colors[number % colors.length] },
+    line: { width: 2, color: colors[number % colors.length], dash: number < colors.length ? "solid" : "dot" },
     visible: !card.hidden_.has(result.Label),
     hovertemplate: "%{y:,.4~g}",
   })).filter((trace) => trace.y.length || results.length === 1);
