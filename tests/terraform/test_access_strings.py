@@ -73,7 +73,6 @@ NOT_ITS_OWN = {"reconcile": {"pfadd"}, "people": {"pfadd"}}
 KEYS = {
     "user:ada": {"profiles", "writes", "reconcile", "people"},
     "{user:ada}:erased": {"writes", "reconcile", "people"},
-    "{user:ada}:pace": {"sessions", "people"},
     "{user:ada}:receipts:a": {"writes", "reconcile", "people"},
     "{user:ada}:sessions": {"sessions", "people"},
     "{user:ada}:pace": {"sessions", "people"},
