@@ -1137,7 +1137,7 @@ LARGER: dict[str, dict[str, Any]] = {
     NEWBORN: {"attempts": (CREATE, CREATE_AGAIN, A), "retries": (True, True, False)},
     PACE: {"attempts": (A, A_AGAIN, B, UNKEYED), "retries": (True, True, False, False), "moments": 2},
     HIDING: {"attempts": (A, HIDE, SHOW), "retries": (False, True, False)},
-    RECOUNT: {"runners": ("sweep", "rebuild")},
+    RECOUNT: {"retries": (True, False, False)},
     ERASURE: {"retries": (True, True), "runners": ("reconcile", "reconcile")},
     SWEPT: {"runners": ("sweep", "rebuild")},
     REMADE: {"attempts": (A, ERASE, CREATE), "retries": (True, True, True)},
