@@ -859,7 +859,7 @@ def test_an_attempt_that_is_held_up_after_it_found_no_player_takes_nothing_from_
     assert facts(third) == facts(second)
     assert replayed(third)
     (session,) = keys(raw, "session:*")
-    assert raw.hkeys("{user:kim}:sessions") == [session.removeprefix("session:")]
+    assert raw.zrange("{user:kim}:sessions", 0, -1) == [session.removeprefix("session:")]
 
 
 # At once
