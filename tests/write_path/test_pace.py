@@ -268,7 +268,7 @@ def test_a_retry_of_an_attempt_that_got_no_further_than_the_record_is_counted_on
 
 
 def test_another_players_session_stays_out_of_the_record(store: Store, raw: valkey.Valkey, api: Api) -> None:
-    """The same key with another userId: its id is the other's session, which is not to be exported or ended as theirs."""
+    """The same key with another userId: its id is the other's session, which is not to be exported as theirs."""
     api.create(userId="bob")
     start(store, "one")
     with pytest.raises(KeyReused):
