@@ -14,7 +14,7 @@ from typing import Literal, TypedDict, get_args
 from shared import logs, problems
 from shared.access import Caller
 
-Act = Literal["amend", "export", "erase", "hide", "show", "correct"]
+Act = Literal["amend", "export", "erase", "hide", "unhide", "correct"]
 
 ACTS = get_args(Act)
 

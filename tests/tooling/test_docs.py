@@ -102,6 +102,9 @@ def check_examples(api: Api, document: str) -> int:
     return len(examples)
 
 
+PROTECTED = "Where access is protected"
+
+
 def test_each_example_of_the_api_gets_the_reply_that_stands_below_it(api: Api) -> None:
     assert check_examples(api, API.replace(section(API, PROTECTED), "")) > 10
 
@@ -133,6 +136,12 @@ def test_there_is_an_example_of_every_operation() -> None:
         assert operation, command
         shown.add(operation.id)
     assert shown == set(contract.operations())
+
+
+def test_the_keys_of_examples_are_uuids_as_clients_should_send() -> None:
+    keys = re.findall(r"Idempotency-Key: ([^'\"]*)", "".join(command for command, _ in EXAMPLE.findall(API)))
+    assert keys
+    assert [key for key in keys if not UUID.fullmatch(key)] == []
 
 
 @every_document
