@@ -9,7 +9,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,9 +169,12 @@ def proxy(server: embedded_valkey.Server) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def traced(proxy: Proxy, daemon: Daemon) -> Iterator[Environment]:
+def traced(proxy: Proxy, daemon: Daemon, token_key: Mapping[str, str]) -> Iterator[Environment]:
     """An environment that has answered its first request, whose documents nobody has looked at."""
-    with lambda_environment(proxy.port, daemon.address, RECEIPTS_MAX=KEYS) as environment:
+    settings = {name.upper(): value for name, value in token_key.items()}
+    with lambda_environment(
+        proxy.port, daemon.address, RECEIPTS_MAX=KEYS, ACCESS="protected", **settings
+    ) as environment:
         yield environment
 
 
