@@ -321,7 +321,12 @@ class TestRequests:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "tests/api/test_acceptance.py", "-q", "-p", "no:cacheprovider"],
                 cwd=ROOT,
-                env={**os.environ, "BASE_URL": emulated.facts.base_url, "API_KEY": emulated.facts.api_key, "TOKEN": str(token)},
+                env={
+                    **os.environ,
+                    "BASE_URL": emulated.facts.base_url,
+                    "API_KEY": emulated.facts.api_key,
+                    "TOKEN": str(token),
+                },
                 check=False,
                 capture_output=True,
                 text=True,
@@ -425,7 +430,11 @@ class TestAccess:
             raw = emulated.valkey
             keys = sorted(key for id in given.values() for key in raw.scan_iter(match=f"*{id}*", count=10_000))
             values = {
-                key: raw.hgetall(key) if (kind := raw.type(key)) == "hash" else raw.get(key) if kind == "string" else kind
+                key: raw.hgetall(key)
+                if (kind := raw.type(key)) == "hash"
+                else raw.get(key)
+                if kind == "string"
+                else kind
                 for key in keys
             }
             rows = raw.hmget(invariants.PLAYERS, list(given.values()))
@@ -459,7 +468,11 @@ class TestAccess:
                 return api.get(f"/sessions/{uuid.uuid4()}", headers=headers)
 
             assert asked(authorization=f"Bearer {emulated.token('server', signer=spare)}").status_code == 404
-            for headers in ({}, {"authorization": forged}, *({"authorization": f"Bearer {one}"} for one in (forged, stranger))):
+            for headers in (
+                {},
+                {"authorization": forged},
+                *({"authorization": f"Bearer {one}"} for one in (forged, stranger)),
+            ):
                 refused = asked(**headers)
                 problem(refused, 401, "unauthenticated")
                 assert refused.headers["www-authenticate"] == "Bearer"
@@ -517,7 +530,9 @@ class TestAccess:
         kinds = {re.sub(r"\[.*", "", one).rpartition("module.")[2] for one in changed}
         assert 'module.leaderboard.module.functions.aws_lambda_function.this["authorizer"]' in changed
         assert "api.aws_api_gateway_rest_api.this" in kinds
-        assert {kind for kind in kinds if re.search(r"aws_(kms|vpc|subnet|security|network|elasticache|sqs)", kind)} == set()
+        assert {
+            kind for kind in kinds if re.search(r"aws_(kms|vpc|subnet|security|network|elasticache|sqs)", kind)
+        } == set()
 
 
 class TestWatching:
