@@ -21,6 +21,13 @@ module "leaderboard" {
   kms_key_arns              = var.kms_key_arns
   role_path                 = var.role_path
   permissions_boundary_arn  = var.permissions_boundary_arn
+  access                    = var.access
+  player_operators          = var.player_operators
+  player_limits             = var.player_limits
+  revoked_tokens            = var.revoked_tokens
+  signing_key               = var.signing_key
+  oidc                      = var.oidc
+  audit_retention_days      = var.audit_retention_days
   caches                    = var.caches
   cache_in_use              = var.cache_in_use
   writes_stopped            = var.writes_stopped

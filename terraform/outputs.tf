@@ -21,6 +21,11 @@ output "log_group_names" {
   value       = module.leaderboard.log_group_names
 }
 
+output "signing_key_alias" {
+  description = "Alias of the KMS key that signs new tokens."
+  value       = module.leaderboard.signing_key_alias
+}
+
 output "dashboard_name" {
   description = "Name of the CloudWatch dashboard."
   value       = module.leaderboard.dashboard_name

@@ -101,6 +101,66 @@ variable "permissions_boundary_arn" {
   default     = null
 }
 
+# Who may do what
+
+variable "access" {
+  description = "`protected`: whatever is not public needs a bearer token with the right scope. `open`: an API key is enough for what the seed had, and what only servers and people may do is refused."
+  type        = string
+  nullable    = false
+}
+
+variable "player_operators" {
+  description = "With which operators players' own tokens may submit scores, e.g. [\"best\"]; none if only the game's servers may. It does nothing where access is open."
+  type        = set(string)
+  nullable    = false
+  default     = []
+}
+
+variable "player_limits" {
+  description = "What one player's tokens may do: submissions a minute and at once, sessions opened a minute and open at a time; 0 is no limit. What is left out has the setting's default: docs/operations.md lists them."
+  type = object({
+    submissions_per_minute = optional(number)
+    submissions_burst      = optional(number)
+    sessions_per_minute    = optional(number)
+    sessions_open_max      = optional(number)
+  })
+  nullable = false
+  default  = {}
+}
+
+variable "revoked_tokens" {
+  description = "Ids (jti) of tokens that are refused before they expire. What the authorizer said of a token holds for 5 minutes, so it is refused that much later."
+  type        = set(string)
+  nullable    = false
+  default     = []
+}
+
+variable "signing_key" {
+  description = "Which of the two KMS keys signs new tokens, `a` or `b`; tokens of both are accepted. docs/operations.md says how they are rotated."
+  type        = string
+  nullable    = false
+  default     = "a"
+}
+
+variable "oidc" {
+  description = "Your own identity provider, whose tokens are accepted besides ours, or null: { issuer = \"https://id.example.com\", audience = \"leaderboard\", jwks_url = \"https://id.example.com/keys\", user_claim = \"sub\", scope_claim = \"scope\" }. Without scope_claim, all of its tokens are players'."
+  type = object({
+    issuer      = string
+    audience    = string
+    jwks_url    = string
+    user_claim  = optional(string, "sub")
+    scope_claim = optional(string)
+  })
+  default = null
+}
+
+variable "audit_retention_days" {
+  description = "How long the logs of administrative operations are kept, in days: they are the record of who did what to whom. One of the values that CloudWatch Logs takes."
+  type        = number
+  nullable    = false
+  default     = 400
+}
+
 # Cache
 
 variable "caches" {
@@ -376,8 +436,9 @@ variable "alarm_channels" {
     urls   = optional(map(string), {})
     slack  = optional(object({ workspace_id = string, channel_id = string }))
   }))
-  nullable = false
-  default  = {}
+  nullable  = false
+  default   = {}
+  sensitive = true
 }
 
 variable "alarm_thresholds" {

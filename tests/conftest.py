@@ -30,6 +30,9 @@ BASE_URL = os.environ.get("BASE_URL", "").rstrip("/")
 API_KEY = os.environ.get("API_KEY", "")
 """Sent as x-api-key to BASE_URL."""
 
+TOKEN = os.environ.get("TOKEN", "")
+"""Sent to BASE_URL as well, where access is protected: a server's, which `make token` makes."""
+
 AT_BASE_URL = "test_acceptance.py"
 """The only tests that may meet a board that is not theirs."""
 
@@ -152,7 +155,8 @@ def gateway(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _api(gateway: str) -> Iterator[Api]:
-    client = Api(gateway, {"x-api-key": API_KEY} if API_KEY else None)
+    headers = {"x-api-key": API_KEY} if API_KEY else {}
+    client = Api(gateway, {**headers, **({"Authorization": f"Bearer {TOKEN}"} if TOKEN else {})})
     yield client
     client.close()
 

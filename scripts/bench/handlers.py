@@ -35,8 +35,9 @@ BLOCK = 50
 """So many calls of one kind run before the other kind has its turn."""
 
 TRACE = "_X_AMZN_TRACE_ID"
-SAMPLED = "Root=1-68d3b5a1-3c0ddc5a0ac9b4f65b1ab7e5;Parent=53995c3f42cd8ad8;Sampled=1"
-"""Where and how Lambda says that a request is sampled."""
+UNSAMPLED = "Root=1-68d3b5a1-3c0ddc5a0ac9b4f65b1ab7e5;Parent=53995c3f42cd8ad8;Sampled=0"
+SAMPLED = UNSAMPLED.replace("Sampled=0", "Sampled=1")
+"""Where and how Lambda says whether a request is sampled: it always says it."""
 
 VARIETY = 200
 """So many different players are asked about in turn."""
@@ -158,12 +159,17 @@ def rows(host: str, port: int, players: int, iterations: int, only: str) -> Iter
     ):
         daemon.bind(("127.0.0.1", 0))
         address = "{}:{}".format(*daemon.getsockname())
-        os.environ.update(VALKEY_HOST=host, VALKEY_PORT=str(port))  # as Lambda would have set them
+        as_on_lambda(host, port)
         os.environ.update(LAMBDA_TASK_ROOT=os.getcwd(), AWS_XRAY_DAEMON_ADDRESS=address)
         for case in (case for case in cases(planted(bare, log, players), log) if only in case.name):
             progress(f"clocking {case.name}")
             yield _row(case, bare, log, iterations)
     progress("")
+
+
+def as_on_lambda(host: str, port: int) -> None:
+    """Sets the variables that Lambda would have set."""
+    os.environ.update({"VALKEY_HOST": host, "VALKEY_PORT": str(port), TRACE: UNSAMPLED})
 
 
 def _row(case: Case, bare: Bare, log: Any, iterations: int) -> Row:
@@ -213,7 +219,7 @@ def _traced() -> Iterator[None]:
     """Lambda has sampled the requests."""
     os.environ[TRACE] = SAMPLED
     yield
-    del os.environ[TRACE]
+    os.environ[TRACE] = UNSAMPLED
 
 
 @contextlib.contextmanager

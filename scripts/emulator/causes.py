@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,12 @@ SLOW_MILLISECONDS = 500
 AT_ONCE = 50
 """How many requests are sent in a row where it takes many."""
 
+TOGETHER = 5
+"""How many are sent while Valkey stands still: a share of all requests has to fail, or to be slow."""
+
+DAY_SECONDS = 86400
+FIGURES_A_DAY = 100
+
 NOBODY = "drill-nobody"
 """No player has this id."""
 
@@ -58,13 +65,15 @@ class Site:
         """A client of its Valkey."""
         return valkey.Valkey(host=self.facts.valkey_host, port=self.facts.valkey_port, decode_responses=True)
 
-    def ask(self, method: str, path: str, body: object = None, key: str | None = None) -> int:
-        """The status of a request to the API, perhaps with an idempotency key."""
+    def ask(self, method: str, path: str, body: object = None, key: str | None = None, token: str | None = None) -> int:
+        """The status of a request to the API, perhaps with an idempotency key; as a server, or with another token."""
+        token = token or self.facts.server_token
         request = urllib.request.Request(  # noqa: S310 - our own http address
             self.facts.base_url + path,
             None if body is None else json.dumps(body).encode(),
             {"x-api-key": self.facts.api_key, "content-type": "application/json"}
-            | ({"idempotency-key": key} if key else {}),
+            | ({"idempotency-key": key} if key else {})
+            | ({"authorization": f"Bearer {token}"} if token else {}),
             method=method,
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -77,6 +86,11 @@ class Site:
     def visit(self) -> int:
         """One request as players send them."""
         return self.ask("GET", "/leaderboard?limit=1")
+
+    def visits_together(self) -> None:
+        """Some requests at the same time."""
+        with ThreadPoolExecutor(TOGETHER) as threads:
+            list(threads.map(lambda _: self.visit(), range(TOGETHER)))
 
     def invoke(self, function: str, event: object) -> None:
         """Calls a function through its alias."""
@@ -131,6 +145,12 @@ def no_concurrency(site: Site, function: str) -> Iterator[Again]:
             aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=before)
 
 
+def no_authorizer(site: Site) -> Iterator[Again]:
+    """Takes all concurrency from the authorizer, and asks with tokens that nobody has seen before."""
+    for _ in no_concurrency(site, "authorizer"):
+        yield lambda: site.ask("GET", f"/sessions/{NOBODY}", token=f"drill.{uuid.uuid4().hex}.drill")
+
+
 def still(site: Site, milliseconds: int, ask: Again) -> Iterator[Again]:
     """Valkey stands still for a moment, again and again, and somebody asks meanwhile."""
 
@@ -139,6 +159,24 @@ def still(site: Site, milliseconds: int, ask: Again) -> Iterator[Again]:
         ask()
 
     yield again
+
+
+def earlier_days(site: Site) -> Iterator[Again]:
+    """Writes slow requests of the days before, which CloudWatch takes up to two weeks late, and makes more today."""
+    site.aws("cloudwatch").put_metric_data(
+        Namespace=site.name,
+        MetricData=[
+            {
+                "MetricName": "SlowRequests",
+                "Timestamp": time.time() - days * DAY_SECONDS,
+                "Values": [1],
+                "Counts": [FIGURES_A_DAY],
+                "Unit": "Count",
+            }
+            for days in (1.5, 2.5)  # in the middle of each
+        ],
+    )
+    yield from still(site, SLOW_MILLISECONDS, site.visits_together)
 
 
 def slow_function(site: Site, function: str) -> Iterator[Again]:
@@ -268,26 +306,39 @@ class Cause:
 OBJECTIVES = re.compile("slo-|availability-|latency-")
 """Alarms on a share of the requests: it is small again once there are enough good ones."""
 
+NO_ROOM = "It does not wait for Valkey, or is not let near it where access is open."
 NO_CACHE = "An emulated AWS has no ElastiCache: its Valkey has neither limits nor sign-ins."
 ROUTE = r"(?!reconcile-)(?P<function>[a-z-]+?)"
+NOT_BY_VALKEY = r"(authorizer|issue-token|update-user|export-user|erase-user|set-visibility|correct-score)"
 
 CAUSES = (
     Cause(r"cache-.*", NO_CACHE),
     Cause(r".*-live-errors", "Only CodeDeploy reads it, and an emulated AWS has none."),
+    Cause(r"authorizer-failures", "Sets the authorizer's concurrency to 0: API Gateway cannot ask it.", no_authorizer),
+    Cause(NOT_BY_VALKEY + "-duration", NO_ROOM),
     Cause(r"reconcile-duration", "A run gives up on Valkey after a second, so that nothing here makes one so slow."),
     Cause(r"(?P<function>[a-z-]+)-errors", "Calls the function with an event that it cannot read: it crashes.", crash),
     Cause(r"(?P<function>[a-z-]+)-throttles", "Sets the function's concurrency to 0 and calls it.", no_concurrency),
     Cause(ROUTE + "-failures", "Points the alias to a version with a wrong setting: it answers 500.", wrong_setting),
     Cause(ROUTE + "-duration", "Valkey stands still while the function is called.", slow_function),
     Cause(
+        r"availability-days-3d",
+        "It takes three days of failures at the gateway: nobody can write figures of AWS's own metrics into the past.",
+    ),
+    Cause(
+        r"latency-days-3d",
+        "Writes slow requests of two days before into our own metric, and makes more today, as for the others.",
+        earlier_days,
+    ),
+    Cause(
         r"slo-page|slo-ticket|availability-.*",
         "Valkey stands still, and requests end at their deadline with 503; then come as many good ones as it takes.",
-        lambda site: still(site, STOPPED_MILLISECONDS, site.visit),
+        lambda site: still(site, STOPPED_MILLISECONDS, site.visits_together),
     ),
     Cause(
         r"latency-.*",
-        "Valkey stands still for half a second at each request; then come as many quick ones as it takes.",
-        lambda site: still(site, SLOW_MILLISECONDS, site.visit),
+        "Valkey stands still for half a second, and requests wait; then come as many quick ones as it takes.",
+        lambda site: still(site, SLOW_MILLISECONDS, site.visits_together),
     ),
     Cause(r"security-refusals", "Sends many requests with an argument that is refused.", refusals),
     Cause(r"security-conflicts", "Opens a session, and sends its key with other bodies.", conflicts),
@@ -317,7 +368,8 @@ def making(site: Site, alarm: str) -> AbstractContextManager[Again]:
 
 
 def _request(site: Site, function: str) -> tuple[str, str, object]:
-    """A request to a function that changes nothing: for nobody or, to make a player, for one that there is."""
+    """A request to a function that changes nothing: for nobody or, to make a player, for one that there is. Where it
+    takes a person's token it is refused, which is no failure either."""
     taken = {"userId": site.player(), "username": "Drill", "email": "drill@example.com"}
     requests: dict[str, tuple[str, str, object]] = {
         "create-user": ("POST", "/users", taken),
@@ -325,6 +377,12 @@ def _request(site: Site, function: str) -> tuple[str, str, object]:
         "update-score": ("PUT", f"/users/{NOBODY}/score", {"score": 0}),
         "rank": ("GET", f"/users/{NOBODY}/rank", None),
         "nearby": ("GET", f"/users/{NOBODY}/nearby", None),
+        "update-user": ("PATCH", f"/users/{NOBODY}", {"username": "Drill"}),
+        "export-user": ("GET", f"/users/{NOBODY}/export", None),
+        "erase-user": ("DELETE", f"/users/{NOBODY}", None),
+        "issue-token": ("POST", f"/users/{NOBODY}/tokens", {}),
+        "set-visibility": ("PUT", f"/users/{NOBODY}/visibility", {"hidden": False, "reason": "Drill"}),
+        "correct-score": ("POST", f"/users/{NOBODY}/corrections", {"score": 0, "reason": "Drill"}),
         "sessions": ("POST", "/sessions", {"userId": NOBODY}),
         "leaderboard": ("GET", "/leaderboard", None),
         "stats": ("GET", "/stats", None),

@@ -20,22 +20,27 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 from scripts import signals
 from scripts.aws import build, infrastructure, terraform_mirror
 from scripts.emulator import localstack
 from scripts.emulator.localstack import LocalStack
-from scripts.emulator.terraform import ENVIRONMENT, Terraform
+from scripts.emulator.terraform import ENVIRONMENT, Terraform, client
 from scripts.local import api as local_api
 from scripts.local import demo, embedded_valkey
 from scripts.places import ROOT
 from scripts.refusal import Refusal
-from shared import config
+from shared import config, tokens
 from shared.store import Store
 
 FOLDER = ROOT / ".emulated"
 FACTS = FOLDER / "emulation.json"
 """Where everything is while it runs, for programs to read."""
+
+TOKEN_SECONDS = 86_400
+NAMES: Mapping[config.Scope, str] = {"player": local_api.PLAYER, "server": "backend", "admin": "you"}
+"""Whose tokens are printed where access is protected."""
 
 ANSWER_SECONDS = 30
 LOOK_SECONDS = 0.2
@@ -52,19 +57,27 @@ class Facts:
     region: str
     valkey_host: str
     valkey_port: int
+    access: str = "open"
+    server_token: str | None = None
+    """A server's token that is good for a day, where access is protected."""
 
 
 def run(environ: Mapping[str, str]) -> None:
     """Emulates until a signal. Raises Refusal, with nothing left running."""
     with _alone():
         _check(environ)
+        access = _access(environ)
         with _localstack(environ) as started, _valkey(environ) as (host, port):
-            terraform = _terraform(started, host, port)
+            terraform = _terraform(started, host, port, access)
             try:
                 facts = _applied(terraform, host, port)
                 player = None if environ.get("VALKEY_HOST") else _fill(facts)
+                told = _tokens(terraform) if facts.access == "protected" else {}
+                facts = dataclasses.replace(facts, server_token=told.get("server"))
                 FACTS.write_text(json.dumps(dataclasses.asdict(facts), indent=2) + "\n")
-                print(local_api.welcome(facts.base_url, facts.api_key, player, _settings(facts).rules), flush=True)
+                FACTS.chmod(0o600)  # it has a key, and perhaps a token
+                rules = settings(facts).rules
+                print(local_api.welcome(facts.base_url, facts.api_key, player, rules, told), flush=True)
                 while True:
                     started.check_alive()
                     time.sleep(LOOK_SECONDS)
@@ -93,7 +106,7 @@ def keep(environ: Mapping[str, str]) -> int:
         with log.open(encoding="utf-8") as written:
             written.seek(begin)
             while process.poll() is None:
-                is_ready = is_ready or _facts().get("process") == process.pid
+                is_ready = is_ready or ((facts := running()) is not None and facts.process == process.pid)
                 print(written.read(), end="", flush=True)
                 time.sleep(LOOK_SECONDS)
             print(written.read(), end="", flush=True)
@@ -115,18 +128,19 @@ def _alone() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            other = _facts()
-            place = f": it answers at {other['base_url']}, and kill {other['process']} ends it" if other else ""
+            other = running()
+            place = f": it answers at {other.base_url}, and kill {other.process} ends it" if other else ""
             raise Refusal(f"make emulate is already running here{place}. Use that one, or end it first.") from None
         FACTS.unlink(missing_ok=True)  # of one that was killed
         yield
 
 
-def _facts() -> dict[str, object]:
+def running() -> Facts | None:
+    """Where everything is that a `make emulate` has made here; None if there is none, or it is not ready yet."""
     try:
-        return dict(json.loads(FACTS.read_text()))
+        return Facts(**json.loads(FACTS.read_text()))
     except (FileNotFoundError, ValueError):
-        return {}
+        return None
 
 
 def _check(environ: Mapping[str, str]) -> None:
@@ -170,7 +184,30 @@ def _valkey(environ: Mapping[str, str]) -> Iterator[tuple[str, int]]:
         yield server.host, server.port
 
 
-def _terraform(started: LocalStack, host: str, port: int) -> Terraform:
+def _access(environ: Mapping[str, str]) -> str:
+    """What ACCESS says, or what the environment's file does. Raises Refusal."""
+    text = environ.get("ACCESS", "").strip() or infrastructure.value(ENVIRONMENT, "access") or ""
+    if text not in get_args(config.Access):
+        raise Refusal(f"ACCESS is {text!r}: it should be {' or '.join(get_args(config.Access))}.")
+    return text
+
+
+def _tokens(terraform: Terraform) -> dict[config.Scope, str]:
+    """A token of each scope, signed by the deployment's own key."""
+
+    def kms() -> Any:
+        return client(terraform.localstack, terraform.region, "kms")
+
+    alias = terraform.outputs()["signing_key_alias"]
+    key = tokens.kms_key(kms().describe_key(KeyId=alias)["KeyMetadata"]["Arn"], kms)
+    issuer = f"leaderboard-{ENVIRONMENT}"
+    return {
+        scope: tokens.issue(key, issuer, subject=name, scope=scope, seconds=TOKEN_SECONDS).token
+        for scope, name in NAMES.items()
+    }
+
+
+def _terraform(started: LocalStack, host: str, port: int, access: str) -> Terraform:
     """Builds the zips, for the Python that LocalStack's functions run on, and returns an initialised Terraform."""
     wanted = build.target(build.LOCAL, localstack.PYTHON)
     with _step("Zips built"):
@@ -179,6 +216,7 @@ def _terraform(started: LocalStack, host: str, port: int) -> Terraform:
         "architecture": wanted.architecture,
         "runtime": f"python{wanted.python}",
         "emulator": {"valkey_host": host, "valkey_port": port},
+        "access": access,
     }
     terraform = Terraform(started, infrastructure.value(ENVIRONMENT, "region") or "", FOLDER, variables)
     with _step("Terraform ready"):
@@ -201,6 +239,7 @@ def _applied(terraform: Terraform, host: str, port: int) -> Facts:
         region=terraform.region,
         valkey_host=host,
         valkey_port=port,
+        access=str(terraform.variables["access"]),
     )
     with _step("The API answers"):
         wait_until_healthy(facts)
@@ -236,12 +275,13 @@ def _take_away(terraform: Terraform) -> None:
 
 def _fill(facts: Facts) -> str:
     """Creates the demo players, and returns the id of one."""
-    settings = _settings(facts)
-    demo.fill(Store(settings), settings.rules)
+    own = settings(facts)
+    demo.fill(Store(own), own.rules)
     return local_api.PLAYER
 
 
-def _settings(facts: Facts) -> config.Settings:
+def settings(facts: Facts) -> config.Settings:
+    """The functions' settings, as far as they reach its Valkey."""
     return config.load({"VALKEY_HOST": facts.valkey_host, "VALKEY_PORT": str(facts.valkey_port)})
 
 

@@ -3,6 +3,8 @@ environment  = "dev"
 region       = "eu-central-1"
 alarm_emails = []
 
+access = "open" # an API key is enough
+
 cache_data_storage_gb   = { maximum = 2 }
 cache_ecpu_per_second   = { maximum = 5000 }
 snapshot_retention_days = 1

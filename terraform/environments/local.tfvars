@@ -6,6 +6,8 @@ alarm_emails = []
 # Where functions find that Valkey. With this, no ElastiCache is planned. `make emulate` puts its own address in its place.
 emulator = { valkey_host = "127.0.0.1", valkey_port = 6379 }
 
+access = "open" # `ACCESS=protected make emulate` puts that in its place
+
 cache_data_storage_gb = { maximum = 1 }
 cache_ecpu_per_second = { maximum = 1000 }
 

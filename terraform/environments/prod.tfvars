@@ -3,6 +3,9 @@ environment  = "prod"
 region       = "eu-central-1"
 alarm_emails = []
 
+# Whatever is not public needs a token: docs/security.md.
+access = "protected"
+
 cache_data_storage_gb   = { maximum = 50 }
 cache_ecpu_per_second   = { maximum = 100000 }
 snapshot_retention_days = 14
@@ -29,7 +32,7 @@ usage_plans = {
 api_keys = { my-game = "premium" }
 waf      = { requests_per_5_minutes_per_ip = 1200000 }
 
-reserved_concurrency    = { reconcile = 2 }
+reserved_concurrency    = { reconcile = 2, authorizer = 50 }
 provisioned_concurrency = { update_score = 2, leaderboard = 2 }
 
 alias_mover = "codedeploy"

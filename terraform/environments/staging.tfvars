@@ -3,6 +3,9 @@ environment  = "staging"
 region       = "eu-central-1"
 alarm_emails = []
 
+# Whatever is not public needs a token: docs/security.md.
+access = "protected"
+
 cache_data_storage_gb = { maximum = 5 }
 cache_ecpu_per_second = { maximum = 20000 }
 
@@ -25,6 +28,6 @@ usage_plans = {
 api_keys = { load-test = "standard", trial = "trial" }
 waf      = { requests_per_5_minutes_per_ip = 60000 }
 
-reserved_concurrency = { reconcile = 2 }
+reserved_concurrency = { reconcile = 2, authorizer = 10 }
 
 alias_mover = "codedeploy"

@@ -16,6 +16,7 @@ override_module {
 
 variables {
   environment           = "test"
+  access                = "open"
   region                = "eu-central-1"
   alarm_emails          = []
   cache_data_storage_gb = { maximum = 2 }

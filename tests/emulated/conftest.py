@@ -71,7 +71,7 @@ def emulated(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             started = stack.enter_context(localstack.running(python, folder.parent / "localstack", free_port()))
         with timed("applied"):
             process, output = stack.enter_context(
-                emulating(folder, KEEP=1, LOCALSTACK_HOST=f"{started.host}:{started.port}")
+                emulating(folder, KEEP=1, ACCESS="protected", LOCALSTACK_HOST=f"{started.host}:{started.port}")
             )
             found = folder / ".emulated" / emulate.FACTS.name
             wait_until(lambda: found.exists() or process.poll() is not None, READY_SECONDS)

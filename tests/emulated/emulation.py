@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from typing import Any
 import localstack_client.session
 import valkey
 
+from scripts import tokens as signing
 from scripts.dev import bootstrap
 from scripts.emulator import emulate, localstack
 from scripts.emulator import terraform as emulated_terraform
 from scripts.places import ROOT
-from tests.support import processes
+from shared import tokens
+from shared.config import Scope
+from tests.support import callers, processes
 from tests.support.api import Api
 from tests.support.patience import wait_until
 
@@ -63,6 +67,7 @@ class Emulated:
     outputs: dict[str, Any]
     valkey: valkey.Valkey
     _clients: dict[str, Any] = field(default_factory=dict)
+    _bearers: dict[Scope | None, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -78,10 +83,31 @@ class Emulated:
             self._clients[service] = session.client(service)
         return self._clients[service]
 
-    def api(self, *, key: str | None = None) -> Api:
-        """The API, with its key or another one; an empty key means none."""
+    def api(self, *, key: str | None = None, is_able: bool = True) -> Api:
+        """The API, with its key or another one; an empty key means none. Whoever is able sends a fitting token."""
         sent = self.facts.api_key if key is None else key
-        return Api(self.facts.base_url, {"x-api-key": sent} if sent else None)
+        return Api(self.facts.base_url, {"x-api-key": sent} if sent else None, self.able if is_able else None)
+
+    @functools.cached_property
+    def signer(self) -> signing.Signer:
+        """The deployment's key for tokens."""
+        return signing.on_aws(self.aws, self.function("issue_token"))
+
+    def token(self, scope: Scope, subject: str = "somebody", signer: signing.Signer | None = None) -> str:
+        """A new token that is good for an hour."""
+        key, issuer = signer or self.signer
+        return tokens.issue(key, issuer, subject=subject, scope=scope, seconds=3600).token
+
+    def bearer(self, scope: Scope | None, subject: str = "somebody") -> dict[str, str]:
+        """The header with a new token; no header for no scope."""
+        return {"Authorization": f"Bearer {self.token(scope, subject)}"} if scope else {}
+
+    def able(self, scopes: Sequence[str]) -> Mapping[str, str]:
+        """The header of somebody who may do this to anybody, where these are an operation's scopes."""
+        scope = callers.able_scope(scopes)
+        if scope not in self._bearers:
+            self._bearers[scope] = self.bearer(scope)
+        return self._bearers[scope]
 
     def function(self, key: str) -> str:
         """The name of a function."""

@@ -5,18 +5,22 @@ What takes a minute to show - an alarm, a schedule - is set off early and looked
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,11 +29,12 @@ import valkey
 
 from scripts.aws import smoke, values, verdicts
 from scripts.aws.live_checks import CHECKS, Deployment
-from scripts.emulator import emulate
+from scripts.emulator import dashboard, emulate
+from scripts.local import examples
 from scripts.places import ROOT
-from shared import telemetry
+from shared import telemetry, tokens
 from tests.emulated.emulation import WAIT_SECONDS, Emulated, end, timed
-from tests.support import contract, invariants, processes
+from tests.support import contract, invariants, permissions, processes
 from tests.support.api import Api, fresh_id
 from tests.support.patience import wait_until
 
@@ -37,6 +42,7 @@ ALARMED = "stats"
 DRILLED = "nearby"
 CHANGED = "health"
 AT_ONCE = 4
+MEASURED = 15
 ACCOUNT = "000000000000"
 
 KINDS = {
@@ -180,11 +186,14 @@ def test_a_plan_right_after_is_empty(emulated: Emulated) -> None:
 
 @processes.needs_curl
 def test_the_lines_that_it_prints_work(emulated: Emulated) -> None:
-    page, written, near = [processes.pasted(line) for line in processes.lines_to_paste(emulated.printed)]
+    page, written, near, exported, shown = [
+        processes.pasted(line) for line in processes.lines_to_paste(emulated.printed)
+    ]
     assert 0 < len(page["leaderboard"]) <= 5
     assert written["success"] is True
     (current,) = [entry for entry in near["players"] if entry["isCurrentUser"]]
-    assert current["userId"] == written["user"]["userId"]
+    assert current["userId"] == written["user"]["userId"] == exported["export"]["user"]["userId"]
+    assert shown["visibility"]["hidden"] is False
 
 
 def test_it_says_what_it_does_and_how_long_that_takes(emulated: Emulated) -> None:
@@ -219,7 +228,7 @@ class TestWhatIsApplied:
             assert published["Handler"] == f"functions.{key}.handler.handler"
             assert (published["MemorySize"], published["Timeout"]) == (512, 60)
             assert published["LoggingConfig"]["LogFormat"] == "JSON"
-            assert published["VpcConfig"]["SubnetIds"]
+            assert bool(published.get("VpcConfig", {}).get("SubnetIds")) == bool(contract.cache_role(key)), key
             layers.add(tuple(layer["Arn"] for layer in published["Layers"]))
         ((layer,),) = layers
         assert layer.endswith(":1")
@@ -238,10 +247,16 @@ class TestWhatIsApplied:
                 "METRICS_NAMESPACE",
                 "METRICS_DEPTH",
                 "CURRENCIES",
-                *(["SLOW_MILLISECONDS"] if key != "reconcile" else []),
+                *(["SLOW_MILLISECONDS"] if key not in ("reconcile", "authorizer") else []),
             }
+            own = {
+                "authorizer": {"TOKEN_ISSUER", "TOKEN_PUBLIC_KEYS", "REVOKED_TOKENS"},
+                "issue_token": {"TOKEN_ISSUER", "TOKEN_KEY"},
+            }.get(key, set())
+            access = {"ACCESS", "PLAYER_OPERATORS"}
             lives = {"RECEIPT_SECONDS", "SESSION_SECONDS", "DEADLINE_SECONDS"}
-            assert set(found) - set(planned) == {*lives, *measured, "DEFAULT_OPERATOR"}, key
+            assert set(found) - set(planned) == {*lives, *measured, *own, *access, "DEFAULT_OPERATOR"}, key
+            assert found["ACCESS"] == "protected"
 
     def test_each_function_has_a_role_of_its_own(self, emulated: Emulated) -> None:
         roles = [live(emulated, key)["Role"] for key in keys()]
@@ -300,12 +315,13 @@ class TestWhatIsApplied:
 
 
 class TestRequests:
-    def test_the_acceptance_tests_pass_unchanged(self, emulated: Emulated) -> None:
+    def test_the_acceptance_tests_pass_for_a_server(self, emulated: Emulated) -> None:
+        token = emulated.facts.server_token
         with timed("acceptance tests"):
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "tests/api/test_acceptance.py", "-q", "-p", "no:cacheprovider"],
                 cwd=ROOT,
-                env={**os.environ, "BASE_URL": emulated.facts.base_url, "API_KEY": emulated.facts.api_key},
+                env={**os.environ, "BASE_URL": emulated.facts.base_url, "API_KEY": emulated.facts.api_key, "TOKEN": str(token)},
                 check=False,
                 capture_output=True,
                 text=True,
@@ -348,14 +364,14 @@ class TestRequests:
             headers = {
                 "origin": "https://game.example",
                 "access-control-request-method": operation.method,
-                "access-control-request-headers": "content-type,x-api-key,idempotency-key",
+                "access-control-request-headers": "authorization,content-type,x-api-key,idempotency-key",
             }
             response = httpx.options(at_api.base_url + path, headers=headers, timeout=10, trust_env=False)
             assert response.status_code in (200, 204), path
             assert response.headers["access-control-allow-origin"] == "*"
             assert operation.method in response.headers["access-control-allow-methods"]
             allowed = response.headers["access-control-allow-headers"].lower()
-            assert all(name in allowed for name in ("content-type", "x-api-key", "idempotency-key"))
+            assert all(name in allowed for name in ("authorization", "content-type", "x-api-key", "idempotency-key"))
 
     def test_what_is_not_there_is_not_found(self, at_api: Api) -> None:
         problem(at_api.get("/nothing/here"), 404, "endpoint_not_found")
@@ -391,6 +407,117 @@ class TestRequests:
             answers = list(threads.map(lambda _: at_api.get(path), range(AT_ONCE)))
         assert {answer.status_code for answer in answers} <= {200, 503}
         wait_until(lambda: streams() >= AT_ONCE, WAIT_SECONDS)
+
+
+class TestAccess:
+    """Who may do what, through the emulated API Gateway, the deployed authorizer, and keys that never leave KMS."""
+
+    def test_the_table_of_permissions(self, emulated: Emulated, at_api: Api) -> None:
+        given: dict[str, str] = {}
+
+        def make() -> dict[str, str]:
+            given.clear()
+            given.update(examples.existing(lambda example: at_api.ask(example).json()))
+            return given
+
+        def look() -> object:
+            """All that is kept of the player and the session, and how many there are on the board."""
+            raw = emulated.valkey
+            keys = sorted(key for id in given.values() for key in raw.scan_iter(match=f"*{id}*", count=10_000))
+            values = {
+                key: raw.hgetall(key) if (kind := raw.type(key)) == "hash" else raw.get(key) if kind == "string" else kind
+                for key in keys
+            }
+            rows = raw.hmget(invariants.PLAYERS, list(given.values()))
+            return values, rows, raw.zcard(invariants.BOARD)
+
+        with contextlib.closing(emulated.api(is_able=False)) as stranger:
+
+            def ask(asked: permissions.Asked) -> tuple[int, bytes]:
+                response = stranger.ask(asked.example, headers=emulated.bearer(asked.scope, asked.subject))
+                return response.status_code, response.content
+
+            rows = permissions.rows("protected")
+            with timed("table of permissions"):
+                assert permissions.faults(rows, ask, make, look) == []
+        assert len(rows) > len(contract.operations()) * 5
+
+    def test_tokens_of_both_keys_are_believed_and_no_other_is(self, emulated: Emulated) -> None:
+        """So the environment of the authorizer has both keys, each by its kid."""
+        key, issuer = emulated.signer
+        kms = emulated.aws("kms")
+        told = json.loads(live(emulated, "authorizer")["Environment"]["Variables"]["TOKEN_PUBLIC_KEYS"])
+        assert key.kid in told
+        (other,) = set(told) - {key.kid}
+        arn = kms.describe_key(KeyId=other)["KeyMetadata"]["Arn"]
+        spare = tokens.kms_key(arn, lambda: kms), issuer
+        forged = emulated.token("server", signer=(tokens.Key(other, key.sign), issuer))
+        stranger = emulated.token("server", signer=(key, "leaderboard-prod"))
+        with contextlib.closing(emulated.api(is_able=False)) as api:
+
+            def asked(**headers: str) -> httpx.Response:
+                return api.get(f"/sessions/{uuid.uuid4()}", headers=headers)
+
+            assert asked(authorization=f"Bearer {emulated.token('server', signer=spare)}").status_code == 404
+            for headers in ({}, {"authorization": forged}, *({"authorization": f"Bearer {one}"} for one in (forged, stranger))):
+                refused = asked(**headers)
+                problem(refused, 401, "unauthenticated")
+                assert refused.headers["www-authenticate"] == "Bearer"
+            problem(api.get(f"/sessions/{uuid.uuid4()}?token={emulated.token('server')}"), 401, "unauthenticated")
+        wait_until(lambda: any('"token_refused"' in line for line in emulated.log("authorizer")), WAIT_SECONDS)
+        secret = forged.rpartition(".")[2]
+        assert not any(secret in line for name in ("authorizer", "sessions", "api") for line in emulated.log(name))
+
+    def test_without_an_authorizers_word_nobody_may_do_anything(self, emulated: Emulated) -> None:
+        """So a LocalStack that calls no authorizers, which sends events such as this one, is not open."""
+        event = {
+            "httpMethod": "GET",
+            "resource": "/sessions/{sessionId}",
+            "path": "/sessions/some-session",
+            "pathParameters": {"sessionId": "some-session"},
+            "headers": {"Authorization": f"Bearer {emulated.token('admin')}"},
+            "requestContext": {"requestId": str(uuid.uuid4()), "identity": {}},
+        }
+        answer = invoke(emulated, "sessions", event)["payload"]
+        assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (403, "not_allowed")
+
+    def test_an_authorizer_that_cannot_be_called_lets_nobody_in(self, emulated: Emulated, at_api: Api) -> None:
+        aws, name = emulated.aws("lambda"), emulated.function("authorizer")
+        aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+        try:
+            away = at_api.get("/sessions/some-session", headers=emulated.bearer("server"))
+            assert int(away.headers["retry-after"]) > 0
+            problem(away, 503, "unavailable")
+            assert at_api.get("/stats").status_code == 200, "what is public needs no authorizer"
+        finally:
+            aws.delete_function_concurrency(FunctionName=name)
+
+    def test_what_a_token_costs_in_time(self, emulated: Emulated, at_api: Api) -> None:
+        """Reported, not judged: the time is LocalStack's, which calls the function as it calls every other one."""
+        headers = emulated.bearer("server")
+
+        def took(path: str, headers: Callable[[], dict[str, str]]) -> float:
+            began = []
+            for _ in range(MEASURED):
+                sent = headers()
+                start = time.monotonic()
+                at_api.get(path, headers=sent)
+                began.append((time.monotonic() - start) * 1000)
+            return statistics.median(began)
+
+        path = f"/sessions/{uuid.uuid4()}"
+        kept, new = took(path, lambda: headers), took(path, lambda: emulated.bearer("server"))
+        public = took(f"/users/{uuid.uuid4().hex}", lambda: {})
+        print(f"A public read {public:.1f} ms, one with a known token {kept:.1f} ms, with a new one {new:.1f} ms")
+
+    def test_opening_it_again_would_touch_no_data_and_no_key(self, emulated: Emulated) -> None:
+        variables = {**emulated.terraform.variables, "access": "open"}
+        with timed("planned open"):
+            changed = sorted(dataclasses.replace(emulated.terraform, variables=variables).plan())
+        kinds = {re.sub(r"\[.*", "", one).rpartition("module.")[2] for one in changed}
+        assert 'module.leaderboard.module.functions.aws_lambda_function.this["authorizer"]' in changed
+        assert "api.aws_api_gateway_rest_api.this" in kinds
+        assert {kind for kind in kinds if re.search(r"aws_(kms|vpc|subnet|security|network|elasticache|sqs)", kind)} == set()
 
 
 class TestWatching:
@@ -485,6 +612,52 @@ class TestWatching:
         assert drawn["AWS/Lambda"] > len(keys())
         assert drawn["AWS/SQS"] == 1
         assert drawn[emulated.name] > 1
+
+    def test_the_page_of_make_dashboard_draws_it(self, emulated: Emulated, tmp_path: Path) -> None:
+        output = tmp_path / "output"
+        with processes.started(
+            "scripts.emulator.dashboard", output, folder=emulated.folder, SOURCE="localstack"
+        ) as process:
+            wait_until(lambda: "Ctrl-C ends it" in output.read_text() or process.poll() is not None, WAIT_SECONDS)
+            (address,) = re.findall(rf"The dashboard of {emulated.name}, .* is at (\S+)", output.read_text())
+            with httpx.Client(base_url=address, timeout=60, trust_env=False) as page:
+                board = page.get("/dashboard.json").json()
+                now = int(time.time())
+                times = {"StartTime": now - 7200, "EndTime": now}
+                told = {}
+                for widget in board["widgets"]:
+                    title = widget["properties"].get("title")
+                    if widget["type"] == "metric":
+                        asked = page.post("/metrics", json={**times, "MetricDataQueries": widget["queries"]})
+                        told[title] = [sum(result["Values"]) for result in asked.json()["MetricDataResults"]]
+                    elif widget["type"] == "log":
+                        asked = page.post("/logs", json={**times, "query": widget["properties"]["query"]})
+                        told[title] = asked.json()["rows"]
+                listed = {alarm["AlarmName"] for alarm in page.get("/alarms").json()["Alarms"]}
+        assert f"{emulated.facts.base_url}/leaderboard" in board["hints"][0]
+        assert sum(told["Requests"]) > 0
+        assert told["Slowest requests"]
+        assert told["Errors by code"]
+        assert listed == {f"{emulated.name}-{row['alarm']}" for row in json.loads(drill(emulated).communicate()[0])}
+
+    def test_the_page_asks_for_all_pages_of_what_it_shows(
+        self, emulated: Emulated, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        queries = [query for query in charts(emulated) if query["MetricStat"]["Metric"]["Namespace"] == "AWS/Lambda"]
+        group = emulated.outputs["log_group_names"]["create_user"]
+        query = f"SOURCE '{group}' | filter message = \"request answered\" | stats count(*) as requests"
+        now = int(time.time())
+
+        def told() -> tuple[Any, Any]:
+            source = dashboard.Emulated(emulated.aws("cloudwatch"), emulated.aws("logs"), emulated.name)
+            return source.values(queries, now - 7200, now), source.table(query, now - 7200, now).rows
+
+        values, rows = told()
+        assert sum(len(result["Values"]) for result in values) > 10
+        assert rows[0][0] > 10
+        monkeypatch.setattr(dashboard, "POINTS_A_PAGE", 3)
+        monkeypatch.setattr(dashboard, "EVENTS_A_PAGE", 2)
+        assert told() == (values, rows)
 
     def test_the_figures_in_its_log_become_metrics_and_other_lines_become_none(self, emulated: Emulated) -> None:
         def counted(metric: str) -> float:

@@ -124,11 +124,16 @@ def codes() -> set[str]:
     return {code for response in responses for code in response.get("x-codes", ())}
 
 
-def cache_role(function: str) -> str:
-    """The role that a function has in the cache, reconcile too, which is no operation's."""
-    roles = {one.document.get("x-cache-role", "") for one in operations().values() if one.function == function}
-    (role,) = roles or {"reconcile"}
+def cache_role(function: str) -> str | None:
+    """The role that a function has in the cache, reconcile too, which is no operation's; None for who never asks it."""
+    roles = {one.document.get("x-cache-role") for one in operations().values() if one.function == function}
+    (role,) = roles or {"reconcile" if function == "reconcile" else None}
     return role
+
+
+def scopes(operation: Operation) -> list[str]:
+    """The scopes that an operation answers where access is protected; none if it answers everybody."""
+    return list(operation.document.get("x-scopes", ()))
 
 
 def known_path(path: str) -> bool:

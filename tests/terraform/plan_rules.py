@@ -78,6 +78,7 @@ POLICIES = {
 
 UNKNOWN_POLICIES = {
     "module.functions.aws_iam_role_policy.settings_key": "a new key's ARN, its one resource, is known after apply",
+    "module.access.aws_iam_role_policy.sign": "so is that of the key that signs; modules/access has a test of it",
 }
 """Policies that a plan does not show, each with the reason."""
 
@@ -94,6 +95,17 @@ BY_THE_SERVICE = {"aws_sqs_queue": "sqs_managed_sse_enabled"}
 """What its service may encrypt instead, and by which argument: what has to be open to EventBridge."""
 
 LOGS_CONTEXT = "kms:EncryptionContext:aws:logs:arn"
+
+NOT_SECRET = {
+    "TOKEN_ISSUER": r"leaderboard-[a-z]+",
+    "TOKEN_KEY": r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[0-9a-f-]{36}",
+    "TOKEN_PUBLIC_KEYS": r"\{(\"[0-9a-f-]{36}\": ?\"-----BEGIN PUBLIC KEY-----[\w+/=\\]+-----END PUBLIC KEY-----\\n\",? ?){2}\}",
+    "REVOKED_TOKENS": r"[\w.:,-]*",
+}
+"""Settings whose names sound like secrets, and what they look like: names, public keys, and ids of keys and tokens."""
+
+ASYMMETRIC = {"key_usage": "SIGN_VERIFY", "customer_master_key_spec": "ECC_NIST_P256"}
+"""A key that signs tokens. KMS cannot rotate it."""
 
 NO_KEYS = {"kms_data_key_reuse_period_seconds"}
 """Arguments with kms in their names that do not take a key."""
@@ -172,7 +184,18 @@ SECRET_VALUE = re.compile(r"AKIA[A-Z0-9]{16}|-----BEGIN|://[^/\s]*:[^/\s]*@|\b[A
 OURS = re.compile(r"^arn:aws:elasticache:[a-z]+-[a-z]+-\d:\d{12}:")
 """How ElastiCache's ARNs begin that name one Region and one account."""
 
-RECONCILE = "reconcile"
+RECONCILE, AUTHORIZER, ISSUER = "reconcile", "authorizer", "issue_token"
+
+CACHED_SECONDS = 300
+"""How long API Gateway goes on by what the authorizer said: docs/security.md says so."""
+
+AUDITED_ROLE = "people"
+AUDIT_DAYS = 365
+"""Whose logs are the record of what people did to players, and how long they are kept at least."""
+
+AUTHORIZING = "x-amazon-apigateway-authorizer"
+AUTHORIZER_FAILURES = "authorizer-failures"
+"""What API Gateway's log says of it: Lambda counts a refused token as an error."""
 
 ALARMS = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_composite_alarm")
 COLUMNS, MOST_WIDGETS, MOST_METRICS, MOST_QUERIES, LONGEST_TEXT = 24, 500, 500, 10, 1024
@@ -406,16 +429,16 @@ def each_function_connects_as_its_own_user(plan: Plan) -> list[str]:
         own = contract.cache_role(str(function.key))
         former = [role for role, grants in _roles("former").items() if function.key in grants.get("functions", ())]
         wanted = {
-            *(f"serverlesscache:{cache}" for cache in caches),
-            *(f"user:{cache}-{role}" for cache in caches for role in (own, *former)),
+            *(f"serverlesscache:{cache}" for cache in caches if own),
+            *(f"user:{cache}-{role}" for cache in caches for role in (own, *former) if own),
         }
         if granted.get(name, set()) != wanted:
             found.append(f"{function.address}: may connect as {sorted(granted.get(name, set()))}")
         environment = function.value("environment", "variables") or {}
         user = environment.get("VALKEY_USER")
-        if user != (f"{caches[0]}-{own}" if caches else None):
+        if user != (f"{caches[0]}-{own}" if caches and own else None):
             found.append(f"{function.address}: connects as {user}")
-        if caches and (user not in users or environment.get("VALKEY_IAM_CACHE") != caches[0]):
+        if caches and own and (user not in users or environment.get("VALKEY_IAM_CACHE") != caches[0]):
             found.append(f"{function.address}: {user} of {environment.get('VALKEY_IAM_CACHE')} does not exist")
     return found
 
@@ -428,7 +451,7 @@ def each_function_may_do_what_its_role_needs(plan: Plan) -> list[str]:
     found = []
     for cache, function in itertools.product(caches, plan.of("aws_lambda_function")):
         former = [role for role, grants in _roles("former").items() if function.key in grants.get("functions", ())]
-        for role in (contract.cache_role(str(function.key)), *former):
+        for role in filter(None, (contract.cache_role(str(function.key)), *former)):
             given, needed = set(strings.get(f"{cache}-{role}", "").split()), _words(role)
             if given != needed:
                 words = f"{sorted(given - needed)} too much, {sorted(needed - given)} too little"
@@ -483,7 +506,11 @@ def everything_is_encrypted(plan: Plan) -> list[str]:
             if not (made and (resource.is_unknown(name) or resource.value(name))):
                 found.append(f"{resource.address}: {name} is not one of our keys")
     keys_made = plan.of("aws_kms_key")
-    found += [f"{key.address}: does not rotate" for key in keys_made if not key.value("enable_key_rotation")]
+    found += [
+        f"{key.address}: does not rotate"
+        for key in keys_made
+        if not key.value("enable_key_rotation") and any(key.value(name) != value for name, value in ASYMMETRIC.items())
+    ]
     return found
 
 
@@ -561,7 +588,8 @@ def no_secret_is_written_down(plan: Plan) -> list[str]:
         if function.is_unknown("environment", "variables"):
             found.append(f"{function.address}: an environment that the plan does not show")
         for name, value in (function.value("environment", "variables") or {}).items():
-            if SECRET_NAME.search(name) or SECRET_VALUE.search(value):
+            allowed = name in NOT_SECRET and re.fullmatch(NOT_SECRET[name], value)
+            if not allowed and (SECRET_NAME.search(name) or SECRET_VALUE.search(value)):
                 found.append(f"{function.address}: {name} looks like a secret")
     api_keys = plan.of("aws_api_gateway_api_key")
     found += [f"{key.address}: a value is given" for key in api_keys if key.expression("value")]
@@ -662,9 +690,104 @@ def each_route_needs_a_key(plan: Plan) -> list[str]:
                 if method not in contract.METHODS:
                     continue
                 free = path == "/health" or method == "options"
-                if operation.get("security") != ([] if free else [{name: []} for name in keys]) or not keys:
+                asked = [one for one in operation.get("security", ()) if set(one) & set(keys)]
+                if asked != ([] if free else [{name: []} for name in keys]) or not keys:
                     found.append(f"{api.address}: {method.upper()} {path} has security {operation.get('security')}")
     return found
+
+
+def what_is_not_public_needs_a_token(plan: Plan) -> list[str]:
+    """Where access is protected, each operation that lists scopes asks the authorizer, by its alias, and nothing else
+    does; where it is open, there is no authorizer. Every function judges by the same access."""
+    settings = [function.value("environment", "variables") or {} for function in plan.of("aws_lambda_function")]
+    access = {one.get("ACCESS") for one in settings}
+    is_protected = access == {"protected"}
+    found = [f"the functions say that access is {sorted(map(str, access))}"] if len(access) != 1 else []
+    by_id = {(one.path, one.method.lower()): one for one in contract.operations().values()}
+    (pattern,) = (
+        one["x-pattern"] for one in contract.document()["components"]["securitySchemes"].values() if "x-pattern" in one
+    )
+    for api in plan.of("aws_api_gateway_rest_api"):
+        schemes = json.loads(api.value("body"))["components"]["securitySchemes"]
+        asking = {name: one[AUTHORIZING] for name, one in schemes.items() if AUTHORIZING in one}
+        for name, one in asking.items():
+            functions = [f for f in plan.of("aws_lambda_function") if f.key == AUTHORIZER]
+            called = [f":function:{f.value('function_name')}:live/invocations" for f in functions]
+            if not any(one["authorizerUri"].endswith(end) for end in called):
+                found.append(f"{api.address}: asks {one['authorizerUri']}")
+            if (schemes[name]["in"], schemes[name]["name"], one["type"]) != ("header", "Authorization", "token"):
+                found.append(f"{api.address}: {name} is not what the header Authorization says")
+            if (one["identityValidationExpression"], one["authorizerResultTtlInSeconds"]) != (pattern, CACHED_SECONDS):
+                found.append(f"{api.address}: {name} takes other tokens, or believes them for another time")
+        for (path, method), operation in written_operations(api).items():
+            needs = is_protected and bool(contract.scopes(by_id[path, method])) if (path, method) in by_id else False
+            asks = [name for one in operation["security"] for name in one if name in asking]
+            if len(asks) != int(needs):
+                found.append(f"{api.address}: {method.upper()} {path} asks {asks or 'nobody'} for a token")
+    return found
+
+
+def the_authorizer_stands_apart(plan: Plan) -> list[str]:
+    """API Gateway may call it, it has concurrency that no flood of requests can take, and there is none without need."""
+    functions = [one for one in plan.of("aws_lambda_function") if one.key == AUTHORIZER]
+    permitted = [one for one in plan.of("aws_lambda_permission") if one.block.endswith(f".{AUTHORIZER}")]
+    asking = [
+        one for api in plan.of("aws_api_gateway_rest_api") if AUTHORIZING in (api.value("body") or "") for one in [api]
+    ]
+    found = [f"{one.address}: there is no authorizer" for one in asking if not functions]
+    found += [f"{one.address}: nobody asks it" for one in functions if not asking]
+    for one in functions:
+        if [each.value("function_name") for each in permitted] != [one.value("function_name")]:
+            found.append(f"{one.address}: API Gateway may not call it")
+        if plan.of("aws_elasticache_serverless_cache") and one.value("reserved_concurrent_executions") < 1:
+            found.append(f"{one.address}: no concurrency of its own")
+    return found
+
+
+def who_asks_no_cache_is_outside_the_vpc(plan: Plan) -> list[str]:
+    """There it reaches KMS and an identity provider; and its role cannot make a network interface. All others are in."""
+    found = []
+    inside = {_function_role(plan, one) for one in plan.of("aws_lambda_function") if contract.cache_role(str(one.key))}
+    for function in plan.of("aws_lambda_function"):
+        subnets = ("vpc_config", "subnet_ids")
+        is_outside = not function.value(*subnets) and not function.is_unknown(*subnets)
+        if is_outside == bool(contract.cache_role(str(function.key))):
+            found.append(f"{function.address}: {'outside' if is_outside else 'in'} the VPC")
+    for resource, statement in policy_statements(plan):
+        may = [action for action in _many(statement.get("Action")) if action.startswith("ec2:")]
+        name = resource.value("role")
+        if resource.type == "aws_iam_role_policy" and statement["Effect"] == "Allow" and may and name not in inside:
+            found.append(f"{resource.address}: may make network interfaces, and needs none")
+    return found
+
+
+def only_the_issuer_signs(plan: Plan) -> list[str]:
+    """The role of the function that makes tokens, and no other of ours."""
+    functions = {_function_role(plan, one): one.key for one in plan.of("aws_lambda_function")}
+    signing = [one for one in plan.of("aws_iam_role_policy") if one.block.endswith(".sign")]
+    found = [f"{one.address}: for {one.value('role')}" for one in signing if functions.get(one.value("role")) != ISSUER]
+    found += ["aws_iam_role_policy: nobody may sign"] if not signing else []
+    found += [
+        f"{resource.address}: may sign, in {statement.get('Sid')}"
+        for resource, statement in policy_statements(plan)
+        if statement["Effect"] == "Allow"
+        and resource.type == "aws_iam_role_policy"
+        and any(fnmatchcase("kms:sign", action.lower()) for action in _many(statement.get("Action")))
+    ]
+    return found
+
+
+def what_people_do_to_players_is_on_record(plan: Plan) -> list[str]:
+    """Their functions' logs are the record, and are kept for a year at least, however short other logs are kept."""
+    days = {one.value("name"): one.value("retention_in_days") or 0 for one in plan.of("aws_cloudwatch_log_group")}
+    kept = {
+        str(one.key): days.get(one.value("logging_config", "log_group"), 0) for one in plan.of("aws_lambda_function")
+    }
+    return [
+        f"{key}: its log is kept for {number} days"
+        for key, number in kept.items()
+        if contract.cache_role(key) == AUDITED_ROLE and number < AUDIT_DAYS
+    ]
 
 
 def clients_speak_new_tls(plan: Plan) -> list[str]:
@@ -686,11 +809,13 @@ def each_function_has_its_alarms(plan: Plan) -> list[str]:
     found = []
     for function in plan.of("aws_lambda_function"):
         for metric in ("Errors", "Throttles", "Duration"):
+            named = (metric, {"FunctionName": function.value("function_name")})
+            if function.key == AUTHORIZER and metric == "Errors":
+                named = (AUTHORIZER_FAILURES, {})
             alarms = [
                 alarm
                 for alarm in plan.of("aws_cloudwatch_metric_alarm")
-                if alarm.value("metric_name") == metric
-                and alarm.value("dimensions") == {"FunctionName": function.value("function_name")}
+                if (alarm.value("metric_name"), alarm.value("dimensions") or {}) == named
                 and alarm.value("actions_enabled") is not False
                 and any(action.split(":")[-1] in topics for action in alarm.value("alarm_actions") or ())
             ]
@@ -872,7 +997,10 @@ def deployments_stop_on_alarms_that_exist(plan: Plan) -> list[str]:
         names = group.value("alarm_configuration", "alarms") or []
         found += [f"{group.address}: no alarm {name}" for name in names if name not in alarms]
         resources = [(alarms[name].value("dimensions") or {}).get("Resource", "") for name in names if name in alarms]
-        if not any(tuple(one.split(":")) in _aliases(plan) for one in resources):
+        is_watched = any(tuple(one.split(":")) in _aliases(plan) for one in resources)
+        if group.key == AUTHORIZER:
+            is_watched = AUTHORIZER_FAILURES in [alarms[name].value("metric_name") for name in names if name in alarms]
+        if not is_watched:
             found.append(f"{group.address}: no alarm of the alias stops it")
     if plan.of("aws_codedeploy_app"):
         moved = {group.key for group in groups}
@@ -906,6 +1034,11 @@ RULES: tuple[Rule, ...] = (
     the_api_may_call_each_route,
     each_route_is_throttled,
     each_route_needs_a_key,
+    what_is_not_public_needs_a_token,
+    the_authorizer_stands_apart,
+    who_asks_no_cache_is_outside_the_vpc,
+    only_the_issuer_signs,
+    what_people_do_to_players_is_on_record,
     clients_speak_new_tls,
     each_function_has_its_alarms,
     alarms_watch_what_exists,

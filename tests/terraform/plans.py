@@ -27,7 +27,22 @@ EMULATED = "local"
 WHOLE = "leaderboard"
 """The root's one module, which holds everything; addresses are those within it."""
 
-KNOWN = {"modules/cache": {"host": "cache.invalid", "port": 6379}}
+KEY_ARNS = [
+    f"arn:aws:kms:eu-central-1:123456789012:key/{number}0000000-0000-4000-8000-000000000000" for number in (1, 2)
+]
+PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n"
+
+KNOWN: Mapping[str, Mapping[str, Any]] = {
+    "modules/cache": {"host": "cache.invalid", "port": 6379},
+    "modules/access": {
+        "authorizer_environment": {
+            "TOKEN_ISSUER": "${var.name}",
+            "TOKEN_PUBLIC_KEYS": json.dumps({arn.partition("/")[2]: PUBLIC_KEY for arn in KEY_ARNS}),
+            "REVOKED_TOKENS": "",
+        },
+        "issuer_environment": {"TOKEN_ISSUER": "${var.name}", "TOKEN_KEY": KEY_ARNS[0]},
+    },
+}
 """Outputs that AWS would make up, by module: set so that the plan shows the functions' environment."""
 
 NETWORK = {
@@ -375,8 +390,8 @@ class Tree:
         root = folder / "terraform"
         for file in (*root.glob("*.tf"), root / ".terraform" / "terraform.tfstate"):  # the latter knows a backend
             file.unlink()
-        (root / terraforms.OFFLINE_FILE).rename(root / "offline.tf.json")
-        (root / "offline.tf.json").write_text(json.dumps({"provider": {"aws": terraforms.OFFLINE}}))
+        (root / terraform_provider.OFFLINE_FILE).rename(root / "offline.tf.json")
+        (root / "offline.tf.json").write_text(json.dumps({"provider": {"aws": terraform_provider.OFFLINE}}))
         return root
 
     @contextlib.contextmanager

@@ -44,6 +44,8 @@ VALKEY_OUT = '{ acl = "function", direction = "egress", ports = local.valkey, nu
 
 VALKEY_IN = '{ acl = "cache", direction = "ingress", ports = local.valkey,'
 
+AUTHORIZER_FAILURES = 'section   = "authorizer-failures"\n        metric    = "${local.dashed[key]}-failures"\n'
+
 IPV6_RULE = """
 resource "aws_network_acl_rule" "six" {
   network_acl_id  = aws_network_acl.cache.id
@@ -481,7 +483,7 @@ MUTANTS = (
         "logs that are kept forever",
         plan_rules.logs_end,
         r"aws_cloudwatch_log_group\.function\S+: kept forever",
-        (("modules/functions/logs.tf", "retention_in_days = var.log_retention_days", ""),),
+        (("modules/functions/logs.tf", "retention_in_days = lookup(", "# lookup("),),
     ),
     Mutant(
         "a function that logs somewhere else",
@@ -512,6 +514,70 @@ MUTANTS = (
         plan_rules.no_secret_is_written_down,
         r"function\.this\S+: VALKEY_PASSWORD looks like a secret",
         ((WHOLE, "merge(local.settings,", 'merge({ VALKEY_PASSWORD = "hunter2" }, local.settings,'),),
+    ),
+    Mutant(
+        "a private key in the place of a public one",
+        plan_rules.no_secret_is_written_down,
+        r'function\.this\["authorizer"\]: TOKEN_PUBLIC_KEYS looks like a secret',
+        (
+            (
+                WHOLE,
+                "authorizer = module.access.authorizer_environment",
+                'authorizer = { TOKEN_PUBLIC_KEYS = "-----BEGIN PRIVATE KEY-----" }',
+            ),
+        ),
+        batch="second",
+    ),
+    Mutant(
+        "a signing key of another kind",
+        plan_rules.everything_is_encrypted,
+        r'aws_kms_key\.signing\["a"\]: does not rotate',
+        (("modules/access/main.tf", '"ECC_NIST_P256"', '"ECC_SECG_P256K1"'),),
+    ),
+    Mutant(
+        "tokens that a reader can sign",
+        plan_rules.only_the_issuer_signs,
+        r"policy\.sign: for leaderboard-staging-rank",
+        ((WHOLE, 'functions["issue_token"].role_name', 'functions["rank"].role_name'),),
+    ),
+    Mutant(
+        "tokens that everybody can sign",
+        plan_rules.only_the_issuer_signs,
+        r'policy\.function\["stats"\]: may sign, in WriteTraces',
+        (("modules/functions/roles.tf", '"xray:PutTraceSegments"]', '"xray:PutTraceSegments", "kms:Sign"]'),),
+        batch="second",
+    ),
+    Mutant(
+        "a role that could make interfaces, and has no use for any",
+        plan_rules.who_asks_no_cache_is_outside_the_vpc,
+        r'policy\.function\["issue_token"\]: may make network interfaces',
+        (
+            (
+                "modules/functions/roles.tf",
+                'for_each = each.value[*]\n\n    content {\n      sid       = "ChangeNetworkInterfaces"',
+                'for_each = [1]\n\n    content {\n      sid       = "ChangeNetworkInterfaces"',
+            ),
+        ),
+    ),
+    Mutant(
+        "an authorizer that reaches nothing but the cache",
+        plan_rules.who_asks_no_cache_is_outside_the_vpc,
+        r'function\.this\["authorizer"\]: in the VPC',
+        (
+            (
+                "modules/functions/main.tf",
+                "subnet_ids         = each.value == null ? [] : var.subnet_ids",
+                "subnet_ids         = var.subnet_ids",
+            ),
+        ),
+        batch="second",
+    ),
+    Mutant(
+        "a record that is kept no longer than any log",
+        plan_rules.what_people_do_to_players_is_on_record,
+        r"erase_user: its log is kept for 30 days",
+        ((WHOLE, "{ for key in local.audited : key => var.audit_retention_days }", "{}"),),
+        batch="second",
     ),
     Mutant(
         "an API key that everybody knows",
@@ -609,7 +675,7 @@ MUTANTS = (
         "a route that strangers may call as often as all players together",
         plan_rules.each_route_is_throttled,
         r"none for HEAD /health, which needs no key",
-        (("modules/api/stage.tf", "if length(operation.security) == 0 }", "if false }"),),
+        (("modules/api/stage.tf", "if !operation.key }", "if false }"),),
         batch="third",
     ),
     Mutant(
@@ -629,7 +695,7 @@ MUTANTS = (
         "a route that is free",
         plan_rules.each_route_needs_a_key,
         r"GET /stats has security \[\]",
-        (("modules/api/body.tf", "security   = operation.security", "security   = []"),),
+        (("modules/api/body.tf", "(local.key_scheme) = operation.key", "(local.key_scheme) = false"),),
     ),
     Mutant(
         "a preflight request that needs a key",
@@ -642,6 +708,52 @@ MUTANTS = (
                 "security   = var.contract.security\n      parameters = [for found in",
             ),
         ),
+    ),
+    Mutant(
+        "a route that forgets to ask for a token",
+        plan_rules.what_is_not_public_needs_a_token,
+        r"POST /sessions asks nobody for a token",
+        (("modules/api/body.tf", '["x-scopes"], [])) > 0', '["x-scopes"], [])) > 2'),),
+    ),
+    Mutant(
+        "a token that is believed for an hour after its end",
+        plan_rules.what_is_not_public_needs_a_token,
+        r"Token takes other tokens, or believes them for another time",
+        (("modules/api/body.tf", "authorizer_cache_seconds = 300", "authorizer_cache_seconds = 3600"),),
+        batch="second",
+    ),
+    Mutant(
+        "a version of the authorizer that no deployment moves",
+        plan_rules.what_is_not_public_needs_a_token,
+        r"asks arn:\S+-authorizer/invocations",
+        (
+            (
+                "modules/api/body.tf",
+                "authorizerUri                = var.functions[key].invoke_arn",
+                'authorizerUri                = replace(var.functions[key].invoke_arn, ":live", "")',
+            ),
+        ),
+        batch="third",
+    ),
+    Mutant(
+        "functions that judge as if access were open",
+        plan_rules.what_is_not_public_needs_a_token,
+        r"GET /users/\{userId\}/export asks \['Token'\] for a token",
+        (("modules/leaderboard/locals.tf", "= var.access\n", '= "open"\n'),),
+        batch="fourth",
+    ),
+    Mutant(
+        "an authorizer that API Gateway may not call",
+        plan_rules.the_authorizer_stands_apart,
+        r'function\.this\["authorizer"\]: API Gateway may not call it',
+        (("modules/api/main.tf", "for_each = toset(var.authorizer[*])", "for_each = toset([])"),),
+    ),
+    Mutant(
+        "an authorizer that any flood of requests keeps from working",
+        plan_rules.the_authorizer_stands_apart,
+        r'function\.this\["authorizer"\]: no concurrency of its own',
+        (("modules/functions/main.tf", "coalesce(local.of_function.reserved_concurrency[each.key], -1)", "-1"),),
+        batch="second",
     ),
     Mutant(
         "a policy for TLS that nobody tells the API",
@@ -663,6 +775,19 @@ MUTANTS = (
         r'function\.this\["rank"\]: no alarm that tells of Throttles',
         (("modules/monitoring/alarms.tf", '= "Throttles"', '= "Invocations"'),),
         batch="second",
+    ),
+    Mutant(
+        "an authorizer that nobody watches",
+        plan_rules.each_function_has_its_alarms,
+        r'function\.this\["authorizer"\]: no alarm that tells of Errors',
+        (
+            (
+                "modules/monitoring/alarms.tf",
+                AUTHORIZER_FAILURES,
+                AUTHORIZER_FAILURES.replace('-failures"\n', '-away"\n'),
+            ),
+        ),
+        batch="third",
     ),
     Mutant(
         "the dimension that other caches have",

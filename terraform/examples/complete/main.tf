@@ -20,6 +20,20 @@ module "leaderboard" {
   environment  = "live"
   alarm_emails = ["on-call@example.com"]
 
+  access           = "protected"
+  player_operators = ["best"]
+  player_limits    = { submissions_per_minute = 30, submissions_burst = 5, sessions_per_minute = 6, sessions_open_max = 3 }
+  signing_key      = "a"
+  revoked_tokens   = ["9c1f6c1e-4b7e-4c57-8a35-0a1d7c2e8f64"]
+  oidc = {
+    issuer      = "https://id.example.com"
+    audience    = "leaderboard"
+    jwks_url    = "https://id.example.com/keys"
+    user_claim  = "sub"
+    scope_claim = "scope"
+  }
+  audit_retention_days = 731
+
   cidr_block              = "10.60.0.0/16"
   availability_zone_count = 3
   interface_endpoints     = ["elasticache"]

@@ -23,6 +23,7 @@ module "leaderboard" {
   project      = each.key
   environment  = "prod"
   alarm_emails = ["on-call@example.com"]
+  access       = "protected"
 
   # Private subnets, one a zone. The groups let the functions reach the cache's TCP ports 6379 and 6380.
   vpc = {

@@ -12,6 +12,7 @@ module "leaderboard" {
 
   environment  = "dev"
   alarm_emails = []
+  access       = "open" # an API key is enough; "protected" asks for tokens
 
   cache_data_storage_gb = { maximum = 2 }
   cache_ecpu_per_second = { maximum = 5000 }

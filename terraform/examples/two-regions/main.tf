@@ -27,6 +27,7 @@ module "europe" {
   build_path            = local.build_path
   environment           = "prodeu"
   alarm_emails          = ["on-call@example.com"]
+  access                = "protected"
   cache_data_storage_gb = { maximum = 20 }
   cache_ecpu_per_second = { maximum = 50000 }
   receipt_seconds       = 86400
@@ -46,6 +47,7 @@ module "america" {
   build_path            = local.build_path
   environment           = "produs"
   alarm_emails          = ["on-call@example.com"]
+  access                = "protected"
   cache_data_storage_gb = { maximum = 10 }
   cache_ecpu_per_second = { maximum = 20000 }
   receipt_seconds       = 86400

@@ -15,7 +15,8 @@ locals {
         id       = item[method].operationId
         function = split(".", item[method].operationId)[0]
         has_body = can(item[method].requestBody)
-        security = try(item[method].security, var.contract.security, [])
+        key      = length(try(item[method].security, var.contract.security, [])) > 0
+        token    = var.authorizer != null && length(try(item[method]["x-scopes"], [])) > 0
         parameters = [
           for parameter in concat(try(item.parameters, []), try(item[method].parameters, [])) :
           try(var.contract.components.parameters[basename(parameter["$ref"])], parameter)
@@ -42,10 +43,8 @@ locals {
       }
 
       components = {
-        schemas = { JsonObject = { type = "object" } }
-        securitySchemes = {
-          for name, scheme in var.contract.components.securitySchemes : name => { for key in ["type", "in", "name"] : key => scheme[key] }
-        }
+        schemas         = { JsonObject = { type = "object" } }
+        securitySchemes = local.security_schemes
       }
 
       # Methods without a model, such as OPTIONS, pass. Of parameters, API Gateway could only check that they are there.
@@ -66,7 +65,7 @@ locals {
   requests = {
     for key, operation in local.operations : key => merge(
       {
-        security   = operation.security
+        security   = [for scheme, is_needed in { (local.key_scheme) = operation.key, (local.token_scheme) = operation.token } : { (scheme) = [] } if is_needed]
         parameters = [for one in operation.parameters : { name = one.name, in = one.in, required = one.in == "path", schema = { type = "string" } }]
         responses  = { "200" = { description = "As the function answers" } }
 
@@ -87,6 +86,32 @@ locals {
       },
     )
   }
+
+  # API Gateway asks for whatever is named, be it in one requirement or in several; SAM writes several. To API Gateway a scheme
+  # with an authorizer is of the type apiKey, too. It asks the authorizer only if there is a header that has the form of a token,
+  # and otherwise answers 401 by itself. What the authorizer said of a token holds for cache_seconds, for the whole stage.
+  key_scheme   = one([for name, scheme in var.contract.components.securitySchemes : name if scheme.type == "apiKey"])
+  token_scheme = "Token"
+  security_schemes = merge(
+    { (local.key_scheme) = { type = "apiKey", in = "header", name = "x-api-key" } },
+    {
+      for key in var.authorizer[*] : (local.token_scheme) => {
+        type = "apiKey"
+        in   = "header"
+        name = "Authorization"
+
+        "x-amazon-apigateway-authtype" = "custom"
+        "x-amazon-apigateway-authorizer" = {
+          type                         = "token"
+          authorizerUri                = var.functions[key].invoke_arn
+          identityValidationExpression = local.token_form
+          authorizerResultTtlInSeconds = local.authorizer_cache_seconds
+        }
+      }
+    },
+  )
+  token_form               = one([for scheme in var.contract.components.securitySchemes : scheme["x-pattern"] if scheme.type == "http"])
+  authorizer_cache_seconds = 300
 
   # API Gateway answers a browser's preflight request by itself, as the local server does. It needs no key.
   preflights = {
@@ -117,7 +142,7 @@ locals {
   preflight_headers = {
     for path, methods in local.methods_by_path : path => merge(local.common_headers, {
       Access-Control-Allow-Methods = "'${join(", ", concat(methods, ["OPTIONS"]))}'"
-      Access-Control-Allow-Headers = "'Content-Type, Idempotency-Key, X-Amzn-Trace-Id, X-Api-Key'"
+      Access-Control-Allow-Headers = "'Authorization, Content-Type, Idempotency-Key, X-Amzn-Trace-Id, X-Api-Key'"
       Access-Control-Max-Age       = "'600'"
     })
   }

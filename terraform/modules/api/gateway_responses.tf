@@ -21,9 +21,17 @@ locals {
       status = 400, title = "Malformed body", error = "Invalid JSON body"
       detail = "The body must be a JSON object."
     }
+    unauthenticated = {
+      status = 401, title = "Unauthenticated", error = "Unauthenticated"
+      detail = "Send a valid token in the header Authorization: Bearer, with the token behind it."
+    }
     forbidden = {
       status = 403, title = "Forbidden", error = "Forbidden"
       detail = "Send a valid API key in the header x-api-key."
+    }
+    not_allowed = {
+      status = 403, title = "Not allowed", error = "Not allowed"
+      detail = "This caller may not do this. Nothing was changed."
     }
     endpoint_not_found = {
       status = 404, title = "Endpoint not found", error = "Endpoint not found"
@@ -51,13 +59,14 @@ locals {
     }
   }
 
-  # Which problem each type of gateway response is. There is no authorizer, so its types are left to the defaults.
+  # Which problem each type of gateway response is. Where there is no authorizer, its types never come.
   problem_of = {
     DEFAULT_4XX             = { code = "bad_request" }
     BAD_REQUEST_PARAMETERS  = { code = "bad_request" }
     BAD_REQUEST_BODY        = { code = "malformed_body" }
     INVALID_API_KEY         = { code = "forbidden" }
-    ACCESS_DENIED           = { code = "forbidden" }
+    UNAUTHORIZED            = { code = "unauthenticated" }
+    ACCESS_DENIED           = { code = "not_allowed" } # our authorizer's policies deny nothing
     WAF_FILTERED            = { code = "forbidden", detail = "The firewall refused the request: its body has more than ${local.largest_body_bytes} bytes, it looks like an attack, or there were too many from this address." }
     RESOURCE_NOT_FOUND      = { code = "endpoint_not_found" }
     REQUEST_TOO_LARGE       = { code = "body_too_large" }
@@ -76,6 +85,10 @@ locals {
     # By default a 504, which is not in the contract: there, a 503 means that nobody knows whether it was done.
     INTEGRATION_TIMEOUT = { code = "unavailable" }
     INTEGRATION_FAILURE = { code = "unavailable" }
+
+    # By default a 500. An authorizer that is broken, slow or throttled lets nobody in.
+    AUTHORIZER_FAILURE             = { code = "unavailable" }
+    AUTHORIZER_CONFIGURATION_ERROR = { code = "unavailable" }
   }
 
   gateway_responses = {
@@ -88,6 +101,8 @@ locals {
           local.common_headers,
           { Content-Type = "'application/problem+json'" },
           { for key, seconds in row : "Retry-After" => "'${seconds}'" if key == "retry_after_seconds" },
+          # Here it keeps its name. API Gateway would rename a function's.
+          { for status in [row.status] : "WWW-Authenticate" => "'Bearer'" if status == 401 },
         ) : "gatewayresponse.header.${name}" => value
       }
 

@@ -49,6 +49,19 @@ resource "aws_lambda_permission" "this" {
   source_arn    = "${aws_api_gateway_rest_api.this.execution_arn}/${var.stage_name}/${upper(each.value.method)}${local.any_value[each.value.path]}"
 }
 
+# An authorizer that is made from the document has an id that nobody knows before: hence the star, which stands for any of this
+# API's.
+resource "aws_lambda_permission" "authorizer" {
+  for_each = toset(var.authorizer[*])
+
+  statement_id  = "api-authorizer"
+  action        = "lambda:InvokeFunction"
+  principal     = "apigateway.amazonaws.com"
+  function_name = var.functions[each.key].name
+  qualifier     = var.functions[each.key].alias
+  source_arn    = "${aws_api_gateway_rest_api.this.execution_arn}/authorizers/*"
+}
+
 locals {
   # In a source ARN, a path parameter is a star.
   any_value = { for path in keys(var.contract.paths) : path => replace(path, "/\\{[^}]+\\}/", "*") }

@@ -33,13 +33,16 @@ locals {
     integrationStatus = "$context.integrationStatus"  # Lambda's answer to API Gateway
     functionStatus    = "$context.integration.status" # the function's answer
     errorType         = "$context.error.responseType"
+    scope             = "$context.authorizer.scope" # one of three words that the authorizer knows
+    authorizerStatus  = "$context.authorizer.status"
+    authorizerMs      = "$context.authorizer.integrationLatency"
     tlsVersion        = "$context.tlsVersion"
     cipherSuite       = "$context.cipherSuite"
   }
 
   # Whoever needs no key has no tier that limits them.
   throttled_apart = merge(
-    { for key, operation in local.operations : key => var.throttling.without_key if length(operation.security) == 0 },
+    { for key, operation in local.operations : key => var.throttling.without_key if !operation.key },
     var.throttling.methods,
     { for key in var.closed_operations : key => { rate_per_second = 0, burst = 0 } },
   )

@@ -29,9 +29,14 @@ variable "contract" {
   validation {
     condition = alltrue([
       for name, scheme in var.contract.components.securitySchemes :
-      scheme.type == "apiKey" && try(scheme.in, "") == "header" && lower(try(scheme.name, "")) == "x-api-key"
-    ])
-    error_message = "API Gateway reads keys only from the header x-api-key, so the contract must not have any other security scheme."
+      scheme.type == "apiKey" ? try(scheme.in, "") == "header" && lower(try(scheme.name, "")) == "x-api-key" : scheme.type == "http" && try(scheme.scheme, "") == "bearer" && can(regex(".+", scheme["x-pattern"]))
+    ]) && length([for scheme in var.contract.components.securitySchemes : scheme if scheme.type == "apiKey"]) == 1
+    error_message = "API Gateway reads keys only from the header x-api-key, and tokens only from Authorization: the contract must have one security scheme of the type apiKey with the former, and no other but one of the type http with the scheme bearer, whose x-pattern says what the header looks like."
+  }
+
+  validation {
+    condition     = var.authorizer == null || length([for scheme in var.contract.components.securitySchemes : scheme if scheme.type == "http"]) == 1
+    error_message = "With an authorizer, the contract must have a security scheme of the type http."
   }
 }
 
@@ -50,9 +55,20 @@ variable "functions" {
   }
 
   validation {
+    condition     = var.authorizer == null ? true : contains(keys(var.functions), var.authorizer)
+    error_message = "authorizer must be the key of one of the functions: ${join(", ", keys(var.functions))}."
+  }
+
+  validation {
     condition     = alltrue([for one in var.functions : endswith(one.invoke_arn, ":function:${one.name}:${one.alias}/invocations")])
     error_message = "Every invoke_arn must be that of the function's alias: otherwise calls would bypass the alias, and the permission would not cover them."
   }
+}
+
+variable "authorizer" {
+  description = "Key of the function that says who a bearer token is of, for the operations with x-scopes; null if nobody is asked and they are open."
+  type        = string
+  default     = null
 }
 
 variable "throttling" {

@@ -14,6 +14,7 @@ locals {
     sessions  = aws_elasticache_user.sessions
     writes    = aws_elasticache_user.writes
     reconcile = aws_elasticache_user.reconcile
+    people    = aws_elasticache_user.people
     read      = aws_elasticache_user.read
     write     = aws_elasticache_user.write
   }
@@ -82,6 +83,19 @@ resource "aws_elasticache_user" "reconcile" {
   depends_on = [aws_elasticache_user.writes]
 }
 
+resource "aws_elasticache_user" "people" {
+  user_id       = local.user_names["people"]
+  user_name     = local.user_names["people"] # with IAM, both must be the same
+  engine        = "valkey"
+  access_string = local.access_strings["people"]
+
+  authentication_mode {
+    type = "iam"
+  }
+
+  depends_on = [aws_elasticache_user.reconcile]
+}
+
 # Those of former.yaml come last, where they can be taken out without touching the others.
 
 resource "aws_elasticache_user" "read" {
@@ -94,7 +108,7 @@ resource "aws_elasticache_user" "read" {
     type = "iam"
   }
 
-  depends_on = [aws_elasticache_user.reconcile]
+  depends_on = [aws_elasticache_user.people]
 }
 
 resource "aws_elasticache_user" "write" {

@@ -5,7 +5,7 @@ resource "aws_cloudwatch_log_group" "function" {
   for_each = local.names
 
   name              = "/aws/lambda/${each.value}"
-  retention_in_days = var.log_retention_days
+  retention_in_days = lookup(var.own_log_retention_days, each.key, var.log_retention_days)
   kms_key_id        = var.kms_key_arn
 }
 

@@ -1,4 +1,5 @@
-# The functions: one for each folder that the contract names, and reconcile. They are listed nowhere else.
+# The functions: one for each folder that the contract names, reconcile, and perhaps the authorizer. They are listed nowhere
+# else.
 
 data "aws_caller_identity" "current" {}
 
@@ -9,6 +10,7 @@ data "aws_region" "current" {}
 locals {
   http_methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"]
   reconcile    = "reconcile"
+  authorizer   = "authorizer"
 
   # sessions => [{ name = "POST /sessions", role = "sessions" }, …]
   operations = {
@@ -17,22 +19,25 @@ locals {
         for method, operation in item : {
           key  = try(split(".", operation.operationId)[0], "")
           name = "${upper(method)} ${path}"
-          role = try(operation["x-cache-role"], "")
+          role = try(operation["x-cache-role"], null)
         }
         if contains(local.http_methods, method)
       ]
     ]) : operation.key => operation...
   }
 
-  # Each function's role in the cache. All operations of a function have the same: it has one user.
+  # Each function's role in the cache. All operations of a function have the same: it has one user. Whoever has none (null)
+  # asks the cache nothing, and so is outside the VPC: there it reaches AWS and the internet, and no network interface of it.
   roles = merge(
     { for key, operations in local.operations : key => operations[0].role },
     { (local.reconcile) = "reconcile" },
+    { for key in [local.authorizer] : key => null if var.with_authorizer },
   )
-  keys = keys(local.roles)
+  keys   = keys(local.roles)
+  inside = { for key, role in local.roles : key => role if role != null }
 
   # Whoever has one of the other roles cannot write.
-  writers = [for key, role in local.roles : key if !contains(["board", "profiles"], role)]
+  writers = [for key, role in local.inside : key if !contains(["board", "profiles"], role)]
   stopped = var.writes_stopped ? local.writers : []
 
   # What the maps by function say of each function: its own number, that of `default`, or null.
@@ -49,11 +54,19 @@ locals {
   measured = {
     for key, milliseconds in local.of_function.slow_milliseconds : key => merge(
       { METRICS_NAMESPACE = var.name },
-      { for name in ["SLOW_MILLISECONDS"] : name => tostring(milliseconds) if milliseconds != null && key != local.reconcile },
+      { for name in ["SLOW_MILLISECONDS"] : name => tostring(milliseconds) if milliseconds != null && contains(keys(local.operations), key) },
     )
   }
   named_in_maps = concat(["default"], local.keys)
   naming        = "There are ${join(", ", local.keys)}, and `default` for all others."
+
+  descriptions = merge(
+    { for key, operations in local.operations : key => substr(join(", ", operations[*].name), 0, 256) },
+    {
+      (local.reconcile)  = "Finishes what a crash left half-done; a schedule runs it."
+      (local.authorizer) = "Says who a request's bearer token is of; API Gateway asks it."
+    },
+  )
 
   # ARNs are built from names so that a plan shows policies in full.
   names         = { for key in local.keys : key => "${var.name}-${replace(key, "_", "-")}" }
@@ -83,7 +96,7 @@ resource "aws_lambda_function" "this" {
   for_each = local.roles
 
   function_name                  = local.names[each.key]
-  description                    = each.key == local.reconcile ? "Finishes what a crash left half-done; a schedule runs it." : substr(join(", ", local.operations[each.key][*].name), 0, 256)
+  description                    = local.descriptions[each.key]
   role                           = aws_iam_role.function[each.key].arn
   handler                        = "functions.${each.key}.handler.handler"
   filename                       = "${var.build_path}/functions/${each.key}.zip"
@@ -98,10 +111,13 @@ resource "aws_lambda_function" "this" {
   publish                        = true
 
   environment {
-    variables = merge(var.environment, local.measured[each.key], var.cache == null ? {} : {
-      VALKEY_USER      = var.cache.users[each.value].name
-      VALKEY_IAM_CACHE = var.cache.name
-    })
+    variables = merge(
+      var.environment, local.measured[each.key], lookup(var.own_environment, each.key, {}),
+      each.value == null || var.cache == null ? {} : {
+        VALKEY_USER      = var.cache.users[each.value].name
+        VALKEY_IAM_CACHE = var.cache.name
+      },
+    )
   }
 
   logging_config {
@@ -115,15 +131,16 @@ resource "aws_lambda_function" "this" {
     mode = "Active"
   }
 
+  # Empty is none. Not a dynamic block: those who read a plan would not see what it is made from.
   vpc_config {
-    subnet_ids         = var.subnet_ids
-    security_group_ids = var.security_group_ids
+    subnet_ids         = each.value == null ? [] : var.subnet_ids
+    security_group_ids = each.value == null ? [] : var.security_group_ids
   }
 
   lifecycle {
     precondition {
       condition     = length(distinct(try(local.operations[each.key][*].role, [each.value]))) == 1
-      error_message = "The function ${each.key} can have only one role in the cache, and the operations of the contract name several: ${join(", ", distinct(try(local.operations[each.key][*].role, [])))}. Give them one x-cache-role, or two functions."
+      error_message = "The function ${each.key} can have only one role in the cache, and the operations of the contract name several: ${join(", ", [for role in distinct(try(local.operations[each.key][*].role, [])) : coalesce(role, "none")])}. Give them one x-cache-role, or two functions."
     }
   }
 

@@ -1,8 +1,9 @@
 output "functions" {
-  description = "Every function, by key (`update_score`, …, `reconcile`): its name, its ARN without a version, its alias `live` with the ARN to call and the URI for API Gateway, its log group, and its timeout in seconds."
+  description = "Every function, by key (`update_score`, …, `reconcile`): its name, its role's name, its ARN without a version, its alias `live` with the ARN to call and the URI for API Gateway, its log group, and its timeout in seconds."
   value = {
     for key, function in aws_lambda_function.this : key => {
       name            = function.function_name
+      role_name       = aws_iam_role.function[key].name
       arn             = local.function_arns[key]
       alias           = local.alias[key].name
       alias_arn       = local.alias_arns[key]

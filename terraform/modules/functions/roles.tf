@@ -1,4 +1,5 @@
-# One role per function, for its own log group, its network interfaces, its traces, and the cache as its own user.
+# One role per function, for its own log group, its network interfaces, its traces, and the cache as its own user. Whoever is
+# outside the VPC has neither interfaces nor the cache.
 
 # No aws:SourceAccount condition: AWS documents none for Lambda, and if Lambda did not send it, no function would get its
 # role. Only somebody who may pass the role within this account can give it to a function.
@@ -49,16 +50,24 @@ data "aws_iam_policy_document" "function" {
 
   # The interfaces do not exist yet, so only the account and Region can be named. Not narrower: AWS documents that with
   # network-interface/* in place of */* a function may be refused its VPC, and a condition could have the same effect.
-  statement {
-    sid       = "ChangeNetworkInterfaces"
-    actions   = local.network_interface_changes
-    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account}:*/*"]
+  dynamic "statement" {
+    for_each = each.value[*]
+
+    content {
+      sid       = "ChangeNetworkInterfaces"
+      actions   = local.network_interface_changes
+      resources = ["arn:${local.partition}:ec2:${local.region}:${local.account}:*/*"]
+    }
   }
 
-  statement {
-    sid       = "ReadNetworkInterfaces"
-    actions   = local.network_interface_reads
-    resources = ["*"] # EC2's Describe* actions have no resource level
+  dynamic "statement" {
+    for_each = each.value[*]
+
+    content {
+      sid       = "ReadNetworkInterfaces"
+      actions   = local.network_interface_reads
+      resources = ["*"] # EC2's Describe* actions have no resource level
+    }
   }
 
   # Lambda needs the interfaces, the function's code does not. This condition key is only set when the code is the caller.
@@ -82,7 +91,7 @@ data "aws_iam_policy_document" "function" {
   }
 
   dynamic "statement" {
-    for_each = var.cache == null ? [] : [var.cache]
+    for_each = each.value == null ? [] : var.cache[*]
 
     content {
       sid     = "ConnectAsOwnUser"

@@ -17,21 +17,28 @@ variable "contract" {
   validation {
     condition = alltrue(flatten([
       for item in values(var.contract.paths) : [
-        for method, operation in item : can(regex("^[a-z][a-z_]*(\\.[a-z_]+)?$", operation.operationId)) && !can(regex("^(${local.reconcile}|default)\\b", operation.operationId))
+        for method, operation in item : can(regex("^[a-z][a-z_]*(\\.[a-z_]+)?$", operation.operationId)) && !can(regex("^(${local.reconcile}|${local.authorizer}|default)\\b", operation.operationId))
         if contains(local.http_methods, method)
       ]
     ]))
-    error_message = "Every operation of the contract needs an operationId such as get_user or sessions.create. No route can be called reconcile, or default, which stands for all other functions in maps by function."
+    error_message = "Every operation of the contract needs an operationId such as get_user or sessions.create. No route can be called reconcile or authorizer, which are no routes, or default, which stands for all other functions in maps by function."
   }
 
   validation {
     condition = alltrue(flatten([
       for item in values(var.contract.paths) : [
-        for method, operation in item : can(regex("^[a-z]+$", operation["x-cache-role"])) if contains(local.http_methods, method)
+        for method, operation in item : can(regex("^[a-z]+$", try(operation["x-cache-role"], "none"))) if contains(local.http_methods, method)
       ]
     ]))
-    error_message = "Every operation of the contract needs an x-cache-role: the role of its function in the cache, one of modules/cache/access.yaml."
+    error_message = "An operation's x-cache-role is the role of its function in the cache, one of modules/cache/access.yaml. Leave it out if the function asks the cache nothing."
   }
+}
+
+variable "with_authorizer" {
+  description = "Whether there is a function `authorizer`, which API Gateway asks who is calling. It is no route and has no role in the cache."
+  type        = bool
+  nullable    = false
+  default     = false
 }
 
 variable "build_path" {
@@ -155,6 +162,13 @@ variable "environment" {
   }
 }
 
+variable "own_environment" {
+  description = "More settings, by function: { authorizer = { TOKEN_PUBLIC_KEYS = \"…\" } }."
+  type        = map(map(string))
+  nullable    = false
+  default     = {}
+}
+
 variable "cache" {
   description = <<-EOT
     The name of the cache in use, the ARNs of all caches, the users by role, and by function the ARNs of those that its versions of the
@@ -169,8 +183,8 @@ variable "cache" {
   default = null
 
   validation {
-    condition     = var.cache == null ? true : length(setsubtract(values(local.roles), keys(var.cache.users))) == 0
-    error_message = "cache.users must have every role that an operation names in its x-cache-role, and reconcile; it lacks ${try(join(", ", setsubtract(values(local.roles), keys(var.cache.users))), "")}."
+    condition     = var.cache == null ? true : length(setsubtract(values(local.inside), keys(var.cache.users))) == 0
+    error_message = "cache.users must have every role that an operation names in its x-cache-role, and reconcile; it lacks ${try(join(", ", setsubtract(values(local.inside), keys(var.cache.users))), "")}."
   }
 }
 
@@ -196,6 +210,23 @@ variable "log_retention_days" {
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
     error_message = "log_retention_days must be a number that CloudWatch Logs takes: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+  }
+}
+
+variable "own_log_retention_days" {
+  description = "How long logs are kept, in days, by function: of those whose log is kept as a record of what people did. All others keep log_retention_days."
+  type        = map(number)
+  nullable    = false
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.own_log_retention_days), local.keys)) == 0
+    error_message = "own_log_retention_days names no function: ${join(", ", setsubtract(keys(var.own_log_retention_days), local.keys))}."
+  }
+
+  validation {
+    condition     = length(setsubtract(values(var.own_log_retention_days), [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653])) == 0
+    error_message = "own_log_retention_days must be numbers that CloudWatch Logs takes, such as 365, 400, 731, 1827 or 3653."
   }
 }
 

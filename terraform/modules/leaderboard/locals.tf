@@ -18,14 +18,25 @@ locals {
   contract = yamldecode(file(var.contract_path))
   metrics  = yamldecode(file("${dirname(var.contract_path)}/metrics.yaml"))
 
-  settings = {
+  is_protected = var.access == "protected"
+
+  # The functions of the role `people`: what they log is the record of who did what to whom.
+  audited = toset(flatten([
+    for item in values(local.contract.paths) : [
+      for operation in values(item) : split(".", operation.operationId)[0] if try(operation["x-cache-role"], "") == "people"
+    ]
+  ]))
+
+  settings = merge({
     RECEIPT_SECONDS  = tostring(var.receipt_seconds)
     SESSION_SECONDS  = tostring(var.session_seconds)
     DEADLINE_SECONDS = tostring(var.deadline_seconds)
     DEFAULT_OPERATOR = var.default_operator
     METRICS_DEPTH    = var.metrics_depth
     CURRENCIES       = join(",", var.currencies)
-  }
+    ACCESS           = var.access
+    PLAYER_OPERATORS = join(",", sort(var.player_operators))
+  }, { for name, number in var.player_limits : upper(name) => tostring(number) if number != null })
 
   # What every role has. As one value, so that no module takes the one and forgets the other.
   iam_role = { path = var.role_path, permissions_boundary_arn = var.permissions_boundary_arn }

@@ -32,11 +32,22 @@ module "cache" {
   kms_key                 = var.kms_key_arns == null ? null : { arn = var.kms_key_arns.cache }
 }
 
+module "access" {
+  source = "../access"
+
+  name             = local.name
+  issuer_role_name = module.functions.functions["issue_token"].role_name
+  signing_key      = var.signing_key
+  revoked_tokens   = var.revoked_tokens
+  oidc             = var.oidc
+}
+
 module "functions" {
   source = "../functions"
 
   name                    = local.name
   contract                = local.contract
+  with_authorizer         = local.is_protected
   build_path              = "${var.build_path}/${var.architecture}-${var.runtime}"
   architecture            = var.architecture
   runtime                 = var.runtime
@@ -45,8 +56,10 @@ module "functions" {
   subnet_ids              = var.vpc == null ? module.network[0].function_subnet_ids : var.vpc.function_subnet_ids
   security_group_ids      = var.vpc == null ? module.network[0].function_security_group_ids : var.vpc.function_security_group_ids
   environment             = merge(local.settings, var.settings, local.valkey)
+  own_environment         = { authorizer = module.access.authorizer_environment, issue_token = module.access.issuer_environment }
   cache                   = local.cache
   log_retention_days      = var.log_retention_days
+  own_log_retention_days  = { for key in local.audited : key => var.audit_retention_days }
   kms_key_arn             = var.kms_key_arns == null ? aws_kms_key.operations[0].arn : var.kms_key_arns.operations
   alias_mover             = var.alias_mover
   reserved_concurrency    = var.reserved_concurrency
@@ -64,6 +77,7 @@ module "api" {
   stage_name         = var.stage_name
   contract           = local.contract
   functions          = module.functions.functions
+  authorizer         = local.is_protected ? "authorizer" : null
   throttling         = var.throttling
   closed_operations  = module.functions.stopped_operations
   usage_plans        = var.usage_plans

@@ -22,6 +22,11 @@ output "log_group_names" {
   )
 }
 
+output "signing_key_alias" {
+  description = "Alias of the KMS key that signs new tokens."
+  value       = module.access.signing_key_alias
+}
+
 output "dashboard_name" {
   description = "Name of the CloudWatch dashboard."
   value       = module.monitoring.dashboard_name

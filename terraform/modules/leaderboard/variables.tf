@@ -27,11 +27,6 @@ variable "alarm_emails" {
   description = "Addresses that get every alarm, and the end of each page, once their owners have followed the link in the confirmation mail."
   type        = set(string)
   nullable    = false
-
-  validation {
-    condition     = alltrue([for email in var.alarm_emails : can(regex("^[^@[:space:],;<>]+@[^@[:space:],;<>]+\\.[^@[:space:],;<>.]+$", email))])
-    error_message = "Each of alarm_emails must be a bare address such as on-call@example.com."
-  }
 }
 
 variable "cache_data_storage_gb" {
@@ -136,6 +131,83 @@ variable "permissions_boundary_arn" {
   description = "ARN of the IAM policy that bounds what every role may do, or null for none."
   type        = string
   default     = null
+}
+
+# Who may do what
+
+variable "access" {
+  description = "`protected`: whatever is not public needs a bearer token with the right scope. `open`: an API key is enough for what the seed had, and what only servers and people may do is refused."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = contains(["open", "protected"], var.access)
+    error_message = "access must be open or protected."
+  }
+}
+
+variable "player_operators" {
+  description = "With which operators players' own tokens may submit scores, e.g. [\"best\"]; none if only the game's servers may. It does nothing where access is open."
+  type        = set(string)
+  nullable    = false
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.player_operators, local.contract.components.schemas.Operator.enum)) == 0
+    error_message = "player_operators must be some of the contract's operators: ${join(", ", local.contract.components.schemas.Operator.enum)}."
+  }
+}
+
+variable "player_limits" {
+  description = "What one player's tokens may do: submissions a minute and at once, sessions opened a minute and open at a time; 0 is no limit. What is left out has the setting's default: docs/operations.md lists them."
+  type = object({
+    submissions_per_minute = optional(number)
+    submissions_burst      = optional(number)
+    sessions_per_minute    = optional(number)
+    sessions_open_max      = optional(number)
+  })
+  nullable = false
+  default  = {}
+
+  validation {
+    condition = alltrue([for name, number in var.player_limits : number == null ? true :
+      floor(number) == number && number >= (name == "submissions_burst" ? 1 : 0) && number <= (name == "sessions_open_max" ? 10000 : 60000)
+    ])
+    error_message = "player_limits must be whole numbers: 0 to 60000 a minute, a burst of 1 to 60000, and 0 to 10000 open sessions."
+  }
+}
+
+variable "revoked_tokens" {
+  description = "Ids (jti) of tokens that are refused before they expire. What the authorizer said of a token holds for 5 minutes, so it is refused that much later."
+  type        = set(string)
+  nullable    = false
+  default     = []
+}
+
+variable "signing_key" {
+  description = "Which of the two KMS keys signs new tokens, `a` or `b`; tokens of both are accepted. docs/operations.md says how they are rotated."
+  type        = string
+  nullable    = false
+  default     = "a"
+}
+
+variable "oidc" {
+  description = "Your own identity provider, whose tokens are accepted besides ours, or null: { issuer = \"https://id.example.com\", audience = \"leaderboard\", jwks_url = \"https://id.example.com/keys\", user_claim = \"sub\", scope_claim = \"scope\" }. Without scope_claim, all of its tokens are players'."
+  type = object({
+    issuer      = string
+    audience    = string
+    jwks_url    = string
+    user_claim  = optional(string, "sub")
+    scope_claim = optional(string)
+  })
+  default = null
+}
+
+variable "audit_retention_days" {
+  description = "How long the logs of administrative operations are kept, in days: they are the record of who did what to whom. One of the values that CloudWatch Logs takes."
+  type        = number
+  nullable    = false
+  default     = 400
 }
 
 # Cache
@@ -315,8 +387,11 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.settings) : !contains(["METRICS_NAMESPACE", "SLOW_MILLISECONDS"], name) && !startswith(name, "VALKEY_") && !contains(keys(local.settings), name)])
-    error_message = "settings must not have VALKEY_… names, which come from the cache, nor METRICS_NAMESPACE, the name of all, nor SLOW_MILLISECONDS and ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
+    condition = alltrue([for name in keys(var.settings) :
+      !contains(["METRICS_NAMESPACE", "SLOW_MILLISECONDS"], name) && !contains(concat(keys(local.settings), [for limit in keys(var.player_limits) : upper(limit)]), name)
+      && !anytrue([for begin in ["VALKEY_", "TOKEN_", "OIDC_", "REVOKED_"] : startswith(name, begin)])
+    ])
+    error_message = "settings must not have VALKEY_… names, which come from the cache, TOKEN_…, OIDC_… and REVOKED_TOKENS, which come from the keys, oidc and revoked_tokens, nor METRICS_NAMESPACE, the name of all, nor SLOW_MILLISECONDS and ${join(", ", keys(local.settings))}, which have variables of their own, in lower case."
   }
 }
 
@@ -453,8 +528,9 @@ variable "alarm_channels" {
     urls   = optional(map(string), {})
     slack  = optional(object({ workspace_id = string, channel_id = string }))
   }))
-  nullable = false
-  default  = {}
+  nullable  = false
+  default   = {}
+  sensitive = true
 }
 
 variable "alarm_thresholds" {

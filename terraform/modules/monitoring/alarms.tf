@@ -61,7 +61,12 @@ resource "aws_cloudwatch_metric_alarm" "this" {
 # Functions: `<function>-<column>`.
 locals {
   dashed = { for key in keys(var.functions) : key => replace(key, "_", "-") }
-  routes = { for key, function in var.functions : key => function if key != "reconcile" }
+  routes = { for key, function in var.functions : key => function if !contains(["reconcile", "authorizer"], key) }
+
+  # It refuses a token by failing, which is how API Gateway knows to answer 401, and Lambda counts that as an error. So whether
+  # the authorizer is sick is read from API Gateway's log, which also knows if it was throttled, too slow, or not to be called.
+  authorizers = { for key, function in var.functions : key => function if key == "authorizer" }
+  crashing    = { for key, function in var.functions : key => function if key != "authorizer" }
 
   # How long a call may work: reconcile stops by itself, well before Lambda would stop it; a route stops at its deadline.
   reconcile_longest_seconds = 45
@@ -80,7 +85,7 @@ locals {
   }
 
   function_alarms = merge(concat(
-    [for key, function in var.functions : {
+    [for key, function in local.crashing : {
       "${local.dashed[key]}-errors" = {
         section    = "function-errors"
         namespace  = "AWS/Lambda"
@@ -90,6 +95,8 @@ locals {
         happened   = "${function.name} crashed, timed out or failed to start${local.times.function_errors_per_5_minutes}"
         first      = "Read ${function.log_group_name} for the first error; after a release, roll back."
       }
+    }],
+    [for key, function in var.functions : {
       "${local.dashed[key]}-throttles" = {
         section    = "function-throttles"
         namespace  = "AWS/Lambda"
@@ -109,13 +116,13 @@ locals {
         periods           = 3
         breaching_periods = 3
         happened          = "One call in a hundred to ${function.name} took at least ${local.slow_milliseconds[key]} ms of the ${local.own_seconds[key]} s that it has"
-        first             = "${key == "reconcile" ? "It can hardly keep up: look at its backlog." : "When its time is up, it answers 503."} Look at the cache's throttled commands and latency first."
+        first             = "${lookup({ reconcile = "It can hardly keep up: look at its backlog.", authorizer = "It may be waiting for the keys of the identity provider in oidc." }, key, "When its time is up, it answers 503.")} ${key == "authorizer" ? "Its log says what it waits for." : "Look at the cache's throttled commands and latency first."}"
       }
     }],
     # Only calls through the alias, which is what a deployment shifts. A sum, because a rate would drown a canary's few
     # calls in the old version's. The metric's dimension ExecutedVersion would tell the versions apart, but the new
     # version has no number before the deployment that this alarm guards.
-    [for key, function in var.functions : {
+    [for key, function in local.crashing : {
       "${local.dashed[key]}-live-errors" = {
         section    = "function-live-errors"
         namespace  = "AWS/Lambda"
@@ -137,6 +144,16 @@ locals {
         period    = 60
         happened  = "${function.name} answered 500${local.times.function_failures_per_minute}"
         first     = "It is a bug or a wrong setting: look for \"request failed\" in ${function.log_group_name}, where its cause says more. After a release, roll back; a running deployment does so by itself."
+      }
+    }],
+    [for key, function in local.authorizers : {
+      "${local.dashed[key]}-failures" = {
+        section   = "authorizer-failures"
+        metric    = "${local.dashed[key]}-failures"
+        threshold = local.thresholds.authorizer_failures_per_minute
+        period    = 60
+        happened  = "API Gateway got no answer from ${function.name} and let nobody in: it was broken, slow or throttled${local.times.authorizer_failures_per_minute}"
+        first     = "Whoever needs a token gets a 503; what is public still works. Read ${function.log_group_name}; with nothing there, look at its throttles and at what may call it. After a release, roll back; a running deployment does so by itself."
       }
     }],
   )...)
@@ -293,6 +310,27 @@ locals {
     } :
     name => merge({ metric = "SecurityEvents", dimensions = { Kind = alarm.kind } }, alarm)
   }
+}
+
+# No function is asked for these, so none can count them.
+resource "aws_cloudwatch_log_metric_filter" "gateway" {
+  for_each = { for name, type in local.gateway_types : name => type if length(local.authorizers) > 0 }
+
+  name           = each.key
+  log_group_name = var.api.access_log_group_name
+  pattern        = "{ $.errorType = \"${each.value}\" }"
+
+  metric_transformation {
+    namespace = var.name
+    name      = each.key
+    value     = "1"
+    unit      = "Count"
+  }
+}
+
+locals {
+  # What only API Gateway knows, as it calls it: AUTHORIZER_FAILURE and AUTHORIZER_CONFIGURATION_ERROR are 503 here.
+  gateway_types = { authorizer-failures = "AUTHORIZER_*", unauthenticated = "UNAUTHORIZED" }
 }
 
 # What a handler cannot count itself: it logs a bug before it knows what the answer will be. A deployment is rolled back on

@@ -19,7 +19,7 @@ locals {
   codes = setsubtract(toset(concat(["internal_error"], flatten([for answer in local.answers : try(answer["x-codes"], [])]))), local.gateway_codes)
 
   # Only the gateway says these, so no function counts them.
-  gateway_codes = ["forbidden", "too_many_requests"]
+  gateway_codes = ["forbidden", "too_many_requests", "unauthenticated"]
 
   submit = var.contract.paths["/users/{userId}/score"].put.responses
   reasons = setsubtract(toset(flatten([for status, answer in local.submit :
@@ -199,7 +199,7 @@ locals {
             { kind = "chart", width = 8, title = "Errors (crashes, time-outs)", lines = {}, metrics = [for key, function in var.functions :
               ["AWS/Lambda", "Errors", { FunctionName = function.name }, { stat = "Sum", label = key }]
             ] },
-            { kind = "chart", width = 8, title = "Failures (answers of 500)", lines = {}, metrics = [for key in keys(local.routes) :
+            { kind = "chart", width = 8, title = "Failures (answers of 500)", lines = {}, metrics = [for key in concat(keys(local.authorizers), keys(local.routes)) :
               [var.name, "${local.dashed[key]}-failures", {}, { stat = "Sum", label = key }]
             ] },
           ],
@@ -322,13 +322,15 @@ locals {
       {
         key = "security", title = "Security"
         text = join(" ", [
-          "What the functions refuse, by kind, and what the gateway refuses before them: a missing key, too many requests, the firewall.",
+          "What the functions refuse, by kind, and what the gateway refuses before them: a missing key or token, too many requests, the firewall.",
           "A peak of one kind from one key is a game with a bug; of many kinds, somebody who tries.",
         ])
         lines = [[
           { kind = "chart", width = 12, title = "Security events by kind", lines = {}, metrics = concat([for kind in var.metrics.kinds :
             [var.name, "SecurityEvents", { Kind = kind }, { stat = "Sum", label = kind }]
-          ], [[var.name, "SecurityEvents", {}, { stat = "Sum", label = "all" }]]) },
+            ], [[var.name, "SecurityEvents", {}, { stat = "Sum", label = "all" }]],
+            [for key in keys(local.authorizers) : [var.name, "unauthenticated", {}, { stat = "Sum", label = "401 at the gateway" }]],
+          ) },
           { kind = "log", width = 12, title = "Refused by the gateway", query = "refused by the gateway" },
         ]]
       },
@@ -392,8 +394,10 @@ locals {
     )...)
   }]])
 
+  # Those that tell somebody: of the others, which composites and deployments read, there would soon be too many.
   alarm_arns = [for name in concat(
-    [for name in keys(local.composites) : name if var.composite_alarms], keys(local.windows), keys(local.alarms),
+    keys(var.composite_alarms ? local.composites : local.windows),
+    [for name, alarm in local.alarms : name if alarm.severity != "deployment"],
   ) : "${local.alarm_arn}-${name}"]
 }
 

@@ -5,6 +5,7 @@ locals {
     function_errors_per_5_minutes    = 1  # crashes, timeouts and failed starts of one function
     function_throttles_per_5_minutes = 1  # calls to one function that Lambda refused
     function_failures_per_minute     = 1  # answers of 500 by one function
+    authorizer_failures_per_minute   = 1  # requests that API Gateway could not ask the authorizer about
     function_duration_percent        = 80 # share of its time that one call in a hundred to a function may take, unless duration_p99_milliseconds has a number for it
     rollback_errors_per_minute       = 1  # crashes, timeouts and failed starts of one function's alias, which roll a deployment back
 

@@ -23,7 +23,17 @@ from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_
 from werkzeug.serving import run_simple
 from werkzeug.wrappers import Response
 
-from tests.support.aws_api import ACCOUNT, apigateway, awslambda, cloudwatch, codedeploy, elasticache, others, shapes
+from tests.support.aws_api import (
+    ACCOUNT,
+    apigateway,
+    awslambda,
+    cloudwatch,
+    codedeploy,
+    elasticache,
+    kms,
+    others,
+    shapes,
+)
 from tests.support.aws_api.operations import LOCK, OPERATIONS, AccountState, Answer, Refused, Request
 
 CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]*)/([^/]+)/aws4_request")
@@ -31,7 +41,7 @@ CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]*)/([^/]+)/aws4_request")
 SIGNED_AS = {"monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}
 """Services that sign under a name other than botocore's."""
 
-MODULES = (apigateway, awslambda, cloudwatch, codedeploy, elasticache, others)
+MODULES = (apigateway, awslambda, cloudwatch, codedeploy, elasticache, kms, others)
 """Importing these registers their operations."""
 
 

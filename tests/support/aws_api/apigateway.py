@@ -8,12 +8,16 @@
   seen what AWS does.
 - CreateDeployment is taken meanwhile: that page has one deploy the API as soon as the policy is saved. Should AWS
   refuse it all the same, `make apply` has to be run again a quarter of an hour later: nobody has tried that.
+- A scheme with an authorizer is of the type apiKey and says in which header the token is, and the authorizer is a
+  function's invocation (developer guide, "x-amazon-apigateway-authorizer"). It keeps an answer for an hour at most (API
+  reference, Authorizer). A method that names a scheme that is not there is refused.
 - A stage that is to write logs needs the account's role for it, `Switches.logging_role`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +26,8 @@ from tests.support.aws_api.operations import AccountState, Answer, Refused, Requ
 UPDATING = "APIs that are updating"
 POLICIES = "security policies"
 ROLE = "API Gateway's role"
+LONGEST_TTL_SECONDS = 3600
+INVOCATION = r"arn:aws:apigateway:[\w-]+:lambda:path/2015-03-31/functions/arn:aws:lambda:[\w:-]+/invocations"
 
 
 def settle(account: AccountState) -> None:
@@ -46,6 +52,7 @@ def put_rest_api(request: Request) -> Answer:
     policy = document.get("x-amazon-apigateway-security-policy", "TLS_1_0")
     if policy.startswith("SecurityPolicy_") and "x-amazon-apigateway-endpoint-access-mode" not in document:
         raise Refused("BadRequestException", "Endpoint access mode is required for the specified security policy")
+    _check_authorizers(document)
     apis = request.records("apigateway")
     apis.put_rest_api(id, {**document, "paths": _readable(document["paths"])}, mode="overwrite", fail_on_warnings=False)
     api = apis.apis[id]
@@ -113,6 +120,24 @@ def _check_available(request: Request, id: str) -> None:
             "There is already an update in progress. Please wait until the current update finishes before making "
             "another request.",
         )
+
+
+def _check_authorizers(document: Mapping[str, Any]) -> None:
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    for name, scheme in schemes.items():
+        if (asked := scheme.get("x-amazon-apigateway-authorizer")) is None:
+            continue
+        if (scheme.get("type"), scheme.get("in")) != ("apiKey", "header") or not scheme.get("name"):
+            raise Refused("BadRequestException", f"Unable to put Authorizer {name}: it takes a header")
+        if asked.get("type") != "token" or not re.fullmatch(INVOCATION, asked.get("authorizerUri", "")):
+            raise Refused("BadRequestException", f"Invalid Authorizer URI: {asked.get('authorizerUri')}")
+        if not 0 <= asked.get("authorizerResultTtlInSeconds", 300) <= LONGEST_TTL_SECONDS:
+            raise Refused("BadRequestException", "Authorizer result TTL must be between 0 and 3600 seconds")
+    for path, item in document["paths"].items():
+        for method, one in item.items():
+            unknown = {name for requirement in one.get("security", ()) for name in requirement} - set(schemes)
+            if unknown:
+                raise Refused("BadRequestException", f"{method} {path} names {sorted(unknown)}, which is no scheme")
 
 
 def _readable(paths: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -264,6 +264,59 @@ run "a_domain_of_ones_own_is_the_only_way_in" {
       certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
       hosted_zone_id  = "Z0123456789ABCDEFGHIJ"
     }
+
+    # And there is somebody to ask who a token is of. Any function will do here.
+    authorizer = "health"
+    contract = {
+      openapi  = "3.0.3"
+      info     = { title = "Scores", version = "1.2.3" }
+      security = [{ ApiKey = [] }]
+      paths = {
+        "/health" = { get = { operationId = "health", security = [], responses = {} } }
+        "/users/{userId}/score" = {
+          put = { operationId = "scores.update", x-scopes = ["server"], security = [{ ApiKey = [], Bearer = [] }], requestBody = { required = true }, responses = {} }
+          get = { operationId = "scores.get", x-scopes = [], responses = {} }
+        }
+      }
+      components = {
+        securitySchemes = {
+          ApiKey = { type = "apiKey", in = "header", name = "x-api-key" }
+          Bearer = { type = "http", scheme = "bearer", x-pattern = "^Bearer .+$" }
+        }
+      }
+    }
+  }
+
+  assert {
+    condition = jsondecode(aws_api_gateway_rest_api.this.body).components.securitySchemes == {
+      ApiKey = { type = "apiKey", in = "header", name = "x-api-key" }
+      Token = {
+        type                           = "apiKey"
+        in                             = "header"
+        name                           = "Authorization"
+        "x-amazon-apigateway-authtype" = "custom"
+        "x-amazon-apigateway-authorizer" = {
+          type                         = "token"
+          authorizerUri                = var.functions.health.invoke_arn
+          identityValidationExpression = "^Bearer .+$"
+          authorizerResultTtlInSeconds = 300
+        }
+      }
+    }
+    error_message = "API Gateway should ask the authorizer's alias about the header Authorization, and remember what it says."
+  }
+
+  assert {
+    condition = { for path, item in jsondecode(aws_api_gateway_rest_api.this.body).paths : path => { for method, one in item : method => flatten([for each in one.security : keys(each)]) } } == {
+      "/health"               = { get = [], options = [] }
+      "/users/{userId}/score" = { get = ["ApiKey"], options = [], put = ["ApiKey", "Token"] }
+    }
+    error_message = "Only what lists scopes should need a token."
+  }
+
+  assert {
+    condition     = [for one in aws_lambda_permission.authorizer : "${one.function_name}:${one.qualifier} ${one.source_arn}"] == ["leaderboard-test-health:live arn:aws:execute-api:eu-central-1:123456789012:abc123/authorizers/*"]
+    error_message = "API Gateway should be allowed to ask, as an authorizer of this API."
   }
 
   assert {

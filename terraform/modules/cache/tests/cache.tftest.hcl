@@ -120,7 +120,7 @@ run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
 
   # Its users.
   assert {
-    condition     = toset(keys(local.users)) == toset(["board", "profiles", "sessions", "writes", "reconcile", "read", "write"])
+    condition     = toset(keys(local.users)) == toset(["board", "profiles", "sessions", "writes", "reconcile", "people", "read", "write"])
     error_message = "There should be a user for each role, and for those of the release before."
   }
 
@@ -183,7 +183,7 @@ run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
 
   assert {
     condition = output.users == {
-      for role in ["board", "profiles", "sessions", "writes", "reconcile"] : role => {
+      for role in ["board", "profiles", "sessions", "writes", "reconcile", "people"] : role => {
         name = "leaderboard-test-${role}"
         arn  = "arn:aws:elasticache:eu-central-1:111122223333:user:leaderboard-test-${role}"
       }

@@ -241,6 +241,7 @@ run "functions_follow_from_the_contract_with_roles_logs_alias_and_schedule" {
   assert {
     condition = output.functions["update_score"] == {
       name           = "game-test-update-score"
+      role_name      = "game-test-update-score"
       arn            = "arn:aws:lambda:eu-central-1:123456789012:function:game-test-update-score"
       alias          = "live"
       alias_arn      = "arn:aws:lambda:eu-central-1:123456789012:function:game-test-update-score:live"
@@ -423,6 +424,40 @@ run "values_become_the_functions" {
     timeout_seconds    = { default = 30 }
     log_retention_days = 7
     reconcile_schedule = "rate(5 minutes)"
+
+    with_authorizer        = true
+    own_environment        = { authorizer = { TOKEN_ISSUER = "game-test" } }
+    own_log_retention_days = { sessions = 400 }
+  }
+
+  # The authorizer is no route and asks no cache, so it is outside the VPC, and its role has nothing of it.
+  assert {
+    condition = { for key, function in aws_lambda_function.this : key => try(length(function.vpc_config[0].subnet_ids), 0) + try(length(function.vpc_config[0].security_group_ids), 0) } == {
+      authorizer = 0, get_user = 4, reconcile = 4, sessions = 4, update_score = 4
+    }
+    error_message = "Only who asks the cache should be in the VPC."
+  }
+
+  assert {
+    condition = { for key, policy in aws_iam_role_policy.function : key => [
+      for statement in jsondecode(policy.policy).Statement : statement.Sid
+      ] if contains(["authorizer", "sessions"], key) } == {
+      authorizer = ["WriteOwnLogs", "NoNetworkInterfacesForTheCode", "WriteTraces"]
+      sessions   = ["WriteOwnLogs", "ChangeNetworkInterfaces", "ReadNetworkInterfaces", "NoNetworkInterfacesForTheCode", "WriteTraces", "ConnectAsOwnUser"]
+    }
+    error_message = "Who is outside the VPC should neither make network interfaces nor connect to the cache."
+  }
+
+  assert {
+    condition = aws_lambda_function.this["authorizer"].environment[0].variables == tomap(merge(
+      var.environment, { METRICS_NAMESPACE = var.name, TOKEN_ISSUER = "game-test" }
+    )) && !contains(keys(aws_lambda_function.this["sessions"].environment[0].variables), "TOKEN_ISSUER")
+    error_message = "A function should have its own settings, and no other."
+  }
+
+  assert {
+    condition     = strcontains(aws_lambda_function.this["authorizer"].description, "API Gateway asks it") && output.functions.authorizer.role_name == "game-test-authorizer"
+    error_message = "The authorizer should say what it is, and its role be known."
   }
 
   assert {
@@ -438,7 +473,7 @@ run "values_become_the_functions" {
   }
 
   assert {
-    condition     = alltrue([for group in aws_cloudwatch_log_group.function : group.retention_in_days == 7]) && aws_cloudwatch_event_rule.reconcile.schedule_expression == "rate(5 minutes)" && output.reconcile_interval_minutes == 5
+    condition     = alltrue([for key, group in aws_cloudwatch_log_group.function : group.retention_in_days == (key == "sessions" ? 400 : 7)]) && aws_cloudwatch_event_rule.reconcile.schedule_expression == "rate(5 minutes)" && output.reconcile_interval_minutes == 5
     error_message = "Retention and schedule should be the values."
   }
 }
@@ -568,6 +603,16 @@ run "refuses_other_bad_values" {
   expect_failures = [var.memory_mb, var.timeout_seconds, var.environment, var.reconcile_schedule, var.reserved_concurrency]
 }
 
+run "refuses_a_log_of_no_function_and_a_time_that_cloudwatch_does_not_know" {
+  command = plan
+
+  variables {
+    own_log_retention_days = { gone = 400, sessions = 401 }
+  }
+
+  expect_failures = [var.own_log_retention_days]
+}
+
 run "refuses_values_for_unknown_functions" {
   command = plan
 
@@ -658,11 +703,11 @@ run "refuses_a_route_to_reconcile" {
   expect_failures = [var.contract]
 }
 
-run "refuses_an_operation_without_a_role_in_the_cache" {
+run "refuses_an_operation_whose_role_could_be_none" {
   command = plan
 
   variables {
-    contract = { paths = { "/users" = { post = { operationId = "update_score" } } } }
+    contract = { paths = { "/users" = { post = { operationId = "update_score", x-cache-role = "Writes" } } } }
   }
 
   expect_failures = [var.contract]

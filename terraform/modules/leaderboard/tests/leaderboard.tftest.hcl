@@ -30,6 +30,11 @@ override_data {
 }
 
 override_data {
+  target = module.access.data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+
+override_data {
   target = module.functions.data.aws_caller_identity.current
   values = { account_id = "123456789012" }
 }
@@ -48,6 +53,7 @@ variables {
   contract_path         = "../../../functions/openapi.yaml"
   build_path            = "../../../build"
   environment           = "test"
+  access                = "open"
   alarm_emails          = ["on-call@example.com"]
   cache_data_storage_gb = { maximum = 2 }
   cache_ecpu_per_second = { maximum = 5000 }
@@ -113,11 +119,17 @@ run "codedeploy_has_a_group_for_every_function" {
 
   variables {
     alias_mover = "codedeploy"
+    access      = "protected"
   }
 
   assert {
     condition     = toset(keys(output.deployment.group_names)) == toset(keys(output.function_names))
     error_message = "Every function should have a deployment group."
+  }
+
+  assert {
+    condition     = contains(keys(output.function_names), "authorizer") && output.signing_key_alias == "alias/leaderboard-test-tokens"
+    error_message = "Where access is protected there should be somebody who knows who a token is of."
   }
 }
 
@@ -148,16 +160,15 @@ run "names_that_aws_would_cut_or_refuse_and_another_cache_are_refused" {
   expect_failures = [var.project, var.environment, var.settings]
 }
 
-run "settings_that_have_a_variable_are_refused_and_what_is_no_address_or_port" {
+run "settings_that_have_a_variable_are_refused_and_what_is_no_port" {
   command = plan
 
   variables {
-    settings     = { DEFAULT_OPERATOR = "best" }
-    alarm_emails = ["nobody"]
-    emulator     = { valkey_host = "127.0.0.1", valkey_port = 70000 }
+    settings = { DEFAULT_OPERATOR = "best", SUBMISSIONS_PER_MINUTE = "10" }
+    emulator = { valkey_host = "127.0.0.1", valkey_port = 70000 }
   }
 
-  expect_failures = [var.settings, var.alarm_emails, var.emulator]
+  expect_failures = [var.settings, var.emulator]
 }
 
 run "what_the_functions_would_refuse_is_refused" {
@@ -169,12 +180,17 @@ run "what_the_functions_would_refuse_is_refused" {
     session_seconds  = 31536001
     deadline_seconds = 29
 
+    access           = "closed"
+    player_operators = ["best", "worst"]
+    player_limits    = { submissions_per_minute = 0.5 }
+
     metrics_depth     = "users"
     currencies        = ["EUR", "eur"]
     slow_milliseconds = { update_score = 180 } # and all others?
   }
 
   expect_failures = [
+    var.access, var.player_operators, var.player_limits,
     var.default_operator, var.receipt_seconds, var.session_seconds, var.deadline_seconds, var.metrics_depth, var.currencies, var.slow_milliseconds,
   ]
 }

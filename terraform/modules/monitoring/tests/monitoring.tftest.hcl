@@ -310,6 +310,11 @@ run "functions_cache_and_reconcile_are_watched_drawn_and_heard_of" {
   }
 
   assert {
+    condition     = alltrue([for one in aws_sns_topic_subscription.url : issensitive(one.endpoint)])
+    error_message = "Whoever reads a plan would see where to write to whoever is on call."
+  }
+
+  assert {
     condition = (
       [for topic, one in aws_chatbot_slack_channel_configuration.this : "${topic} ${one.slack_team_id} ${one.slack_channel_id}"] == ["ticket T012345 C012345"] &&
       jsondecode(data.aws_iam_policy_document.chat.json).Statement[0].Principal == { Service = "chatbot.amazonaws.com" } && length(aws_iam_role.chat) == 1
@@ -378,6 +383,13 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
       security_refusals_per_5_minutes        = 16
       security_conflicts_per_5_minutes       = 17
       security_cache_sign_ins_per_5_minutes  = 18
+      authorizer_failures_per_minute         = 19
+    }
+    functions = {
+      update_score = { name = "leaderboard-test-update-score", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-update-score", timeout_seconds = 60 }
+      authorizer   = { name = "leaderboard-test-authorizer", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-authorizer", timeout_seconds = 60 }
+      rank         = { name = "leaderboard-test-rank", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-rank", timeout_seconds = 60 }
+      reconcile    = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile", timeout_seconds = 60 }
     }
     availability_percent      = 99
     duration_p99_milliseconds = { rank = 300 }
@@ -393,6 +405,7 @@ run "every_alarm_goes_off_where_its_threshold_says_and_says_so" {
       rank-errors                    = { threshold = 2, period = 300, says = "failed to start at least 2 times in the last 5 minutes. " }
       rank-throttles                 = { threshold = 3, period = 300, says = "rank at least 3 times in the last 5 minutes. " }
       rank-failures                  = { threshold = 4, period = 60, says = "answered 500 at least 4 times in the last minute. " }
+      authorizer-failures            = { threshold = 19, period = 60, says = "broken, slow or throttled at least 19 times in the last minute. " }
       rank-duration                  = { threshold = 300, period = 300, says = "at least 300 ms of the 2.5 s that it has, for 15 minutes. " }
       update-score-duration          = { threshold = 1250, period = 300, says = "at least 1250 ms of the 2.5 s that it has, for 15 minutes. " }
       rank-live-errors               = { threshold = 5, period = 60, says = "failed to start at least 5 times in the last minute. " }
@@ -488,7 +501,34 @@ run "a_slower_schedule_makes_a_backlog_later" {
   command = plan
 
   variables {
+    functions = {
+      authorizer = { name = "leaderboard-test-authorizer", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-authorizer", timeout_seconds = 60 }
+      reconcile  = { name = "leaderboard-test-reconcile", alias = "live", log_group_name = "/aws/lambda/leaderboard-test-reconcile", timeout_seconds = 60 }
+    }
     reconcile_interval_minutes = 5
+  }
+
+  # A token that is refused is an error to Lambda, so only API Gateway's log says that the authorizer is sick.
+  assert {
+    condition = [for name, alarm in aws_cloudwatch_metric_alarm.this : "${name} ${alarm.namespace} ${alarm.metric_name}" if startswith(name, "authorizer-")] == [
+      "authorizer-duration AWS/Lambda Duration",
+      "authorizer-failures leaderboard-test authorizer-failures",
+      "authorizer-throttles AWS/Lambda Throttles",
+    ]
+    error_message = "The authorizer should have alarms that a refused token does not set off."
+  }
+
+  assert {
+    condition = { for name, one in aws_cloudwatch_log_metric_filter.gateway : name => "${one.log_group_name} ${one.pattern}" } == {
+      authorizer-failures = "/aws/api-gateway/leaderboard-test { $.errorType = \"AUTHORIZER_*\" }"
+      unauthenticated     = "/aws/api-gateway/leaderboard-test { $.errorType = \"UNAUTHORIZED\" }"
+    }
+    error_message = "What API Gateway says of the authorizer, and of those whom it lets in by nobody, should be counted."
+  }
+
+  assert {
+    condition     = output.rollback_alarm_names.authorizer == ["leaderboard-test-authorizer-failures"]
+    error_message = "That alarm should also stop a deployment of the authorizer."
   }
 
   assert {
