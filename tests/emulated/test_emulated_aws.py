@@ -27,6 +27,7 @@ import httpx
 import pytest
 import valkey
 
+from scripts.admin import sites, trail
 from scripts.aws import smoke, values, verdicts
 from scripts.aws.live_checks import CHECKS, Deployment
 from scripts.emulator import dashboard, emulate
@@ -504,6 +505,27 @@ class TestAccess:
             assert at_api.get("/stats").status_code == 200, "what is public needs no authorizer"
         finally:
             aws.delete_function_concurrency(FunctionName=name)
+
+    def test_what_people_do_by_make_admin_is_in_the_audit(self, emulated: Emulated, at_api: Api) -> None:
+        user_id, began = at_api.create()["userId"], time.time() - 60
+        functions, facts = emulated.outputs["function_names"], emulated.facts
+        site = sites.deployed(emulated.name, emulated.aws, functions, facts.base_url, facts.api_key, {})
+        hide = {"hidden": True, "reason": "Impossible scores, ticket 4711"}
+        assert site.api.act("PUT", f"/users/{user_id}/visibility", hide).status == 200
+        assert site.api.read(f"/users/{user_id}/rank").code == "not_ranked"
+        assert site.api.act("DELETE", f"/users/{user_id}").status == 204
+
+        def told() -> list[trail.Entry]:
+            found = trail.entries(site.audit(began), user_id)
+            return found if [entry["outcome"] for entry in found] == ["ok", "ok"] else []
+
+        hidden, erased = wait_until(told, WAIT_SECONDS)
+        assert (hidden["act"], hidden["reason"], hidden["after"]) == (
+            "hide",
+            hide["reason"],
+            {"hidden": True, "recount": False},
+        )
+        assert (erased["act"], erased["scope"]) == ("erase", "admin")
 
     def test_what_a_token_costs_in_time(self, emulated: Emulated, at_api: Api) -> None:
         """Reported, not judged: the time is LocalStack's, which calls the function as it calls every other one."""
