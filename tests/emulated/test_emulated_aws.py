@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 import pytest
 import valkey
+from botocore.exceptions import ClientError
 
 from scripts.admin import sites, trail
 from scripts.aws import smoke, values, verdicts
@@ -35,7 +36,7 @@ from scripts.local import examples
 from scripts.places import ROOT
 from shared import telemetry, tokens
 from tests.emulated.emulation import WAIT_SECONDS, Emulated, end, timed
-from tests.support import contract, invariants, permissions, processes
+from tests.support import contract, invariants, lines, permissions, processes
 from tests.support.api import Api, fresh_id
 from tests.support.patience import wait_until
 
@@ -758,7 +759,11 @@ class TestDrill:
             one["AlarmName"] for kind in kinds for one in found[kind]
         }
         assert all(row["how"] and row["severity"] in ("page", "ticket", "deployment") for row in rows.values()), rows
-        assert rows["slo-page"]["drilled"]
+        drilled = {alarm for alarm, row in rows.items() if row["drilled"]}
+        assert {"slo-page", "latency-days-3d"} <= drilled
+        assert "availability-days-3d" not in drilled
+        with pytest.raises(ClientError, match="AWS/ApiGateway for parameter Namespace is invalid"):
+            emulated.aws("cloudwatch").put_metric_data(Namespace="AWS/ApiGateway", MetricData=[])
         refused = drill(emulated, "reconcile-duration")
         assert "reconcile-duration cannot be caused here: " in refused.communicate()[1]
         assert refused.returncode == 1
@@ -839,6 +844,12 @@ class TestAChange:
         assert versions == {key: "2" if key == CHANGED else "1" for key in keys()}
         assert at_api.get("/health").status_code == 200
         wait_until(lambda: any("the second version" in line for line in emulated.log(CHANGED)), WAIT_SECONDS)
+
+    def test_no_line_of_a_function_tells_what_it_may_not(self, emulated: Emulated) -> None:
+        every = [line for key in keys() for line in emulated.log(key)]
+        ours = [line for line in every if '"message":' in line]  # a crash's own line is Lambda's
+        assert sum(line.startswith('{"timestamp"') for line in ours) > len(keys())
+        lines.check("\n".join(ours))
 
     def test_nothing_was_lost_or_is_left_half_done(self, emulated: Emulated) -> None:
         emulated.valkey.delete(invariants.SWEEP)
