@@ -58,9 +58,7 @@ class Site:
         """A client of its Valkey."""
         return valkey.Valkey(host=self.facts.valkey_host, port=self.facts.valkey_port, decode_responses=True)
 
-    def ask(
-        self, method: str, path: str, body: object = None, key: str | None = None, token: str | None = None
-    ) -> int:
+    def ask(self, method: str, path: str, body: object = None, key: str | None = None, token: str | None = None) -> int:
         """The status of a request to the API, perhaps with an idempotency key; as a server, or with another token."""
         token = token or self.facts.server_token
         request = urllib.request.Request(  # noqa: S310 - our own http address

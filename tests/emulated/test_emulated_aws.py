@@ -320,7 +320,12 @@ class TestRequests:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "tests/api/test_acceptance.py", "-q", "-p", "no:cacheprovider"],
                 cwd=ROOT,
-                env={**os.environ, "BASE_URL": emulated.facts.base_url, "API_KEY": emulated.facts.api_key, "TOKEN": str(token)},
+                env={
+                    **os.environ,
+                    "BASE_URL": emulated.facts.base_url,
+                    "API_KEY": emulated.facts.api_key,
+                    "TOKEN": str(token),
+                },
                 check=False,
                 capture_output=True,
                 text=True,
@@ -424,7 +429,11 @@ class TestAccess:
             raw = emulated.valkey
             keys = sorted(key for id in given.values() for key in raw.scan_iter(match=f"*{id}*", count=10_000))
             values = {
-                key: raw.hgetall(key) if (kind := raw.type(key)) == "hash" else raw.get(key) if kind == "string" else kind
+                key: raw.hgetall(key)
+                if (kind := raw.type(key)) == "hash"
+                else raw.get(key)
+                if kind == "string"
+                else kind
                 for key in keys
             }
             rows = raw.hmget(invariants.PLAYERS, list(given.values()))
@@ -458,7 +467,11 @@ class TestAccess:
                 return api.get(f"/sessions/{uuid.uuid4()}", headers=headers)
 
             assert asked(authorization=f"Bearer {emulated.token('server', signer=spare)}").status_code == 404
-            for headers in ({}, {"authorization": forged}, *({"authorization": f"Bearer {one}"} for one in (forged, stranger))):
+            for headers in (
+                {},
+                {"authorization": forged},
+                *({"authorization": f"Bearer {one}"} for one in (forged, stranger)),
+            ):
                 refused = asked(**headers)
                 problem(refused, 401, "unauthenticated")
                 assert refused.headers["www-authenticate"] == "Bearer"
@@ -490,6 +503,14 @@ class TestAccess:
             assert at_api.get("/stats").status_code == 200, "what is public needs no authorizer"
         finally:
             aws.delete_function_concurrency(FunctionName=name)
+        alarm = f"{emulated.name}-authorizer-failures"
+
+        def state() -> str:
+            (found,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
+            return str(found["StateValue"])
+
+        wait_until(lambda: any('"errorType":"AUTHORIZER_' in line for line in emulated.log("api")), WAIT_SECONDS)
+        wait_until(lambda: state() == "ALARM", WAIT_SECONDS)
 
     def test_what_a_token_costs_in_time(self, emulated: Emulated, at_api: Api) -> None:
         """Reported, not judged: the time is LocalStack's, which calls the function as it calls every other one."""
@@ -506,7 +527,7 @@ class TestAccess:
 
         path = f"/sessions/{uuid.uuid4()}"
         kept, new = took(path, lambda: headers), took(path, lambda: emulated.bearer("server"))
-        public = took(f"/users/{uuid.uuid4().hex}", lambda: {})
+        public = took(f"/users/{uuid.uuid4().hex}", dict)
         print(f"A public read {public:.1f} ms, one with a known token {kept:.1f} ms, with a new one {new:.1f} ms")
 
     def test_opening_it_again_would_touch_no_data_and_no_key(self, emulated: Emulated) -> None:
@@ -516,7 +537,9 @@ class TestAccess:
         kinds = {re.sub(r"\[.*", "", one).rpartition("module.")[2] for one in changed}
         assert 'module.leaderboard.module.functions.aws_lambda_function.this["authorizer"]' in changed
         assert "api.aws_api_gateway_rest_api.this" in kinds
-        assert {kind for kind in kinds if re.search(r"aws_(kms|vpc|subnet|security|network|elasticache|sqs)", kind)} == set()
+        assert {
+            kind for kind in kinds if re.search(r"aws_(kms|vpc|subnet|security|network|elasticache|sqs)", kind)
+        } == set()
 
 
 class TestWatching:

@@ -780,7 +780,13 @@ MUTANTS = (
         "an authorizer that nobody watches",
         plan_rules.each_function_has_its_alarms,
         r'function\.this\["authorizer"\]: no alarm that tells of Errors',
-        (("modules/monitoring/alarms.tf", AUTHORIZER_FAILURES, AUTHORIZER_FAILURES.replace("-failures\"\n", "-away\"\n")),),
+        (
+            (
+                "modules/monitoring/alarms.tf",
+                AUTHORIZER_FAILURES,
+                AUTHORIZER_FAILURES.replace('-failures"\n', '-away"\n'),
+            ),
+        ),
         batch="third",
     ),
     Mutant(

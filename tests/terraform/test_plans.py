@@ -168,9 +168,7 @@ class TestTheWalker:
             "BY_THE_SERVICE": {
                 one.type for one in resources if one.value(plan_rules.BY_THE_SERVICE.get(one.type, "")) is True
             },
-            "NOT_SECRET": {
-                name for one in resources for name in one.value("environment", "variables") or {}
-            },
+            "NOT_SECRET": {name for one in resources for name in one.value("environment", "variables") or {}},
             "NO_KEYS": {name for resource in resources for name in (*resource.values, *resource.unknown)},
             "ONLY_SOMEWHERE": blocks["staging"] ^ blocks["prod"],
         }
