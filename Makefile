@@ -36,9 +36,9 @@ drill: ## raise an alarm of a running `make emulate` by its cause, and wait unti
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.emulator.drill $(if $(FORCE),--force) $(if $(JSON),--json) $(ALARM)
 
-dashboard: ## the page of `make run`, drawn from what `make emulate` has deployed (SOURCE=localstack, DASHBOARD_PORT)
+dashboard: ## the page of `make run`, drawn from what `make emulate` has deployed (SOURCE=localstack, DASHBOARD_PORT, NAME, LOCALSTACK_HOST)
 	@$(call install,dev.lock)
-	@exec .venv/bin/python -m scripts.local.dashboard
+	@exec .venv/bin/python -m scripts.emulator.dashboard
 
 rebuild: ## make board, names and totals anew from the profiles, while writes go on (ENV=dev: on AWS; RESUME=1: go on with one that was stopped; CHECK=1: compare only)
 	@$(call install,local.lock)

@@ -84,7 +84,7 @@ def on_aws(aws: accounts.Aws, function: str) -> Signer:
     except (BotoCoreError, ClientError) as error:
         raise Refusal(f"{function} cannot be looked at: {accounts.code_of(error)}") from None
     if not variables.get("TOKEN_KEY"):
-        raise Refusal(f'{function} has no key for tokens: it takes access = "protected", and an apply')
+        raise Refusal(f"{function} has no key for tokens yet: apply this version of terraform/ first")
     key = tokens.kms_key(variables["TOKEN_KEY"], lambda: aws("kms"))
 
     def sign(text: bytes) -> bytes:

@@ -122,10 +122,10 @@ def step(store: Store, position: str) -> Step:
         differences += _ended(store, "mark", "mark", ("revision", "ends"), marks)
     elif phase == "rows":
         following, rows = board.scan_rows(store, cursor, SLICE)
-        players = look(store, _absent(store, [user_id for user_id, _ in rows]))
+        players = _gone(store, [user_id for user_id, _ in rows])
     elif phase == "members":
         following, user_ids = board.scan_members(store, cursor, SLICE)
-        players = [player for player in look(store, _absent(store, user_ids)) if player.row is None]
+        players = [player for player in _gone(store, user_ids) if player.row is None]
     else:
         (find, text), skipped = INTENTS[phase], int(cursor)
         found = find(store, skipped, SLICE)
@@ -238,8 +238,10 @@ def _is_whole(text: str) -> bool:
     return len(text) <= 20 and text.isascii() and text.removeprefix("-").isdecimal()
 
 
-def _absent(store: Store, user_ids: Sequence[str]) -> list[str]:
+def _gone(store: Store, user_ids: Sequence[str]) -> list[Player]:
+    """Those of some players who have neither a profile nor a mark: whoever has was met among the profiles."""
     if not user_ids:
         return []
     replies = store.ask(*(("EXISTS", profiles.profile_key(user_id)) for user_id in user_ids))
-    return [user_id for user_id, exists in zip(user_ids, replies, strict=True) if not exists]
+    absent = [user_id for user_id, exists in zip(user_ids, replies, strict=True) if not exists]
+    return [player for player in look(store, absent) if not isinstance(player.state, State)]

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from shared import clock, idempotency, outbox, players, profiles, records, sessions
 from shared.config import Rules
 from shared.problems import UserNotFound
@@ -15,15 +13,16 @@ from shared.store import Script, Store
 
 ERASE = Script("erase", writes=True)
 
-TOKEN_SECONDS = 86_400
-"""The longest life of a player's token: until it is over, a client could ask with one who was erased."""
+TOKEN_SECONDS = 86_400 + 60
+"""The longest life of a player's token, and how far the clock that judges it may be behind: whoever was erased could
+come back with it."""
 
 OPERATORS = {"c": "create", "s": "set", "b": "best", "i": "increment", "d": "decrement", "k": "correct"}
 """What a receipt's letter stands for, as in submit.lua."""
 
 
 class Erased(NamedTuple):
-    """What was erased besides the profile: how many sessions may have been open."""
+    """What was erased besides the profile: how many sessions that were open."""
 
     sessions: int
 
@@ -38,8 +37,7 @@ def export(store: Store, user_id: str) -> dict[str, Any]:
     profile = dict(zip(records.Profile._fields, stored, strict=True))
     if profile["revision"] is None:
         raise UserNotFound
-    ids = [session_id for session_id in known[::2] if session_id != "rate"]
-    open_sessions = store.ask(*(("GET", sessions.session_key(session_id)) for session_id in ids)) if ids else []
+    open_sessions = sessions.of(store, user_id, [session_id for session_id in known[::2] if session_id != "rate"])
     return {
         "exportedAt": clock.now(),
         "user": records.user(user_id, profile),
@@ -50,13 +48,13 @@ def export(store: Store, user_id: str) -> dict[str, Any]:
             for generation in kept
             for submission in _remembered(user_id, dict(zip(generation[::2], generation[1::2], strict=True)))
         ],
-        "sessions": [orjson.Fragment(session) for session in open_sessions if session],
+        "sessions": [*open_sessions.values()],
     }
 
 
 def erase(store: Store, rules: Rules, *, user_id: str) -> Erased:
-    """Erases a player, in three round trips: profile, receipts and record of sessions; row and totals; sessions. What
-    stays is a mark in the player's slot and an empty row on the board, until nothing late can come any more.
+    """Erases a player, in two round trips: profile, receipts and record of sessions, then row and totals; two more end
+    the sessions. What stays is a mark in the player's slot and an empty row, until nothing late can come any more.
 
     Raises UserNotFound, for somebody erased before as well; Unavailable when nobody knows whether it was done,
     NotYetVisible when it was but the board lags behind.
@@ -74,10 +72,10 @@ def erase(store: Store, rules: Rules, *, user_id: str) -> Erased:
     )
     _, done_by, revision, ids = players.carry_out(store, rules, intent, sent, command)
     players.project(store, records.erased(user_id, revision), intent)
-    sessions.end(store, ids.split())
+    ended = sessions.end(store, user_id, ids.split())
     if done_by != attempt:
         raise UserNotFound
-    return Erased(len(ids.split()))
+    return Erased(ended)
 
 
 def _remembered(user_id: str, generation: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -176,10 +176,17 @@ def delete(store: Store, session_id: str, owner: str | None) -> None:
         store.ask(("HDEL", sessions_key(_user_id(session)), session_id))
 
 
-def end(store: Store, session_ids: Sequence[str]) -> None:
-    """Ends whichever of these are open, in one round trip."""
-    if session_ids:
-        store.ask(*(("UNLINK", session_key(session_id)) for session_id in session_ids))
+def of(store: Store, user_id: str, session_ids: Sequence[str]) -> dict[str, orjson.Fragment]:
+    """Whichever of these sessions are open and the player's, by their ids, in one round trip."""
+    found = store.ask(*(("GET", session_key(session_id)) for session_id in session_ids)) if session_ids else []
+    pairs = zip(session_ids, found, strict=True)
+    return {session_id: orjson.Fragment(text) for session_id, text in pairs if text and _user_id(text) == user_id}
+
+
+def end(store: Store, user_id: str, session_ids: Sequence[str]) -> int:
+    """Ends whichever of these sessions are open and the player's, in two round trips: how many."""
+    found = of(store, user_id, session_ids)
+    return sum(store.ask(*(("UNLINK", session_key(session_id)) for session_id in found))) if found else 0
 
 
 def _session(session_id: str, user_id: str, start_time: str, session_data: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -98,10 +98,9 @@ def _forget(store: Store, user_ids: Sequence[str], keys: Callable[[str], list[st
 def _lift(store: Store, erased: Sequence[str]) -> set[str]:
     """Ends the sessions of those who were erased, since one may have been opened late, and drops the marks that have
     ended: whose those were."""
-    named = projections.readable(
-        store, erased, [("HMGET", profiles.mark_key(user_id), "sessions") for user_id in erased]
-    )
-    sessions.end(store, [session_id for reply in named if reply for session_id in (reply[0] or "").split()])
+    commands = [("HMGET", profiles.mark_key(user_id), "sessions") for user_id in erased]
+    for user_id, reply in zip(erased, projections.readable(store, erased, commands), strict=True):
+        sessions.end(store, user_id, (reply[0] or "").split() if reply else [])
     dropped = _forget(store, erased, lambda user_id: [profiles.mark_key(user_id)])
     return {user_id for user_id, count in zip(erased, dropped, strict=True) if count}
 

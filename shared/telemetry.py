@@ -64,6 +64,18 @@ METRICS = {
     "PlayersUnreadable": Metric("Count"),
 }
 
+ALWAYS = {
+    "Requests": 1,
+    "Latency": 0,
+    "ProcessorTime": 0,
+    "ValkeyTrips": 0,
+    "ColdStarts": 0,
+    "SlowRequests": 0,
+    "ServerErrors": 0,
+    "ClientErrors": 0,
+}
+"""What every request is counted as, whatever becomes of it."""
+
 MOST_VALUES = 100
 """So many values of one metric CloudWatch takes from a line."""
 
@@ -77,13 +89,16 @@ _ready: list[float] = []
 
 
 class _Request:
-    """What is known of a request by now."""
+    """What is known of a request by now. Times are in nanoseconds."""
 
-    __slots__ = ("dimensions", "facts", "processor_started", "started", "values")
+    __slots__ = ("dimensions", "event", "noted", "processor_started", "route", "started", "values")
 
-    def __init__(self, facts: dict[str, object], dimensions: dict[str, str]):
-        self.facts, self.dimensions = facts, dimensions
-        self.values: dict[str, Any] = {"Requests": 1}
+    def __init__(self, event: Mapping[str, Any], operations: Container[str]):
+        self.event, self.route = event, event.get("resource")
+        operation = f"{event.get('httpMethod')} {self.route}"
+        self.dimensions = {"Route": operation} if operation in operations else {}
+        self.values: dict[str, Any] = ALWAYS.copy()
+        self.noted: dict[str, object] | None = None
         self.started, self.processor_started = time.perf_counter_ns(), time.thread_time_ns()
 
 
@@ -97,10 +112,7 @@ def start(request_id: str, event: Mapping[str, Any], operations: Container[str])
     """Begins to gather what this thread's request does. One that is none of the `operations`, such as `GET /stats`, is
     counted by no route."""
     logs.belongs_to(request_id)
-    method, route = event.get("httpMethod"), event.get("resource")
-    operation = f"{method} {route}"
-    dimensions = {"Route": operation} if operation in operations else {}
-    _thread.request = _Request({"traceId": _trace_id(event), "method": method, "route": route}, dimensions)
+    _thread.request = _Request(event, operations)
 
 
 def is_first() -> bool:
@@ -129,29 +141,31 @@ def note(**facts: object) -> None:
     """Adds facts to the line of this thread's request: nothing about a person."""
     request: _Request | None = getattr(_thread, "request", None)
     if request is not None:
-        request.facts.update(facts)
+        request.noted = facts if request.noted is None else request.noted | facts
 
 
 def route() -> object:
     """The path of this thread's request, as the contract has it; None without a request."""
     request: _Request | None = getattr(_thread, "request", None)
-    return request and request.facts["route"]
+    return request and request.route
 
 
 def answered(status: int, code: str | None, outcome: str, kind: Kind | None) -> None:
     """Writes the line of this thread's request, which ends here: how it was answered, and what it counts as."""
     request: _Request = _thread.request
-    values, dimensions, facts = request.values, request.dimensions, request.facts
-    milliseconds = (time.perf_counter_ns() - request.started) / 1e6
+    values, dimensions = request.values, request.dimensions
+    milliseconds = (time.perf_counter_ns() - request.started) // 1000 / 1000
     is_cold = first.pop("first", False)
     trips = len(values.get("ValkeyTripTime", ()))
     values["Latency"], values["ValkeyTrips"] = milliseconds, trips
-    values["SlowRequests"] = 1 if milliseconds > config.measuring().slow_milliseconds else 0
-    values["ServerErrors"] = 1 if status >= 500 else 0
-    values["ClientErrors"] = 1 if 400 <= status < 500 else 0
-    values["ColdStarts"] = 1 if is_cold else 0
-    if is_cold and (init := _init_milliseconds()) is not None:
-        values["InitTime"] = init
+    if milliseconds > config.measuring().slow_milliseconds:
+        values["SlowRequests"] = 1
+    if status >= 400:
+        values["ServerErrors" if status >= 500 else "ClientErrors"] = 1
+    if is_cold:
+        values["ColdStarts"] = 1
+        if (init := _init_milliseconds()) is not None:
+            values["InitTime"] = init
     if outcome == "replayed":
         values["Replays"] = 1
     if code:
@@ -160,10 +174,20 @@ def answered(status: int, code: str | None, outcome: str, kind: Kind | None) -> 
             values["SubmissionsRefused"], dimensions["Reason"] = 1, code
     if kind == "read" and (status < 400 or status == 404):
         values["ReadsAnswered"] = 1 if status < 400 else 0
-    facts["status"], facts["code"] = status, code
-    facts["milliseconds"], facts["trips"] = round(milliseconds, 3), trips
-    facts["cold"], facts["outcome"] = is_cold, outcome
-    values["ProcessorTime"] = (time.thread_time_ns() - request.processor_started) / 1e6
+    facts = {
+        "traceId": _trace_id(request.event),
+        "method": request.event.get("httpMethod"),
+        "route": request.route,
+        "status": status,
+        "code": code,
+        "milliseconds": milliseconds,
+        "trips": trips,
+        "cold": is_cold,
+        "outcome": outcome,
+    }
+    if request.noted:
+        facts |= request.noted
+    values["ProcessorTime"] = (time.thread_time_ns() - request.processor_started) // 1000 / 1000
     write("INFO" if status < 500 else "WARNING", "request answered", facts, values, dimensions)
     _thread.request = None
     logs.belongs_to(None)
@@ -177,13 +201,14 @@ def write(
     dimensions: Mapping[str, str] = NO_DIMENSIONS,
 ) -> None:
     """Writes one line with these facts, and with the metrics' values and the dimensions by which they are counted."""
-    line = logs.line(level, message)
-    line.update(facts)
     own = config.measuring()
     directives = _directives(own.metrics_namespace, own.metrics_depth, tuple(values), tuple(dimensions))
-    line["_aws"] = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": directives}
-    line.update(dimensions)
-    line.update(values)
+    about = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": directives}
+    line = logs.line(level, message)
+    line |= facts
+    line["_aws"] = about
+    line |= dimensions
+    line |= values
     logs.put(line)
 
 

@@ -36,7 +36,10 @@ _request = threading.local()
 
 def start() -> None:
     """Begins to note what this thread's request does, if Lambda has it traced."""
-    _request.began, _request.trips = (time.time(), []) if "Sampled=1" in config.trace() else (0.0, None)
+    if "Sampled=1" in config.trace():
+        _request.began, _request.trips = time.time(), []
+    else:
+        _request.trips = None
 
 
 def trip(make: Callable[Arguments, list[Any]]) -> Callable[Arguments, list[Any]]:
@@ -62,8 +65,10 @@ def send(handler: Callable[..., Any], event: Mapping[str, Any], status: int, out
     """Sends the trace of this thread's request, which is answered now, if it is traced. It waits for nobody, and raises
     nothing. Annotations, by which X-Ray finds traces, and names hold nothing about a person.
     """
-    ended, trips = time.time(), getattr(_request, "trips", None)
-    if trips is None or (sdk := _sdk()) is None:
+    if (trips := getattr(_request, "trips", None)) is None:
+        return
+    ended = time.time()
+    if (sdk := _sdk()) is None:
         return
     recorder, part_of = sdk
     try:

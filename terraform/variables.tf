@@ -436,8 +436,9 @@ variable "alarm_channels" {
     urls   = optional(map(string), {})
     slack  = optional(object({ workspace_id = string, channel_id = string }))
   }))
-  nullable = false
-  default  = {}
+  nullable  = false
+  default   = {}
+  sensitive = true
 }
 
 variable "alarm_thresholds" {

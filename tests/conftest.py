@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,9 +168,21 @@ def api(_api: Api, empty: None) -> Api:
 
 
 @pytest.fixture(scope="session")
-def _guarded(server: embedded_valkey.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    guarded = importlib.import_module("tests.support.guarded")  # not every worker needs to know cryptography
-    with guarded.serving(tmp_path_factory.mktemp("key")) as gateway:
+def _key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("key")
+
+
+@pytest.fixture(scope="session")
+def token_key(_key_folder: Path) -> Mapping[str, str]:
+    """The settings of functions that issue tokens, in lower case, for `invoker`."""
+    keys = importlib.import_module("scripts.local.keys")  # not every worker needs to know cryptography
+    return {name.lower(): value for name, value in keys.settings(_key_folder).items()}
+
+
+@pytest.fixture(scope="session")
+def _guarded(server: embedded_valkey.Server, _key_folder: Path) -> Iterator[Guarded]:
+    guarded = importlib.import_module("tests.support.guarded")
+    with guarded.serving(_key_folder) as gateway:
         yield gateway
 
 

@@ -16,7 +16,7 @@ class Arguments(fields.Arguments):
 
 @endpoint(Arguments, caller=True)
 def handler(caller: Caller, user_id: str, hidden: bool, reason: str, recount: bool) -> Reply:
-    with acts.recorded("hide" if hidden else "show", caller, user_id, reason) as done:
+    with acts.recorded("hide" if hidden else "unhide", caller, user_id, reason) as done:
         change = players.set_hidden(store(), settings().rules, user_id=user_id, hidden=hidden)
         done["before"], done["after"] = {"hidden": change.before}, {"hidden": change.after, "recount": recount}
         if recount:

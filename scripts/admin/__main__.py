@@ -133,6 +133,7 @@ def token(site: Site, options: argparse.Namespace) -> Told:
     wanted = options.scope, options.name, options.days
     makers.check(*wanted)
     made, facts = makers.make(site.signer(), *wanted)
+    print(f"Until {facts['expiresAt']}. To refuse it before that, keep its id: {facts['tokenId']}", file=sys.stderr)
     return {"token": made, **facts}, made
 
 

@@ -15,12 +15,27 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scripts.aws import terraform_mirror
 from scripts.refusal import Refusal
 
 VARIABLE = "TF_REATTACH_PROVIDERS"
 START_SECONDS = 60
+
+OFFLINE: dict[str, Any] = {
+    "region": "eu-central-1",
+    "access_key": "test",
+    "secret_key": "test",
+    "skip_credentials_validation": True,
+    "skip_metadata_api_check": True,
+    "skip_region_validation": True,
+    "skip_requesting_account_id": True,
+}
+"""The provider's arguments that let it start without asking AWS."""
+
+OFFLINE_FILE = "offline_override.tf.json"
+"""Where they stand, in a folder that configures the provider itself."""
 
 _KEEP = """
 import signal, subprocess, sys

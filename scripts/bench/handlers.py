@@ -35,8 +35,9 @@ BLOCK = 50
 """So many calls of one kind run before the other kind has its turn."""
 
 TRACE = "_X_AMZN_TRACE_ID"
-SAMPLED = "Root=1-68d3b5a1-3c0ddc5a0ac9b4f65b1ab7e5;Parent=53995c3f42cd8ad8;Sampled=1"
-"""Where and how Lambda says that a request is sampled."""
+UNSAMPLED = "Root=1-68d3b5a1-3c0ddc5a0ac9b4f65b1ab7e5;Parent=53995c3f42cd8ad8;Sampled=0"
+SAMPLED = UNSAMPLED.replace("Sampled=0", "Sampled=1")
+"""Where and how Lambda says whether a request is sampled: it always says it."""
 
 VARIETY = 200
 """So many different players are asked about in turn."""
@@ -158,12 +159,17 @@ def rows(host: str, port: int, players: int, iterations: int, only: str) -> Iter
     ):
         daemon.bind(("127.0.0.1", 0))
         address = "{}:{}".format(*daemon.getsockname())
-        os.environ.update(VALKEY_HOST=host, VALKEY_PORT=str(port))  # as Lambda would have set them
+        as_on_lambda(host, port)
         os.environ.update(LAMBDA_TASK_ROOT=os.getcwd(), AWS_XRAY_DAEMON_ADDRESS=address)
         for case in (case for case in cases(planted(bare, log, players), log) if only in case.name):
             progress(f"clocking {case.name}")
             yield _row(case, bare, log, iterations)
     progress("")
+
+
+def as_on_lambda(host: str, port: int) -> None:
+    """Sets the variables that Lambda would have set."""
+    os.environ.update({"VALKEY_HOST": host, "VALKEY_PORT": str(port), TRACE: UNSAMPLED})
 
 
 def _row(case: Case, bare: Bare, log: Any, iterations: int) -> Row:
@@ -213,7 +219,7 @@ def _traced() -> Iterator[None]:
     """Lambda has sampled the requests."""
     os.environ[TRACE] = SAMPLED
     yield
-    del os.environ[TRACE]
+    os.environ[TRACE] = UNSAMPLED
 
 
 @contextlib.contextmanager
@@ -228,7 +234,8 @@ def unseen() -> Iterator[None]:
 
 
 def cases(user_ids: list[str], log: Any) -> list[Case]:
-    """A row for each operation of the contract that can be asked for again and again: its example, of many players.
+    """A row for each operation of the contract that anybody may ask for again and again: its example, of many players.
+    What takes a token even where access is open is for people, and for what happens once.
 
     Writes come last: the replies of reads keep their lengths.
     """
@@ -247,7 +254,10 @@ def cases(user_ids: list[str], log: Any) -> list[Case]:
 
     ids = examples.existing(lambda example: _answer(handler_of(example.function), _event(example), log))
     found = examples.load({**ids, USER_ID: some[0]}).values()
-    repeatable = sorted((one for one in found if one.method not in ("DELETE", "HEAD")), key=lambda one: one.changes)
+    repeatable = sorted(
+        (one for one in found if one.method not in ("DELETE", "HEAD") and not one.needs_a_token),
+        key=lambda one: one.changes,
+    )
     cases = []
     for example in repeatable:
         names_a_player = USER_ID in example.parameters
@@ -296,8 +306,9 @@ def planted(bare: Bare, log: Any, players: int) -> list[str]:
 def _replaced(trips: Trips, user_id: str, score: int, revision: int) -> Trips:
     """A recorded submission for another player, score and revision of the same lengths, as an attempt of now; or a
     recorded session under another id. RuntimeError if it is neither."""
-    if opened := re.search(rb"session:([0-9a-f-]{36})", trips[0]):
-        return [trip.replace(opened[1], str(uuid.uuid4()).encode()) for trip in trips]
+    if opened := re.search(rb"session:([0-9a-f-]{36})", trips[-1]):
+        another = str(uuid.uuid4()).encode()
+        return [trip.replace(opened[1], another) for trip in trips]
     attempted = re.search(rb"\r\n([0-9a-f-]{36}):([\w-]{12})\r\n", trips[0])
     numbers = [re.search(rb"\$%d\r\n(\d+)\r\n" % len(str(number)), trips[-1]) for number in (score, revision)]
     sent = re.search(rb"\$13\r\n(\d+)\r\n", trips[0])

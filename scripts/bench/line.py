@@ -26,7 +26,7 @@ class Row:
 
 
 def rows(host: str, port: int, players: int, iterations: int, only: str) -> Iterator[Row]:
-    os.environ.update(VALKEY_HOST=host, VALKEY_PORT=str(port))  # as Lambda would have set them
+    handlers.as_on_lambda(host, port)
     with (
         contextlib.closing(handlers.Bare(host, port)) as bare,
         open(os.devnull, "w", buffering=1, encoding="utf-8") as log,

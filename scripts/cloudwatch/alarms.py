@@ -101,6 +101,13 @@ def asked(alarm: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str, int]:
     return [query], "m", int(alarm["Period"])
 
 
+def judge_composite(rule: str, states: Mapping[str, str]) -> Judgement:
+    """What a composite alarm should be, given the state of each member by its name in the rule. Raises RuleError."""
+    raised = [name.rpartition(":")[2] for name in members(rule) if states[name] == ALARM]
+    reason = f"In alarm: {', '.join(raised)}." if raised else "None of its alarms is raised."
+    return Judgement(ALARM if holds(rule, states.__getitem__) else OK, reason, ())
+
+
 def members(rule: str) -> list[str]:
     """The names or ARNs of the alarms in a composite alarm's rule."""
     return [found[2] for found in RULE.finditer(rule) if found[2]]

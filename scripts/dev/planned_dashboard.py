@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.aws import terraform_mirror
+from scripts.aws import terraform_mirror, terraform_provider
 from scripts.dev import check_terraform
 from scripts.places import DASHBOARD, seen_from_here
 from scripts.refusal import Refusal
@@ -37,15 +37,6 @@ WHO = (
 )
 
 TEST = """
-provider "aws" {
-  region                      = "eu-central-1"
-  access_key                  = "test"
-  secret_key                  = "test"
-  skip_credentials_validation = true
-  skip_metadata_api_check     = true
-  skip_requesting_account_id  = true
-}
-
 override_data {
   target = module.leaderboard.module.network[0].data.aws_availability_zones.available
   values = { names = ["eu-central-1a", "eu-central-1b", "eu-central-1c"] }
@@ -96,6 +87,8 @@ def planned() -> list[tuple[str, Mapping[str, Any]]]:
         targets = ["module.leaderboard", *(f"module.leaderboard.module.{name}" for name in asking)]
         test = "".join(WHO % f"{target}{'[0]' if target.endswith(COUNTED) else ''}" for target in targets)
         (tree / "planned.tftest.hcl").write_text(TEST + test)
+        offline = {"provider": {"aws": terraform_provider.OFFLINE}}
+        (tree / terraform_provider.OFFLINE_FILE).write_text(json.dumps(offline))
         _terraform(tree, "init", "-backend=false", "-input=false", *terraform_mirror.init_options())
         values = f"-var-file=environments/{ENVIRONMENT}.tfvars"
         lines = _terraform(tree, "test", "-json", "-verbose", "-filter=planned.tftest.hcl", values).splitlines()

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,12 @@ SLOW_MILLISECONDS = 500
 
 AT_ONCE = 50
 """How many requests are sent in a row where it takes many."""
+
+TOGETHER = 5
+"""How many are sent while Valkey stands still: a share of all requests has to fail, or to be slow."""
+
+DAY_SECONDS = 86400
+FIGURES_A_DAY = 100
 
 NOBODY = "drill-nobody"
 """No player has this id."""
@@ -79,6 +86,11 @@ class Site:
     def visit(self) -> int:
         """One request as players send them."""
         return self.ask("GET", "/leaderboard?limit=1")
+
+    def visits_together(self) -> None:
+        """Some requests at the same time."""
+        with ThreadPoolExecutor(TOGETHER) as threads:
+            list(threads.map(lambda _: self.visit(), range(TOGETHER)))
 
     def invoke(self, function: str, event: object) -> None:
         """Calls a function through its alias."""
@@ -147,6 +159,24 @@ def still(site: Site, milliseconds: int, ask: Again) -> Iterator[Again]:
         ask()
 
     yield again
+
+
+def earlier_days(site: Site) -> Iterator[Again]:
+    """Writes slow requests of the days before, which CloudWatch takes up to two weeks late, and makes more today."""
+    site.aws("cloudwatch").put_metric_data(
+        Namespace=site.name,
+        MetricData=[
+            {
+                "MetricName": "SlowRequests",
+                "Timestamp": time.time() - days * DAY_SECONDS,
+                "Values": [1],
+                "Counts": [FIGURES_A_DAY],
+                "Unit": "Count",
+            }
+            for days in (1.5, 2.5)  # in the middle of each
+        ],
+    )
+    yield from still(site, SLOW_MILLISECONDS, site.visits_together)
 
 
 def slow_function(site: Site, function: str) -> Iterator[Again]:
@@ -292,14 +322,23 @@ CAUSES = (
     Cause(ROUTE + "-failures", "Points the alias to a version with a wrong setting: it answers 500.", wrong_setting),
     Cause(ROUTE + "-duration", "Valkey stands still while the function is called.", slow_function),
     Cause(
+        r"availability-days-3d",
+        "It takes three days of failures at the gateway: nobody can write figures of AWS's own metrics into the past.",
+    ),
+    Cause(
+        r"latency-days-3d",
+        "Writes slow requests of two days before into our own metric, and makes more today, as for the others.",
+        earlier_days,
+    ),
+    Cause(
         r"slo-page|slo-ticket|availability-.*",
         "Valkey stands still, and requests end at their deadline with 503; then come as many good ones as it takes.",
-        lambda site: still(site, STOPPED_MILLISECONDS, site.visit),
+        lambda site: still(site, STOPPED_MILLISECONDS, site.visits_together),
     ),
     Cause(
         r"latency-.*",
-        "Valkey stands still for half a second at each request; then come as many quick ones as it takes.",
-        lambda site: still(site, SLOW_MILLISECONDS, site.visit),
+        "Valkey stands still for half a second, and requests wait; then come as many quick ones as it takes.",
+        lambda site: still(site, SLOW_MILLISECONDS, site.visits_together),
     ),
     Cause(r"security-refusals", "Sends many requests with an argument that is refused.", refusals),
     Cause(r"security-conflicts", "Opens a session, and sends its key with other bodies.", conflicts),

@@ -67,10 +67,8 @@ class Outcome:
 
 def site() -> Site:
     """The `make emulate` that runs here. Raises Refusal."""
-    try:
-        facts = emulate.Facts(**json.loads(emulate.FACTS.read_text()))
-    except (FileNotFoundError, ValueError):
-        raise Refusal("make emulate is not running here, or not ready yet: start it in another terminal.") from None
+    if (facts := emulate.running()) is None:
+        raise Refusal("make emulate is not running here, or not ready yet: start it in another terminal.")
     host, _, port = facts.localstack.removeprefix("http://").partition(":")
     started = LocalStack(host, int(port))
     aws = functools.cache(functools.partial(terraform.client, started, facts.region))

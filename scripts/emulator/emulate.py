@@ -76,7 +76,7 @@ def run(environ: Mapping[str, str]) -> None:
                 facts = dataclasses.replace(facts, server_token=told.get("server"))
                 FACTS.write_text(json.dumps(dataclasses.asdict(facts), indent=2) + "\n")
                 FACTS.chmod(0o600)  # it has a key, and perhaps a token
-                rules = _settings(facts).rules
+                rules = settings(facts).rules
                 print(local_api.welcome(facts.base_url, facts.api_key, player, rules, told), flush=True)
                 while True:
                     started.check_alive()
@@ -106,7 +106,7 @@ def keep(environ: Mapping[str, str]) -> int:
         with log.open(encoding="utf-8") as written:
             written.seek(begin)
             while process.poll() is None:
-                is_ready = is_ready or _facts().get("process") == process.pid
+                is_ready = is_ready or ((facts := running()) is not None and facts.process == process.pid)
                 print(written.read(), end="", flush=True)
                 time.sleep(LOOK_SECONDS)
             print(written.read(), end="", flush=True)
@@ -128,18 +128,19 @@ def _alone() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            other = _facts()
-            place = f": it answers at {other['base_url']}, and kill {other['process']} ends it" if other else ""
+            other = running()
+            place = f": it answers at {other.base_url}, and kill {other.process} ends it" if other else ""
             raise Refusal(f"make emulate is already running here{place}. Use that one, or end it first.") from None
         FACTS.unlink(missing_ok=True)  # of one that was killed
         yield
 
 
-def _facts() -> dict[str, object]:
+def running() -> Facts | None:
+    """Where everything is that a `make emulate` has made here; None if there is none, or it is not ready yet."""
     try:
-        return dict(json.loads(FACTS.read_text()))
+        return Facts(**json.loads(FACTS.read_text()))
     except (FileNotFoundError, ValueError):
-        return {}
+        return None
 
 
 def _check(environ: Mapping[str, str]) -> None:
@@ -274,12 +275,13 @@ def _take_away(terraform: Terraform) -> None:
 
 def _fill(facts: Facts) -> str:
     """Creates the demo players, and returns the id of one."""
-    settings = _settings(facts)
-    demo.fill(Store(settings), settings.rules)
+    own = settings(facts)
+    demo.fill(Store(own), own.rules)
     return local_api.PLAYER
 
 
-def _settings(facts: Facts) -> config.Settings:
+def settings(facts: Facts) -> config.Settings:
+    """The functions' settings, as far as they reach its Valkey."""
     return config.load({"VALKEY_HOST": facts.valkey_host, "VALKEY_PORT": str(facts.valkey_port)})
 
 

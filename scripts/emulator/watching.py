@@ -43,7 +43,7 @@ from localstack.services.logs.models import get_moto_logs_backend  # type: ignor
 from localstack.services.logs.provider import LogsProvider  # type: ignore[import-not-found]
 from localstack.services.moto import call_moto  # type: ignore[import-not-found]
 
-from scripts.cloudwatch import alarms, emf, expressions, series
+from scripts.cloudwatch import alarms, api_gateway, emf, expressions, series
 from scripts.cloudwatch.series import Datum, Metrics
 from scripts.emulator import access_log
 
@@ -53,6 +53,7 @@ LOOK_SECONDS = 5
 PATTERN = re.compile(r'{ \$\.(\w+) = "([^"\\]*)" }')
 FUNCTION_LOG = "/aws/lambda/"
 MOST_QUERIES = 500
+MOST_POINTS = 100_800
 STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 DAY_SECONDS, WEEK_SECONDS = 86400, 7 * 86400
 LONG_PERIOD_SECONDS = 3600
@@ -68,6 +69,8 @@ def keep_metrics_in_memory() -> None:
     """A metric is found under some of its dimensions, too, each value costs a commit, and p99 is not known."""
 
     def put_metric_data(_provider: Any, context: Any, namespace: str, metric_data: Any = None, **_given: Any) -> None:
+        if namespace.startswith("AWS/"):
+            raise _refused(f"The value {namespace} for parameter Namespace is invalid.")
         provider_v2._validate_parameters_for_put_metric_data(metric_data or [])
         _metrics(context).add(_datum(namespace, one) for one in metric_data or [])
 
@@ -127,6 +130,8 @@ def answer_metric_math() -> None:
         start_time: Any,
         end_time: Any,
         scan_by: str | None = None,
+        max_datapoints: int | None = None,
+        next_token: str | None = None,
         **_given: Any,
     ) -> dict[str, Any]:
         if len(metric_data_queries) > MOST_QUERIES:
@@ -138,21 +143,26 @@ def answer_metric_math() -> None:
             _minute(start_time),
             int(end_time.timestamp()),
         )
-        results = []
+        results, room, already_told = [], max_datapoints or MOST_POINTS, int(next_token or 0)
+        told = already_told
         for query in metric_data_queries:
             if query.get("ReturnData", True):
-                points = sorted(found[query["Id"]].items(), reverse=scan_by != "TimestampAscending")
+                every = sorted(found[query["Id"]].items(), reverse=scan_by != "TimestampAscending")
+                points = every[already_told:][:room]
+                is_partial = len(points) < len(every[already_told:])
+                already_told, room, told = max(already_told - len(every), 0), room - len(points), told + len(points)
                 named = query["MetricStat"]["Metric"]["MetricName"] if "MetricStat" in query else query["Id"]
                 results.append(
                     {
                         "Id": query["Id"],
                         "Label": query.get("Label") or named,
-                        "StatusCode": "Complete",
+                        "StatusCode": "PartialData" if is_partial else "Complete",
                         "Timestamps": [moment for moment, _ in points],
                         "Values": [value for _, value in points],
                     }
                 )
-        return {"MetricDataResults": results, "Messages": []}
+        is_whole = all(result["StatusCode"] == "Complete" for result in results)
+        return {"MetricDataResults": results, "Messages": []} | ({} if is_whole else {"NextToken": str(told)})
 
     CloudwatchProvider.get_metric_data = get_metric_data
 
@@ -211,12 +221,12 @@ def judge_composite_alarms() -> None:
         if getattr(composite, "judged_by", None) == states:
             return  # one that was set by hand stays so until a member changes
         composite.judged_by = states
-        new = alarms.ALARM if alarms.holds(rule, states.__getitem__) else alarms.OK
-        if new == old:
+        judged = alarms.judge_composite(rule, states)
+        if judged.state == old:
             return
         changed = max(members.values(), key=lambda member: member.alarm["StateTransitionedTimestamp"])
-        arn, state = changed.alarm["AlarmArn"], changed.alarm["StateValue"]
-        self._update_state(context, composite, new, f"{arn} went to {state}", {"triggeringAlarms": [{"arn": arn}]})
+        about = {"triggeringAlarms": [{"arn": changed.alarm["AlarmArn"]}]}
+        self._update_state(context, composite, judged.state, judged.reason, about)
         if composite.alarm["ActionsEnabled"]:
             self._run_composite_alarm_actions(context, composite, old, changed)
 
@@ -312,16 +322,22 @@ def measure_requests() -> None:
         process(self, context, response)
         if not (context.deployment and context.stage_configuration):
             return
-        figures = {
-            "Count": (1.0, "Count"),
-            "4XXError": (float(400 <= response.status_code < 500), "Count"),
-            "5XXError": (float(response.status_code >= 500), "Count"),
-            "Latency": ((time.monotonic() - began) * 1000, "Milliseconds"),
-        }
-        if (waited := getattr(context, "integration_milliseconds", None)) is not None:
-            figures["IntegrationLatency"] = (waited, "Milliseconds")
-        _measure(_metrics(context), "AWS/ApiGateway", list(_routes(context)), figures)
-        access_log.write(context, response, figures["Latency"][0], waited)
+        settings = (context.stage_configuration.get("methodSettings") or {}).get(ALL, {})
+        is_detailed = bool(context.resource and settings.get("metricsEnabled"))
+        milliseconds = (time.monotonic() - began) * 1000
+        waited = getattr(context, "integration_milliseconds", None)
+        _metrics(context).add(
+            api_gateway.measured(
+                context.deployment.rest_api.rest_api["name"],
+                context.stage,
+                (str(context.invocation_request["http_method"]), context.resource["path"]) if is_detailed else None,
+                int(time.time()),
+                status=response.status_code,
+                milliseconds=milliseconds,
+                integration_milliseconds=waited,
+            )
+        )
+        access_log.write(context, response, milliseconds, waited)
 
     IntegrationHandler.__call__ = integrating
     RestApiGateway.process_with_context = processing
@@ -351,7 +367,7 @@ def measure_calls_of_functions() -> None:
         finally:
             with counting:
                 at_once[name] -= 1
-            _measure(metrics, "AWS/Lambda", _callers(name, invocation), figures)
+            _measure(metrics, _callers(name, invocation), figures)
 
     def running(self: Any, invocation: Any) -> Any:
         began = time.monotonic()
@@ -361,7 +377,7 @@ def measure_calls_of_functions() -> None:
             identity = self.function_version.id
             took = {"Duration": ((time.monotonic() - began) * 1000, "Milliseconds")}
             callers = _callers(identity.function_name, invocation)
-            _measure(_kept[identity.account, identity.region], "AWS/Lambda", callers, took)
+            _measure(_kept[identity.account, identity.region], callers, took)
 
     version_manager.LambdaVersionManager.invoke = invoking
     ExecutionEnvironment.invoke = running
@@ -450,25 +466,13 @@ def _metrics(context: Any) -> Metrics:
     return _kept[context.account_id, context.region]
 
 
-def _measure(
-    metrics: Metrics, namespace: str, dimensions: list[dict[str, str]], figures: dict[str, tuple[float, str]]
-) -> None:
+def _measure(metrics: Metrics, dimensions: list[dict[str, str]], figures: dict[str, tuple[float, str]]) -> None:
     seconds = int(time.time())
     metrics.add(
-        Datum(namespace, name, tuple(sorted(chosen.items())), seconds, {value: 1}, unit)
+        Datum("AWS/Lambda", name, tuple(sorted(chosen.items())), seconds, {value: 1}, unit)
         for chosen in dimensions
         for name, (value, unit) in figures.items()
     )
-
-
-def _routes(context: Any) -> Iterator[dict[str, str]]:
-    """By what API Gateway counts a request: its API, its stage and, where the stage asks for it, its method."""
-    stage = {"ApiName": context.deployment.rest_api.rest_api["name"], "Stage": context.stage}
-    yield {"ApiName": stage["ApiName"]}
-    yield stage
-    settings = context.stage_configuration.get("methodSettings") or {}
-    if context.resource and settings.get(ALL, {}).get("metricsEnabled"):
-        yield {**stage, "Method": str(context.invocation_request["http_method"]), "Resource": context.resource["path"]}
 
 
 def _callers(name: str, invocation: Any) -> list[dict[str, str]]:

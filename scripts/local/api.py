@@ -57,11 +57,7 @@ def run(environ: MutableMapping[str, str]) -> None:
             page = pages.application(
                 sources.Local(collector, settings.metrics_namespace),
                 environ,
-                [
-                    line.strip()
-                    for line in welcome(base_url, has_key, player, settings.rules, hidden).splitlines()
-                    if "curl" in line
-                ],
+                commands(base_url, has_key, player, settings.rules, hidden),
             )
             with (
                 pages.serving(page, dashboard_sock) as dashboard,
@@ -152,6 +148,18 @@ def _tokens(settings: config.Settings, user_id: str | None) -> dict[config.Scope
         scope: tokens.issue(key, issuer, subject=name, scope=scope, seconds=TOKEN_SECONDS).token
         for scope, name in names.items()
     }
+
+
+def commands(
+    base_url: str,
+    api_keys: str,
+    user_id: str | None,
+    rules: config.Rules,
+    told: Mapping[config.Scope, str] | None = None,
+) -> list[str]:
+    """The lines of `welcome` that work when pasted."""
+    lines = welcome(base_url, api_keys, user_id, rules, told).splitlines()
+    return [line.strip() for line in lines if "curl" in line]
 
 
 def welcome(

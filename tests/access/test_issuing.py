@@ -312,4 +312,4 @@ class TestTheCommand:
         assert "try again" in capsys.readouterr().err
         kms.variables = {}
         assert make_token.main(asked) == 2
-        assert 'it takes access = "protected"' in capsys.readouterr().err
+        assert "has no key for tokens yet" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def test_it_signs_as_whom_aws_knows_without_an_address(aws: Recorded) -> None:
     aws.answer("lambda", "get_function_configuration", told, FunctionName="leaderboard-dev-issue-token")
     arn = "arn:aws:sts::123456789012:assumed-role/Admin/carol.w@example.com"
     aws.answer("sts", "get_caller_identity", {"Arn": arn})
-    signed = {"KeyId": KEY, "Message": ANY, "MessageType": "DIGEST", "SigningAlgorithm": "ECDSA_SHA_256"}
+    signed = {"KeyId": KEY, "Message": ANY, "MessageType": ANY, "SigningAlgorithm": "ECDSA_SHA_256"}
     aws.answer("kms", "sign", {"Signature": utils.encode_dss_signature(2**250, 2**249)}, **signed)
     api = site(aws).api
     token = api.token()

@@ -7,24 +7,27 @@ import contextlib
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from scripts.local import demo, embedded_valkey, gateway
-from scripts.local.dashboard import collecting, pages, sources
+from scripts.local import demo, embedded_valkey
 from tests.support import processes
 from tests.support.patience import wait_until
-from tests.support.wires import free_port
+from tests.support.wires import Proxy, free_port, proxy_to
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="run this with: make test-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt install chromium")
 
+FAILED = 20
+"""More failed requests than an alarm wants before it says anything at all."""
+
+AT_ONCE = 8
 SIZES = {"desk": (1440, 1000), "phone": (390, 844)}
 EMPTY_UNDER_A_GOOD_LOAD = {
     "Revenue that cannot be read", "Failures (answers of 500)",
@@ -35,8 +38,16 @@ EMPTY_UNDER_A_GOOD_LOAD = {
 class System:
     """A running `make run` of which nobody else asks anything."""
 
-    def __init__(self, client: httpx.Client, page: str):
-        self.client, self.page = client, page
+    def __init__(self, client: httpx.Client, page: str, wire: Proxy):
+        self.client, self.page, self._wire = client, page, wire
+
+    @contextlib.contextmanager
+    def without_valkey(self) -> Iterator[None]:
+        """Nobody reaches Valkey until the block ends."""
+        port, self._wire.target = self._wire.target, free_port()
+        self._wire.cut()
+        yield
+        self._wire.target = port
 
     def load(self) -> int:
         """Sends requests of every kind, good and bad; returns how many reached a function."""
@@ -60,13 +71,14 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     output, port = folder / "output", free_port()
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(embedded_valkey.running(folder / "valkey"))
-        settings = {"PORT": port, "VALKEY_HOST": server.host, "VALKEY_PORT": server.port, "DEMO": 1}
+        wire = stack.enter_context(proxy_to(server.port))
+        settings = {"PORT": port, "VALKEY_HOST": server.host, "VALKEY_PORT": wire.port, "DEMO": 1}
         process = stack.enter_context(processes.started("scripts.run", output, **settings, RECONCILE_SECONDS=1))
         wait_until(lambda: "dashboard is at" in output.read_text() or process.poll() is not None)
         found = re.search(r"dashboard is at (\S+)", output.read_text())
         assert found, output.read_text()
-        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False))
-        yield System(client, found[1])
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False))
+        yield System(client, found[1], wire)
 
 
 @pytest.fixture(scope="module")
@@ -149,32 +161,31 @@ def test_it_says_first_what_to_do_and_then_shows_what_was_done(opened: Callable[
     assert "Only on AWS" in page.locator('[aria-label="ECPU a minute"]').inner_text()
 
 
-def test_an_alarm_turns_red_by_its_cause_and_green_again(opened: Callable[..., Any]) -> None:
-    """On a page whose clock can be moved: an alarm looks at minutes."""
-    moved = [0.0]
-    collector = collecting.Collector(clock=lambda: time.time() + moved[0])
-    with gateway.listen(0) as sock, pages.serving(pages.application(sources.Local(collector), {}), sock) as address:
-        page = opened(address=address)
+def test_an_alarm_turns_red_when_valkey_is_away_and_green_when_it_is_back(
+    opened: Callable[..., Any], system: System
+) -> None:
+    page = opened()
 
-        def is_red(name: str) -> str:
-            return f"!!document.querySelector('#alarms [data-name$={name}][data-state=ALARM]')"
+    def is_red(name: str) -> str:
+        return f"!!document.querySelector('#alarms [data-name$={name}][data-state=ALARM]')"
 
-        def answer(status: int, code: str | None) -> None:
-            for _ in range(20):
-                collector.answered(gateway.Seen("id", "GET", "127.0.0.1", "/stats", status, code, 5.0, 4.0))
+    def ask(times: int, status: int) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            answers = threads.map(lambda _: system.client.get("/stats").status_code, range(times))
+            assert set(answers) == {status}
 
-        until(page, "document.querySelectorAll('#alarms details').length > 50")
-        assert not page.evaluate(is_red("slo-page"))
-        answer(503, "unavailable")
-        moved[0] += 5
+    def soon(expression: str) -> None:
         page.keyboard.press("r")
-        until(page, is_red("slo-page"))
-        assert page.evaluate("document.querySelector('#health').dataset.state") == "ALARM"
-        moved[0] += 1830
-        answer(200, None)
-        page.keyboard.press("r")
-        until(page, f"!{is_red('slo-page')}")
-        page.close()
+        until(page, expression)
+
+    soon("document.querySelectorAll('#alarms details').length > 50")
+    assert not page.evaluate(is_red("slo-page"))
+    with system.without_valkey():
+        ask(FAILED, 503)
+        soon(is_red("slo-page"))
+        assert page.evaluate("document.querySelector('#health').dataset.state") == "PAGE"
+    ask(FAILED * 200, 200)  # half an hour's share of failures is small again
+    soon(f"!{is_red('slo-page')}")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -14,7 +14,7 @@ import valkey
 
 from scripts.local import embedded_valkey
 from scripts.places import ROOT
-from tests.support import processes
+from tests.support import lines, processes
 from tests.support.invoking import event
 from tests.support.wires import Proxy, free_port, proxy_to, silent, unaccepting
 
@@ -64,6 +64,7 @@ class Environment:
             said = json.loads(line)
             if name in said and "message" not in said:
                 return said[name]
+            lines.check(line)
             self.log.append(said)
         raise AssertionError("it has ended")
 

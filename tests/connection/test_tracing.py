@@ -19,7 +19,7 @@ import valkey
 from scripts.local import embedded_valkey, examples
 from scripts.local.examples import Example
 from scripts.places import ROOT
-from tests.support import processes
+from tests.support import lines, processes
 from tests.support.invoking import event
 from tests.support.wires import Proxy, free_port, proxy_to
 
@@ -94,6 +94,7 @@ class Environment:
             said: dict[str, Any] = json.loads(line)
             if name in said and "message" not in said:
                 return said
+            lines.check(line)
             self.log.append(said)
         raise AssertionError("it has ended")
 

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,7 +29,7 @@ import valkey
 
 from scripts.aws import smoke, values, verdicts
 from scripts.aws.live_checks import CHECKS, Deployment
-from scripts.emulator import emulate
+from scripts.emulator import dashboard, emulate
 from scripts.local import examples
 from scripts.places import ROOT
 from shared import telemetry, tokens
@@ -634,6 +635,52 @@ class TestWatching:
         assert drawn["AWS/Lambda"] > len(keys())
         assert drawn["AWS/SQS"] == 1
         assert drawn[emulated.name] > 1
+
+    def test_the_page_of_make_dashboard_draws_it(self, emulated: Emulated, tmp_path: Path) -> None:
+        output = tmp_path / "output"
+        with processes.started(
+            "scripts.emulator.dashboard", output, folder=emulated.folder, SOURCE="localstack"
+        ) as process:
+            wait_until(lambda: "Ctrl-C ends it" in output.read_text() or process.poll() is not None, WAIT_SECONDS)
+            (address,) = re.findall(rf"The dashboard of {emulated.name}, .* is at (\S+)", output.read_text())
+            with httpx.Client(base_url=address, timeout=60, trust_env=False) as page:
+                board = page.get("/dashboard.json").json()
+                now = int(time.time())
+                times = {"StartTime": now - 7200, "EndTime": now}
+                told = {}
+                for widget in board["widgets"]:
+                    title = widget["properties"].get("title")
+                    if widget["type"] == "metric":
+                        asked = page.post("/metrics", json={**times, "MetricDataQueries": widget["queries"]})
+                        told[title] = [sum(result["Values"]) for result in asked.json()["MetricDataResults"]]
+                    elif widget["type"] == "log":
+                        asked = page.post("/logs", json={**times, "query": widget["properties"]["query"]})
+                        told[title] = asked.json()["rows"]
+                listed = {alarm["AlarmName"] for alarm in page.get("/alarms").json()["Alarms"]}
+        assert f"{emulated.facts.base_url}/leaderboard" in board["hints"][0]
+        assert sum(told["Requests"]) > 0
+        assert told["Slowest requests"]
+        assert told["Errors by code"]
+        assert listed == {f"{emulated.name}-{row['alarm']}" for row in json.loads(drill(emulated).communicate()[0])}
+
+    def test_the_page_asks_for_all_pages_of_what_it_shows(
+        self, emulated: Emulated, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        queries = [query for query in charts(emulated) if query["MetricStat"]["Metric"]["Namespace"] == "AWS/Lambda"]
+        group = emulated.outputs["log_group_names"]["create_user"]
+        query = f"SOURCE '{group}' | filter message = \"request answered\" | stats count(*) as requests"
+        now = int(time.time())
+
+        def told() -> tuple[Any, Any]:
+            source = dashboard.Emulated(emulated.aws("cloudwatch"), emulated.aws("logs"), emulated.name)
+            return source.values(queries, now - 7200, now), source.table(query, now - 7200, now).rows
+
+        values, rows = told()
+        assert sum(len(result["Values"]) for result in values) > 10
+        assert rows[0][0] > 10
+        monkeypatch.setattr(dashboard, "POINTS_A_PAGE", 3)
+        monkeypatch.setattr(dashboard, "EVENTS_A_PAGE", 2)
+        assert told() == (values, rows)
 
     def test_the_figures_in_its_log_become_metrics_and_other_lines_become_none(self, emulated: Emulated) -> None:
         def counted(metric: str) -> float:

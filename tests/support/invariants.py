@@ -35,9 +35,10 @@ Report = dict[str, Any]
 
 
 class World(NamedTuple):
-    """Everything in the server except sessions and receipts."""
+    """Everything in the server except sessions and receipts. `marks` are those of players who were erased."""
 
     profiles: dict[str, dict[str, str]]
+    marks: dict[str, dict[str, str]]
     board: dict[str, int]
     rows: dict[str, str]
     totals: dict[str, str]
@@ -51,36 +52,64 @@ def look(raw: valkey.Valkey) -> World:
         pipeline.zrange(BOARD, 0, -1, withscores=True).hgetall(PLAYERS).hgetall(TOTALS)
         pipeline.zrange(PENDING, 0, -1).hgetall(STATS)
         board, rows, totals, pending, stats = pipeline.execute()
-    return World(profiles(raw), {user_id: int(score) for user_id, score in board}, rows, totals, pending, stats)
+    return World(
+        profiles(raw), marks(raw), {user_id: int(score) for user_id, score in board}, rows, totals, pending, stats
+    )
 
 
 def profiles(raw: valkey.Valkey) -> dict[str, dict[str, str]]:
     """Every profile, by userId."""
-    keys = list(raw.scan_iter("user:*", count=1000))
+    return _hashes(raw, "user:", "")
+
+
+def marks(raw: valkey.Valkey) -> dict[str, dict[str, str]]:
+    """What is left of everybody who was erased, by userId."""
+    return _hashes(raw, "{user:", "}:erased")
+
+
+def _hashes(raw: valkey.Valkey, prefix: str, suffix: str) -> dict[str, dict[str, str]]:
+    keys = list(raw.scan_iter(f"{prefix}*{suffix}", count=1000))
     with raw.pipeline(transaction=False) as pipeline:
         for key in keys:
             pipeline.hgetall(key)
-        return {key.removeprefix("user:"): profile for key, profile in zip(keys, pipeline.execute(), strict=True)}
+        found = zip(keys, pipeline.execute(), strict=True)
+        return {key.removeprefix(prefix).removesuffix(suffix): fields for key, fields in found}
 
 
-def check(raw: valkey.Valkey) -> World:
-    """Asserts every invariant of a settled world."""
+def check(raw: valkey.Valkey, *, high_score: bool = True) -> World:
+    """Asserts every invariant of a settled world; without the high score, if a player was hidden, corrected or erased
+    since a sweep began."""
     world = look(raw)
     for user_id, profile in world.profiles.items():
         assert profile["userId"] == user_id
         assert int(profile["bestScore"]) >= int(profile["score"])
         assert int(profile["level"]) == max(1, int(profile["score"]) // 750 + 1)
-    scores = {user_id: int(profile["score"]) for user_id, profile in world.profiles.items()}
-    games = sum(int(profile["gamesPlayed"]) for profile in world.profiles.values())
+    ranked = {user_id: profile for user_id, profile in world.profiles.items() if not profile.get("hidden")}
+    scores = {user_id: int(profile["score"]) for user_id, profile in ranked.items()}
+    games = sum(int(profile["gamesPlayed"]) for profile in ranked.values())
     total = sum(scores.values())
-    high = max((int(profile["bestScore"]) for profile in world.profiles.values()), default=0)
-    assert world.board == scores, "board score = profile score for every player; membership = the set of profiles"
-    assert {user_id: _without_sweep(row) for user_id, row in world.rows.items()} == {
-        user_id: [profile[name] for name in ("revision", "score", "gamesPlayed", "username")]
+    high = max((int(profile["bestScore"]) for profile in ranked.values()), default=0)
+    assert world.board == scores, "board score = profile score for every player; membership = the profiles not hidden"
+    hidden = {
+        user_id: [profile["revision"], "0", "0", profile["username"]]
         for user_id, profile in world.profiles.items()
-    }, "rows = profiles"
+        if user_id not in ranked
+    }
+    assert {user_id: _without_sweep(row) for user_id, row in world.rows.items()} == {
+        **{
+            user_id: [profile[name] for name in ("revision", "score", "gamesPlayed", "username")]
+            for user_id, profile in ranked.items()
+        },
+        **hidden,
+        **{user_id: [mark["revision"], "0", "0", ""] for user_id, mark in world.marks.items()},
+    }, "rows = profiles, and an empty one for each mark"
+    assert not world.marks.keys() & world.profiles.keys(), "whoever was erased has no profile"
+    assert all(raw.ttl(f"{{user:{user_id}}}:erased") == -1 for user_id in world.marks), "and a mark that stays"
     assert world.pending == [], "the outbox is empty"
     held = {name: int(world.totals.get(name, "0")) for name in ("totalGames", "totalScore", "highScore")}
+    if not high_score:
+        assert held["highScore"] >= high
+        high = held["highScore"]
     assert held == {"totalGames": games, "totalScore": total, "highScore": high}
     average = round(total / games, 2) if games else 0
     assert world.stats == {**{name: str(value) for name, value in held.items()}, "averageScore": str(average)}
@@ -96,7 +125,7 @@ def check_receipts(raw: valkey.Valkey) -> None:
         born, ends = int(generation.pop("born")), int(generation.pop("ends"))
         assert born <= now < ends
         assert generation
-        assert all(re.fullmatch(r"[\w-]{28}[csbid]-?\d+ -?\d+", receipt) for receipt in generation.values())
+        assert all(re.fullmatch(r"[\w-]{28}[csbidk]-?\d+ -?\d+", receipt) for receipt in generation.values())
 
 
 def _without_sweep(row: str) -> list[str]:
@@ -152,8 +181,16 @@ def rebuild(raw: valkey.Valkey) -> int:
     return mended
 
 
-def settle(raw: valkey.Valkey, *, damaged: bool = False) -> World:
-    """A minute passes, reconcile runs, a sweep goes over everybody: then every invariant holds.
+def marks_grow_older(raw: valkey.Valkey, seconds: int) -> None:
+    """Everybody's marks age by so many seconds."""
+    for key in raw.scan_iter("{user:*}:erased", count=1000):
+        for name in ("second", "ends"):
+            raw.hincrby(key, name, -seconds)
+
+
+def settle(raw: valkey.Valkey, *, damaged: bool = False, acted: bool = False) -> World:
+    """A minute passes, reconcile runs, a sweep goes over everybody: then every invariant holds. If somebody `acted`, by
+    hiding a player, say, the high score needs the sweep.
 
     Unless somebody has damaged the data, the outbox alone is enough, as if the sweep were far away among a million
     other players: the sweep that follows finds nothing to mend.
@@ -165,7 +202,7 @@ def settle(raw: valkey.Valkey, *, damaged: bool = False) -> World:
     assert report["found"] == report["cleared"]
     assert report["unreadable"] == report["swept"] == 0
     if not damaged:
-        settled = check(raw)
+        settled = check(raw, high_score=not acted)
     mended = rebuild(raw)
     world = check(raw)
     check_receipts(raw)

@@ -78,7 +78,9 @@ SHAPES: dict[str, Shape] = {
     "Reason": _one_of(*CODES),
     "Currency": _one_of(*config.Settings.currencies),
     "Kind": _one_of(*security.KINDS),
-    "cause": re.compile(r"[A-Za-z]*(?:Error|Timeout)|Unavailable|malformed profile|[A-Z_]+ (?:is|\().*").fullmatch,
+    "cause": re.compile(
+        r"[A-Za-z]*(?:Error|Exception|Timeout)|Unavailable|malformed (?:profile|mark)|[A-Z_]+ (?:is|\().*"
+    ).fullmatch,
     "cursor": re.compile(r"\d*").fullmatch,
     "position": re.compile(r"|[a-z]+ \d+").fullmatch,
 }

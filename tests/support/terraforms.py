@@ -17,18 +17,6 @@ from scripts.dev import check_terraform
 from scripts.places import ROOT
 from tests.support import aws_api
 
-OFFLINE: dict[str, Any] = {
-    "region": "eu-central-1",
-    "access_key": "test",
-    "secret_key": "test",
-    "skip_credentials_validation": True,
-    "skip_metadata_api_check": True,
-    "skip_region_validation": True,
-    "skip_requesting_account_id": True,
-}
-"""The provider's arguments that let it start without asking AWS."""
-
-OFFLINE_FILE = "offline_override.tf.json"
 """What a copied root has of it, and of a backend that needs nobody."""
 
 UNCHANGED = "No changes. Your infrastructure matches the configuration."
@@ -70,10 +58,10 @@ def init(folder: Path, *, environment: Mapping[str, str] | None = None, account:
     """
     written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
     keys = {"access_key": aws_api.access_key(account)} if account else {}
-    offline: dict[str, Any] = {"provider": {"aws": {**OFFLINE, **keys}}}
+    offline: dict[str, Any] = {"provider": {"aws": {**terraform_provider.OFFLINE, **keys}}}
     if 'backend "s3"' in written:
         offline["terraform"] = {"backend": {"local": {}}}
-    name = OFFLINE_FILE if 'provider "aws"' in written else "offline.tf.json"
+    name = terraform_provider.OFFLINE_FILE if 'provider "aws"' in written else "offline.tf.json"
     (folder / name).write_text(json.dumps(offline))
     options = [] if terraform_provider.VARIABLE in (environment or {}) else terraform_mirror.init_options()
     run(folder, "init", "-input=false", *options, environment=environment)

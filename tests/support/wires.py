@@ -100,10 +100,14 @@ class Proxy:
         _cut(self._listener)
         self._acceptor.join()
         self._listener.close()
-        for end in self._ends:
-            _cut(end)
+        self.cut()
         for carrier in self._carriers:
             carrier.join()
+
+    def cut(self) -> None:
+        """Cuts the connections of this moment."""
+        for end in self._ends:
+            _cut(end)
 
 
 def _chunks(end: socket.socket) -> Iterator[bytes]:

@@ -71,7 +71,7 @@ def begun(folder: Path, aws: aws_api.Aws) -> Iterator[Mapping[str, Future[Applie
     tree = terraforms.copy(folder / "tree")
     plans.pretend_to_build(tree.parent)
     terraforms.init(tree)  # finds the provider once for all of them
-    (tree / terraforms.OFFLINE_FILE).unlink()
+    (tree / terraform_provider.OFFLINE_FILE).unlink()
     with contextlib.ExitStack() as stack:
         pool = ThreadPoolExecutor(len(ACCOUNTS))
         stack.callback(pool.shutdown, cancel_futures=True)

@@ -390,8 +390,8 @@ class Tree:
         root = folder / "terraform"
         for file in (*root.glob("*.tf"), root / ".terraform" / "terraform.tfstate"):  # the latter knows a backend
             file.unlink()
-        (root / terraforms.OFFLINE_FILE).rename(root / "offline.tf.json")
-        (root / "offline.tf.json").write_text(json.dumps({"provider": {"aws": terraforms.OFFLINE}}))
+        (root / terraform_provider.OFFLINE_FILE).rename(root / "offline.tf.json")
+        (root / "offline.tf.json").write_text(json.dumps({"provider": {"aws": terraform_provider.OFFLINE}}))
         return root
 
     @contextlib.contextmanager

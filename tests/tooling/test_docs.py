@@ -21,6 +21,7 @@ from shared import config, deadline, security
 from shared.store import store
 from tests.support import contract, lines
 from tests.support.api import Api
+from tests.support.guarded import Guarded
 
 MADE = re.compile(r"\.|node_modules$|build$|__pycache__$")
 """The beginnings of names in which there is nothing of ours."""
@@ -48,7 +49,14 @@ every_document = pytest.mark.parametrize("name", DOCUMENTS)
 
 EXAMPLE = re.compile(r"```sh\n(curl .*?)```\n(?:```json\n(.*?)```)?", re.DOTALL)
 UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-VOLATILE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|\b\d+ms\b")
+VOLATILE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|\b\d+ms\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
+PROTECTED = "Where access is protected"
+CALLERS: dict[str, tuple[config.Scope, str]] = {
+    "$SERVER": ("server", "backend"),
+    "$PLAYER": ("player", "ada"),
+    "$ADMIN": ("admin", "grace"),
+}
+"""Whose tokens these names stand for in an example."""
 
 
 def run(api: Api, command: str) -> Any:
@@ -75,7 +83,7 @@ def run(api: Api, command: str) -> Any:
 
 
 def comparable(text: str) -> str:
-    """A reply's text, with all times and milliseconds made the same."""
+    """A reply's text, with all times, milliseconds and tokens made the same."""
     return VOLATILE.sub("*", text)
 
 
@@ -94,8 +102,22 @@ def check_examples(api: Api, document: str) -> int:
     return len(examples)
 
 
+PROTECTED = "Where access is protected"
+
+
 def test_each_example_of_the_api_gets_the_reply_that_stands_below_it(api: Api) -> None:
-    assert check_examples(api, API) > 10
+    assert check_examples(api, API.replace(section(API, PROTECTED), "")) > 10
+
+
+def test_so_does_each_that_takes_a_token(guarded: Guarded) -> None:
+    examples = section(API, PROTECTED)
+    for name, (scope, subject) in CALLERS.items():
+        examples = examples.replace(
+            f"Authorization: Bearer {name}'", f"Authorization: {guarded.bearer(scope, subject)['Authorization']}'"
+        )
+    api = Api(guarded.base_url)
+    assert check_examples(api, examples) > 2
+    api.close()
 
 
 def test_the_quick_start_gets_its_reply_on_the_demo_players(api: Api) -> None:
@@ -114,6 +136,12 @@ def test_there_is_an_example_of_every_operation() -> None:
         assert operation, command
         shown.add(operation.id)
     assert shown == set(contract.operations())
+
+
+def test_the_keys_of_examples_are_uuids_as_clients_should_send() -> None:
+    keys = re.findall(r"Idempotency-Key: ([^'\"]*)", "".join(command for command, _ in EXAMPLE.findall(API)))
+    assert keys
+    assert [key for key in keys if not UUID.fullmatch(key)] == []
 
 
 @every_document

@@ -375,6 +375,11 @@ def test_the_rank_function_imports_nothing_heavy() -> None:
     assert not {name.partition(".")[0] for name in loaded} & HEAVY
 
 
+def test_the_local_api_knows_nothing_of_cryptography_until_access_is_protected() -> None:
+    loaded = {*watched_import("scripts.local.api")["modules"]}
+    assert not loaded & {"cryptography.hazmat", "jwt", *HEAVY}
+
+
 def test_one_module_knows_the_sdk_that_writes_traces() -> None:
     ours = {**LAYER, **{path: imported(tree) for path, tree in modules("functions")}}
     assert [module for module, names in ours.items() if "aws_xray_sdk" in str(names)] == ["tracing"]

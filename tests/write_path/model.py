@@ -14,9 +14,9 @@ A crash needs no step: it is a process that takes no more steps, and what must h
 runner that crashes is started again by its schedule; that is a step.) Time passes in moments of 30 s: an attempt may be
 one moment old (FENCE_SECONDS), an intent is due after two (DUE_SECONDS); the revisions of moment 3 begin at 30.
 
-Receipts of keys, and the mark of somebody who was erased, end only in the worlds that say so, where a life is two moments
-long. A key that comes again after its receipt's life may count again; before that it may not. No process is held up for as
-long as a mark lives: what it has read of somebody who was erased, it has projected by then.
+Receipts of keys, and the mark of somebody who was erased, end only in the worlds that say so, where a life is two
+moments long. A key that comes again after its receipt's life may count again; before that it may not. No process is
+held up for as long as a mark lives: what it has read of somebody who was erased, it has projected by then.
 
 Left out: the sorted set beside the rows (one script moves both, so the sweep's last phase finds nothing), how much a
 run does at most, how many receipts there may be, user names. Sessions have a model of their own (`session_model`).
@@ -248,8 +248,8 @@ class Mark(NamedTuple):
 
 class PlayerSlot(NamedTuple):
     """What is in the player's slot: the profile, receipts of attempts without a key, two generations of those of keys,
-    the younger first, and a mark. For the verdict: when each key counted, whether one has made a second player, and what
-    was done by and to whoever was erased."""
+    the younger first, and a mark. For the verdict: when each key counted, whether one has made a second player, what
+    was done by and to whoever was erased, when they were, and whether they were made again within a life."""
 
     profile: Player | None
     receipts: tuple[Receipt, ...]
@@ -258,6 +258,8 @@ class PlayerSlot(NamedTuple):
     second: bool = False
     mark: Mark | None = None
     gone: Applied = ()
+    gone_at: int = -99
+    remade: bool = False
 
 
 class Row(NamedTuple):
@@ -406,6 +408,8 @@ def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
         return "refuse", slot  # taken, or missing
     if submission.creates and slot.mark and world.has("mark"):
         return "refuse", slot  # as if it were taken
+    if submission.creates and world.ends and state.moment - slot.gone_at < LIFETIME:
+        slot = slot._replace(remade=True)
     word = "amend" if submission.act in ("hide", "show") else "submit"
     applied = (profile.applied if profile else ()) + (submission.name,)
     if counted(applied).score < 0:
@@ -429,7 +433,8 @@ def erase(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     if abs(moment - state.attempts[number].sent) > FENCE and world.has("fence"):
         return "stale", slot
     mark = Mark(revision(world, profile.revision, moment), number, moment + LIFETIME if world.ends else 0)
-    return "erase", PlayerSlot(None, slot.receipts, counted=slot.counted, mark=mark, gone=(*profile.applied, *ERASED))
+    gone, gone_at = (*profile.applied, *ERASED), state.moment if world.ends else -99
+    return "erase", PlayerSlot(None, slot.receipts, counted=slot.counted, mark=mark, gone=gone, gone_at=gone_at)
 
 
 def in_slot(player: PlayerSlot) -> Player | None:
@@ -826,7 +831,8 @@ def lifts(world: World, state: State) -> Iterator[Step]:
     if not ended or late or (state.astray > FENCE and world.has("lift in time")):
         return
     if any(runner.task == SCAN and runner.position == "profiles" for runner in state.runners):
-        yield "sweep: lift", state._replace(player=state.player._replace(mark=None))
+        moment = state.moment if world.ends else state.moment + 1  # it takes a life, whether that is counted or not
+        yield "sweep: lift", state._replace(moment=moment, player=state.player._replace(mark=None))
 
 
 def aftermath(state: State) -> bool:
@@ -909,7 +915,7 @@ def attempt_complaint(world: World, state: State, number: int) -> str:
         return f"{name} was acknowledged and is not on the board"
     seen = row.applied if row else ()
     if attempt.step == "acknowledged" and name == "erase":
-        if state.player.mark and seen != ERASED:
+        if state.player.mark and seen != ERASED and not world.loses:
             return "an erasure was acknowledged, and there is something else on the board"
     elif attempt.step == "acknowledged" and name not in (*seen, *state.player.gone) and not world.clock_stands:
         return f"{name} was acknowledged and is no longer on the board"
@@ -927,6 +933,8 @@ def complaint(world: World, state: State) -> str:
     applied = profile.applied if profile else ()
     if state.player.second:
         return "a key has made a second player"
+    if state.player.remade:
+        return "a player was made again while a late request could still come"
     for (key, before), (again, then) in itertools.combinations(state.player.counted, 2):
         if key == again and then - before < LIFETIME:
             return "a key was counted twice within a receipt's life"
@@ -1013,12 +1021,12 @@ WORLDS = {
     RECOUNT: World((A, CORRECT, HIDE), (False, False, False), ("sweep",), moments=0, sweeps=2, acts=True),
     ERASURE: World((A, ERASE), (False, True), ("reconcile",), acts=True, erases=True),
     SWEPT: World((A, ERASE), (False, False), ("sweep",), moments=0, sweeps=2, acts=True, erases=True),
-    REMADE: World((CREATE, ERASE, CREATE_AGAIN), (False,) * 3, (), False, ends=True, acts=True, erases=True),
+    REMADE: World((ERASE, CREATE), (True, True), moments=1, ends=True, acts=True, erases=True),
     LIFTING: World(
-        (CREATE, ERASE, CREATE_AGAIN),
-        (False, False, False),
+        (ERASE, CREATE),
+        (False, False),
         ("sweep",),
-        exists=False,
+        moments=1,
         sweeps=1,
         ends=True,
         astray=3,
@@ -1026,9 +1034,7 @@ WORLDS = {
         acts=True,
         erases=True,
     ),
-    REBORN: World(
-        (ERASE, CREATE), (False, False), ("sweep",), sweeps=1, loses="player", ends=True, crash=True, erases=True
-    ),
+    REBORN: World((ERASE, CREATE), (False, False), ("sweep",), moments=0, sweeps=1, loses="player", erases=True),
 }
 
 LARGER: dict[str, dict[str, Any]] = {
@@ -1056,9 +1062,9 @@ LARGER: dict[str, dict[str, Any]] = {
     RECOUNT: {"runners": ("sweep", "rebuild")},
     ERASURE: {"retries": (True, True), "runners": ("reconcile", "reconcile")},
     SWEPT: {"runners": ("sweep", "rebuild")},
-    REMADE: {"retries": (True, True, True)},
-    LIFTING: {"moments": 3},
-    REBORN: {"attempts": (ERASE, CREATE, A), "retries": (False, False, False)},
+    REMADE: {"attempts": (A, ERASE, CREATE), "retries": (True, True, True)},
+    LIFTING: {"moments": 2, "crash": False},
+    REBORN: {"sweeps": 2},
 }
 """What is different in each world at its large size."""
 
@@ -1133,7 +1139,7 @@ def happenings(world: World) -> Iterator[Rule]:
     yield Rule((*around, "tail", "lost"), mishaps)
     if world.loses:
         yield Rule((*around, "tail", *attempts), failovers)
-    if world.erases and world.ends:
+    if world.erases and (world.ends or world.loses):
         yield Rule(("moment", "astray", "player", *attempts, *runners), lifts)
     if world.sweeps:
         whole = world.wrong_totals or world.full or world.unreadable or world.loses

@@ -45,7 +45,7 @@ def days_kept(raw: valkey.Valkey) -> set[str]:
     return {key.removeprefix(ACTIVE) for key in raw.scan_iter(f"{ACTIVE}*")}
 
 
-def figures(raw: valkey.Valkey) -> tuple[int, int]:
+def figures(raw: valkey.Valkey) -> tuple[int | None, int | None]:
     """What a run of reconcile reports: active today, and this month."""
     report = invariants.run_reconcile(raw)
     return report["activeToday"], report["activeMonth"]
@@ -199,3 +199,4 @@ def test_what_somebody_else_put_in_the_place_of_a_day_hinders_no_request(api: Ap
     for headers in ({}, {"Idempotency-Key": "a-key"}):
         assert api.post("/sessions", json={"userId": "ada"}, headers=headers).status_code == 201
     assert raw.zscore(invariants.BOARD, "ada") == 5
+    assert figures(raw) == (None, None), "and no run of reconcile"

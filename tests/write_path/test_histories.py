@@ -1,11 +1,14 @@
-"""Any history of submissions, retries, lost replies, crashes, sweeps, lost tails, evictions and passing days ends as a
-plain dictionary says."""
+"""Any history of submissions, acts, erasures, retries, lost replies, crashes, sweeps, lost tails, evictions and passing
+days ends as a plain dictionary says."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from shared import board, config, deadline, idempotency, players, sweeps
-from shared.problems import InvalidArguments, NotYetVisible, Unavailable, UserExists, UserNotFound
+from shared import board, config, deadline, idempotency, people, players, sweeps
+from shared.problems import InvalidArguments, NotRanked, NotYetVisible, Unavailable, UserExists, UserNotFound
 from shared.store import Store
 from tests.support import invariants, telling
 from tests.support.wires import Proxy, proxy_to
@@ -61,6 +64,8 @@ class Player:
     score: int = 0
     best: int = 0
     games: int = 0
+    hidden: bool = False
+    name: str = ""
     done: dict[str, float] = field(default_factory=dict)
     """The keys that were applied, and when."""
 
@@ -82,7 +87,8 @@ def applied(player: Player, request: Request, now: float) -> Player | None:
     score = after[request.operator]
     if not 0 <= score <= 10**12:
         return None
-    return Player(score, max(player.best, score), player.games + 1, player.done | {request.key: now})
+    done = player.done | {request.key: now}
+    return dataclasses.replace(player, score=score, best=max(player.best, score), games=player.games + 1, done=done)
 
 
 class Histories(RuleBasedStateMachine):
@@ -103,7 +109,9 @@ class Histories(RuleBasedStateMachine):
         self.active: set[str] = set()
         self.played: set[str] = set()
         self.requests: list[Request] = []
-        self.past: dict[str, tuple[Snapshot, Player | None, float]] = {}
+        self.erased: set[str] = set()
+        """Who is gone, and whose name is not free again."""
+        self.past: dict[str, tuple[Snapshot, Player | None, bool, float]] = {}
         self.now = 0.0
         self.store = Store(config.settings())
 
@@ -163,8 +171,8 @@ class Histories(RuleBasedStateMachine):
             assert after is not None
             assert done.replayed is is_done
             assert done.user["score"] == after.score
-            assert done.receipt["rank"] >= 1
-            assert board.standing(self.store, request.user_id)["score"] == after.score
+            assert bool(done.receipt["rank"]) is not after.hidden
+            self.stands(request.user_id, after)
             self.active.add(request.user_id)
         finally:
             self.proxy.cuts = 0
@@ -192,16 +200,17 @@ class Histories(RuleBasedStateMachine):
         except (Killed, Unavailable):
             assert fate != "well"
         except UserExists:
-            assert user_id in self.players
+            assert user_id in self.players or user_id in self.erased
         else:
             assert user_id not in self.players
+            assert user_id not in self.erased
             assert board.standing(self.store, user_id)["score"] == score
         finally:
             self.proxy.cuts = 0
             if store is not self.store:
                 store.close()
-        if fate != "killed 0":
-            self.players.setdefault(user_id, Player(score, score))
+        if fate != "killed 0" and user_id not in self.erased:
+            self.players.setdefault(user_id, Player(score, score, name=user_id.title()))
 
     @rule(which=st.integers(0, 2), fate=FATES)
     def create_for_a_key(self, which: int, fate: str) -> None:
@@ -218,7 +227,7 @@ class Histories(RuleBasedStateMachine):
         except (Killed, Unavailable, NotYetVisible):
             assert fate != "well"
         except UserExists:
-            assert is_there
+            assert is_there or key.made_id in self.erased
             assert not is_done
         else:
             assert done.user["userId"] == key.made_id
@@ -228,8 +237,94 @@ class Histories(RuleBasedStateMachine):
             self.proxy.cuts = 0
             if store is not self.store:
                 store.close()
-        if fate != "killed 0":
-            self.players.setdefault(key.made_id, Player(which, which, 0, {text: self.now}))
+        if fate != "killed 0" and key.made_id not in self.erased:
+            self.players.setdefault(key.made_id, Player(which, which, name=text, done={text: self.now}))
+
+    def stands(self, user_id: str, player: Player) -> None:
+        """Asserts that a player stands where they belong, which is nowhere if they are hidden."""
+        if player.hidden:
+            with pytest.raises(NotRanked):
+                board.standing(self.store, user_id)
+        else:
+            assert board.standing(self.store, user_id)["score"] == player.score
+
+    def act(self, user_id: str, fate: str, work: Callable[[Store], Any], **changes: Any) -> bool:
+        """Does something to a player, and notes it in the dictionary; whether it was answered."""
+        Histories.sent += 1
+        player, store, answered = self.players.get(user_id), self.through(fate), False
+        after = dataclasses.replace(player, **changes) if player else None
+        try:
+            work(store)
+        except (Killed, Unavailable, NotYetVisible):
+            assert fate != "well"
+        except UserNotFound:
+            assert after is None
+        else:
+            assert after is not None
+            answered = True
+        finally:
+            self.proxy.cuts = 0
+            if store is not self.store:
+                store.close()
+        if after and fate != "killed 0":
+            self.players[user_id] = after
+        return answered
+
+    @rule(user_id=st.sampled_from(USERS), hidden=st.booleans(), fate=FATES)
+    def hide(self, user_id: str, hidden: bool, fate: str) -> None:
+        """A player is hidden, or shown again."""
+        rules = config.settings().rules
+        was = user_id in self.players and self.players[user_id].hidden
+
+        def work(store: Store) -> None:
+            change = players.set_hidden(store, rules, user_id=user_id, hidden=hidden)
+            assert change == (was, hidden)
+
+        if self.act(user_id, fate, work, hidden=hidden):
+            self.stands(user_id, self.players[user_id])
+
+    @rule(user_id=st.sampled_from(USERS), name=st.sampled_from(["Ada", "Lovelace"]), fate=FATES)
+    def rename(self, user_id: str, name: str, fate: str) -> None:
+        """A player gets another name."""
+        rules = config.settings().rules
+        self.act(user_id, fate, lambda store: players.amend(store, rules, user_id=user_id, username=name), name=name)
+
+    @rule(user_id=st.sampled_from(USERS), score=st.integers(0, 30), fate=FATES)
+    def correct(self, user_id: str, score: int, fate: str) -> None:
+        """A player's score is put right, and their best score with it."""
+        rules = config.settings().rules
+        work = functools.partial(players.correct, user_id=user_id, score=score, best_score=score)
+        self.act(user_id, fate, lambda store: work(store, rules, None), score=score, best=score)
+
+    @rule(user_id=st.sampled_from(USERS), fate=FATES)
+    def erase(self, user_id: str, fate: str) -> None:
+        """A player is erased."""
+        Histories.sent += 1
+        store = self.through(fate)
+        try:
+            people.erase(store, config.settings().rules, user_id=user_id)
+        except (Killed, Unavailable, NotYetVisible):
+            assert fate != "well"
+        except UserNotFound:
+            assert user_id not in self.players
+        else:
+            assert user_id in self.players
+            with pytest.raises(UserNotFound):
+                board.standing(self.store, user_id)
+        finally:
+            self.proxy.cuts = 0
+            if store is not self.store:
+                store.close()
+        if fate != "killed 0" and self.players.pop(user_id, None):
+            self.erased.add(user_id)
+
+    @rule()
+    def marks_end(self) -> None:
+        """Nothing late can come any more, and a sweep comes by."""
+        invariants.marks_grow_older(self.raw, 2 * LIFE)
+        invariants.rebuild(self.raw)
+        self.erased.clear()
+        assert not invariants.marks(self.raw)
 
     @rule(user_id=st.sampled_from(USERS), operator=OPERATORS, amount=st.integers(0, 60), fate=FATES)
     def submit(self, user_id: str, operator: str, amount: int, fate: str) -> None:
@@ -282,20 +377,24 @@ class Histories(RuleBasedStateMachine):
     @rule(slot=st.sampled_from([*USERS, "board"]))
     def remember(self, slot: str) -> None:
         """A replica receives this state of a slot."""
-        self.past[slot] = (taken(self.binary, slot), copy.deepcopy(self.players.get(slot)), self.now)
+        player = copy.deepcopy(self.players.get(slot))
+        self.past[slot] = (taken(self.binary, slot), player, slot in self.erased, self.now)
 
     @precondition(lambda self: self.past)
     @rule(which=st.integers(0, 3))
     def lose_a_tail(self, which: int) -> None:
         """The replica takes over: the slot is as it was then."""
         slot = sorted(self.past)[which % len(self.past)]
-        snapshot, player, then = self.past[slot]
+        snapshot, player, was_erased, then = self.past[slot]
         put_back(self.binary, slot, snapshot)
         invariants.receipts_grow_older(self.raw, slot, int(self.now - then))
         if slot == "board":
             self.active.clear()
         else:
             self.players.pop(slot, None)
+            self.erased.discard(slot)
+            if was_erased:
+                self.erased.add(slot)
             if player is not None:
                 self.players[slot] = copy.deepcopy(player)
 
@@ -304,11 +403,21 @@ class Histories(RuleBasedStateMachine):
         """Everything has had its time: now it is as the dictionary says."""
         world = invariants.settle(self.raw, damaged=True)
         found = {
-            user_id: (int(profile["score"]), int(profile["bestScore"]), int(profile["gamesPlayed"]))
+            user_id: (
+                int(profile["score"]),
+                int(profile["bestScore"]),
+                int(profile["gamesPlayed"]),
+                bool(profile.get("hidden")),
+                profile["username"],
+            )
             for user_id, profile in world.profiles.items()
         }
         assert self.active <= invariants.active(self.raw, *USERS) <= self.played
-        assert found == {name: (player.score, player.best, player.games) for name, player in self.players.items()}
+        assert found == {
+            name: (player.score, player.best, player.games, player.hidden, player.name)
+            for name, player in self.players.items()
+        }
+        assert world.marks.keys() == self.erased
 
 
 def test_every_history_ends_as_the_dictionary_says(raw: valkey.Valkey, request: pytest.FixtureRequest) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import valkey
 
-from scripts.cloudwatch import emf
+from scripts.cloudwatch import api_gateway, emf
 from scripts.cloudwatch.series import Datum, Metrics
 from scripts.local import gateway
 from scripts.local.dashboard import bodies
@@ -28,7 +28,6 @@ MOST_WAITING = 50_000
 POLL_SECONDS = 5
 THIN_SECONDS = 60
 
-GATEWAY = {"Count", "4XXError", "5XXError", "Latency", "IntegrationLatency"}
 LAMBDA = {"Invocations", "Errors", "Duration", "ConcurrentExecutions"}
 
 GAUGES = {"BytesUsedForCache": "used_memory", "CurrConnections": "connected_clients"}
@@ -79,7 +78,7 @@ class Collector:
 
     def has(self, namespace: str, metric: str) -> bool:
         """Whether a metric exists here at all."""
-        own = {"AWS/ApiGateway": GATEWAY, "AWS/Lambda": LAMBDA, "AWS/ElastiCache": CACHE}
+        own = {"AWS/ApiGateway": api_gateway.UNITS, "AWS/Lambda": LAMBDA, "AWS/ElastiCache": CACHE}
         return namespace == self._name or metric in own.get(namespace, ())
 
     @contextlib.contextmanager
@@ -106,15 +105,17 @@ class Collector:
 
     def answered(self, seen: gateway.Seen) -> None:
         """Counts a request as API Gateway does, and writes its line of the access log."""
-        api = {"ApiName": self._name, "Stage": STAGE}
-        by_method = {**api, "Method": seen.method, "Resource": seen.route or ""}
-        for dimensions in (api, *([by_method] if seen.route else [])):
-            self._put("AWS/ApiGateway", "Count", dimensions, 1)
-            self._put("AWS/ApiGateway", "4XXError", dimensions, int(400 <= seen.status < 500))
-            self._put("AWS/ApiGateway", "5XXError", dimensions, int(seen.status >= 500))
-            self._put("AWS/ApiGateway", "Latency", dimensions, seen.milliseconds)
-            if seen.function_milliseconds is not None:
-                self._put("AWS/ApiGateway", "IntegrationLatency", dimensions, seen.function_milliseconds)
+        self._waiting.append(
+            api_gateway.measured(
+                self._name,
+                STAGE,
+                (seen.method, seen.route) if seen.route else None,
+                int(self.clock()),
+                status=seen.status,
+                milliseconds=seen.milliseconds,
+                integration_milliseconds=seen.function_milliseconds,
+            )
+        )
         line = {
             "requestId": seen.request_id,
             "sourceIp": seen.client,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -88,72 +87,13 @@ class Local:
         states = {alarm["AlarmName"]: alarm["StateValue"] for alarm in self._alarms}
         for alarm in self._alarms:
             if rule := alarm.get("AlarmRule"):
-                causes = [name for name in alarms.members(rule) if states[name.rpartition(":")[2]] == alarms.ALARM]
-                holds = alarms.holds(rule, lambda name: states[name.rpartition(":")[2]])
-                reason = f"In alarm: {', '.join(causes)}." if causes else "None of its alarms is raised."
-                _change(alarm, alarms.ALARM if holds else alarms.OK, reason, now)
-                states[alarm["AlarmName"]] = alarm["StateValue"]
+                told = {name: states[name.rpartition(":")[2]] for name in alarms.members(rule)}
+                judgement = alarms.judge_composite(rule, told)
+                _change(alarm, judgement.state, judgement.reason, now)
+                states[alarm["AlarmName"]] = judgement.state
 
 
 def _change(alarm: Json, state: str, reason: str, now: float) -> None:
     alarm["StateReason"] = reason
     if alarm["StateValue"] != state:
         alarm |= {"StateValue": state, "StateUpdatedTimestamp": now}
-
-
-class Emulated:
-    """A dashboard that is deployed, asked through clients of AWS: those of localstack-client."""
-
-    def __init__(self, cloudwatch: Any, logs: Any, name: str = bodies.DEPLOYED):
-        self.title = f"{name}, on the emulated AWS"
-        self._cloudwatch, self._logs, self._name = cloudwatch, logs, name
-
-    def body(self) -> Json:
-        """What GetDashboard tells."""
-        body: Json = json.loads(self._cloudwatch.get_dashboard(DashboardName=self._name)["DashboardBody"])
-        return body
-
-    def only_on_aws(self, namespace: str, metric: str) -> bool:  # noqa: ARG002
-        """Nobody knows: what the emulator does not make, has no data."""
-        return False
-
-    def values(self, queries: Sequence[Mapping[str, Any]], begin: int, end: int) -> list[Json]:
-        """What GetMetricData tells."""
-        asked = [{name: value for name, value in query.items() if name != "Period"} for query in queries]
-        told = self._cloudwatch.get_metric_data(
-            MetricDataQueries=asked, StartTime=begin, EndTime=end, ScanBy="TimestampAscending"
-        )
-        return [
-            {
-                "Id": result["Id"],
-                "Label": result.get("Label", result["Id"]),
-                "Timestamps": [moment.timestamp() for moment in result["Timestamps"]],
-                "Values": list(result["Values"]),
-            }
-            for result in told["MetricDataResults"]
-        ]
-
-    def alarms(self) -> list[Json]:
-        """What DescribeAlarms tells of those whose names begin like the dashboard's."""
-        found: list[Json] = []
-        for page in self._cloudwatch.get_paginator("describe_alarms").paginate(
-            AlarmNamePrefix=f"{self._name}-", AlarmTypes=["MetricAlarm", "CompositeAlarm"]
-        ):
-            found += page.get("MetricAlarms", []) + page.get("CompositeAlarms", [])
-        return [
-            {name: value.timestamp() if hasattr(value, "timestamp") else value for name, value in alarm.items()}
-            for alarm in found
-        ]
-
-    def table(self, query: str, begin: float, end: float) -> insights.Table:
-        """A query over what FilterLogEvents tells, because LocalStack answers none."""
-        lines: list[insights.Line] = []
-        for group in insights.groups(query):
-            try:
-                told = self._logs.filter_log_events(
-                    logGroupName=group, startTime=int(begin * 1000), endTime=int(end * 1000), limit=1000
-                )
-            except self._logs.exceptions.ResourceNotFoundException:
-                continue  # a function that was never called
-            lines += [insights.Line(one["timestamp"] / 1000, group, one["message"].strip()) for one in told["events"]]
-        return insights.ask(query, sorted(lines, key=lambda line: line.seconds))

@@ -27,11 +27,6 @@ variable "alarm_emails" {
   description = "Addresses that get every alarm, and the end of each page, once their owners have followed the link in the confirmation mail."
   type        = set(string)
   nullable    = false
-
-  validation {
-    condition     = alltrue([for email in var.alarm_emails : can(regex("^[^@[:space:],;<>]+@[^@[:space:],;<>]+\\.[^@[:space:],;<>.]+$", email))])
-    error_message = "Each of alarm_emails must be a bare address such as on-call@example.com."
-  }
 }
 
 variable "cache_data_storage_gb" {
@@ -533,8 +528,9 @@ variable "alarm_channels" {
     urls   = optional(map(string), {})
     slack  = optional(object({ workspace_id = string, channel_id = string }))
   }))
-  nullable = false
-  default  = {}
+  nullable  = false
+  default   = {}
+  sensitive = true
 }
 
 variable "alarm_thresholds" {

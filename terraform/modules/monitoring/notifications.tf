@@ -14,15 +14,18 @@ locals {
   topic_arns  = { for key, name in local.topic_names : key => "arn:${local.partition}:sns:${local.region}:${local.account}:${name}" }
   alarm_arn   = "arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:${var.name}"
 
+  # Whoever knows an endpoint's URL can write there, and a plan is read by many: it shows the names alone.
+  channels = nonsensitive(var.channels)
+
   # A ticket's are keyed by the address alone, as they were when there was one topic.
   emails = merge([for topic in keys(local.topic_names) : {
-    for email in setunion(var.emails, try(var.channels[topic].emails, [])) :
+    for email in setunion(var.emails, try(local.channels[topic].emails, [])) :
     "${topic == "ticket" ? "" : "${topic} "}${email}" => { topic = topic, endpoint = email }
   }]...)
   urls = merge([for topic in keys(local.topic_names) : {
-    for name, url in try(var.channels[topic].urls, {}) : "${topic} ${name}" => { topic = topic, endpoint = url }
+    for name, url in try(local.channels[topic].urls, {}) : "${topic} ${name}" => { topic = topic, endpoint = sensitive(url) }
   }]...)
-  slack = { for topic, channel in var.channels : topic => channel.slack if channel.slack != null }
+  slack = { for topic, channel in local.channels : topic => channel.slack if channel.slack != null }
 }
 
 resource "aws_sns_topic" "this" {

@@ -240,12 +240,13 @@ variable "channels" {
     urls   = optional(map(string), {})
     slack  = optional(object({ workspace_id = string, channel_id = string }))
   }))
-  nullable = false
-  default  = {}
+  nullable  = false
+  default   = {}
+  sensitive = true
 
   validation {
     condition     = length(setsubtract(keys(var.channels), ["page", "ticket"])) == 0
-    error_message = "channels must be of page or ticket, not ${join(", ", setsubtract(keys(var.channels), ["page", "ticket"]))}."
+    error_message = "channels must be of page or ticket, not ${join(", ", nonsensitive(setsubtract(keys(var.channels), ["page", "ticket"])))}."
   }
 
   validation {

@@ -103,7 +103,7 @@ function build() {
       card.setAttribute("aria-label", properties.title || "Alarms");
       card.append(element("h3", {}, properties.title || "Alarms"));
       if (type === "alarm") card.id = "alarms";
-        if (widget.isOnlyOnAws) {
+      if (widget.isOnlyOnAws) {
         card.dataset.only = "aws";
         card.append(element("p", { class: "note" }, type === "log" ? "Only on AWS: Lambda writes these lines itself." : `Only on AWS: ${widget.onlyOnAws.join(", ")}.`));
       } else if (type !== "alarm") watch.observe(card);
@@ -186,7 +186,7 @@ async function drawLines(card) {
     y: result.Values,
     mode: result.Values.length < 60 ? "lines+markers" : "lines",
     marker: { size: 5 },
-    line: { width: 2, color: colors[number % colors.length] },
+    line: { width: 2, color: colors[number % colors.length], dash: number < colors.length ? "solid" : "dot" },
     visible: !card.hidden_.has(result.Label),
     hovertemplate: "%{y:,.4~g}",
   })).filter((trace) => trace.y.length || results.length === 1);
@@ -270,7 +270,7 @@ async function drawTable(card) {
   const isNumber = told.columns.map((_, at) => told.rows.length > 0 && told.rows.every((row) => row[at] === null || typeof row[at] === "number"));
   const heads = told.columns.map((name, at) => element("th", { scope: "col", class: isNumber[at] ? "number" : "" }, name));
   const rows = told.rows.map((row) => element("tr", {}, ...row.map((value, at) => element("td", { class: isNumber[at] ? "number" : "" },
-    told.columns[at] === "@timestamp" ? clock(value) : typeof value === "number" ? shown(value, true) : value === null ? "–" : String(value)))));
+    told.columns[at] === "@timestamp" ? clock(value) : told.columns[at] === "@log" ? String(value).replace(/^.*\//, "") : typeof value === "number" ? shown(value, true) : value === null ? "–" : String(value)))));
   const content = told.rows.length
     ? element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows))
     : element("p", { class: "note" }, "No such line in this time.");
@@ -286,12 +286,17 @@ async function drawTable(card) {
 
 // Alarms
 
+const severity = (alarm) => /^\w*/.exec(alarm.AlarmDescription || "")[0].toLowerCase(); // as its text begins
+
 async function drawAlarms() {
   const { Alarms } = await ask("/alarms");
   const raised = Alarms.filter((alarm) => alarm.StateValue === "ALARM");
   const health = byId("health");
-  health.dataset.state = raised.length ? "ALARM" : "OK";
-  health.textContent = raised.length ? `${raised.length} of ${Alarms.length} alarms raised` : `All ${Alarms.length} alarms quiet`;
+  const paging = raised.filter((alarm) => alarm.AlarmRule && severity(alarm) === "page");
+  const prefix = board.title.split(",")[0] + "-";
+  health.dataset.state = paging.length ? "PAGE" : raised.length ? "ALARM" : "OK";
+  health.textContent = (paging.length ? `Paging: ${paging.map((alarm) => alarm.AlarmName.replace(prefix, "")).join(", ")} · ` : "") +
+    (raised.length ? `${raised.length} of ${Alarms.length} alarms raised` : `All ${Alarms.length} alarms quiet`);
   document.title = (raised.length ? `(${raised.length}) ` : "") + board.title;
   const card = byId("alarms");
   if (!card) return;
@@ -305,7 +310,7 @@ async function drawAlarms() {
   const list = element("ul", { class: "many" });
   for (const alarm of listed) {
     const { AlarmName: name, StateValue: state } = alarm;
-    const summary = element("summary", {}, element("span", { class: "state", "data-state": state }, STATES[state] || state), element("span", { class: "name" }, name.startsWith(shared) ? name.slice(shared.length) : name));
+    const summary = element("summary", {}, element("span", { class: "state", "data-state": state === "ALARM" && severity(alarm) === "page" ? "PAGE" : state }, STATES[state] || state), element("span", { class: "name" }, name.startsWith(shared) ? name.slice(shared.length) : name));
     if (alarm.StateUpdatedTimestamp && state === "ALARM") summary.append(element("time", {}, `since ${clock(alarm.StateUpdatedTimestamp)}`));
     const details = element("details", { "data-name": name, "data-state": state }, summary, element("p", {}, alarm.AlarmDescription || ""), element("p", {}, alarm.StateReason || ""));
     if (alarm.AlarmRule) details.append(element("p", {}, element("code", {}, alarm.AlarmRule)));
@@ -377,7 +382,7 @@ function nextTheme() {
 
 async function start() {
   paint();
-  byId("range").value = localStorage.getItem("range") || "3600";
+  byId("range").value = localStorage.getItem("range") || "900";
   byId("every").value = localStorage.getItem("every") || "10";
   for (const id of ["range", "every"]) byId(id).addEventListener("change", () => { localStorage.setItem(id, byId(id).value); hadData = false; refresh(); });
   byId("refresh").addEventListener("click", refresh);

@@ -160,16 +160,15 @@ run "names_that_aws_would_cut_or_refuse_and_another_cache_are_refused" {
   expect_failures = [var.project, var.environment, var.settings]
 }
 
-run "settings_that_have_a_variable_are_refused_and_what_is_no_address_or_port" {
+run "settings_that_have_a_variable_are_refused_and_what_is_no_port" {
   command = plan
 
   variables {
-    settings     = { DEFAULT_OPERATOR = "best", SUBMISSIONS_PER_MINUTE = "10" }
-    alarm_emails = ["nobody"]
-    emulator     = { valkey_host = "127.0.0.1", valkey_port = 70000 }
+    settings = { DEFAULT_OPERATOR = "best", SUBMISSIONS_PER_MINUTE = "10" }
+    emulator = { valkey_host = "127.0.0.1", valkey_port = 70000 }
   }
 
-  expect_failures = [var.settings, var.alarm_emails, var.emulator]
+  expect_failures = [var.settings, var.emulator]
 }
 
 run "what_the_functions_would_refuse_is_refused" {

@@ -310,6 +310,11 @@ run "functions_cache_and_reconcile_are_watched_drawn_and_heard_of" {
   }
 
   assert {
+    condition     = alltrue([for one in aws_sns_topic_subscription.url : issensitive(one.endpoint)])
+    error_message = "Whoever reads a plan would see where to write to whoever is on call."
+  }
+
+  assert {
     condition = (
       [for topic, one in aws_chatbot_slack_channel_configuration.this : "${topic} ${one.slack_team_id} ${one.slack_channel_id}"] == ["ticket T012345 C012345"] &&
       jsondecode(data.aws_iam_policy_document.chat.json).Statement[0].Principal == { Service = "chatbot.amazonaws.com" } && length(aws_iam_role.chat) == 1
