@@ -506,6 +506,14 @@ class TestAccess:
             assert at_api.get("/stats").status_code == 200, "what is public needs no authorizer"
         finally:
             aws.delete_function_concurrency(FunctionName=name)
+        alarm = f"{emulated.name}-authorizer-failures"
+
+        def state() -> str:
+            (found,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
+            return str(found["StateValue"])
+
+        wait_until(lambda: any('"errorType":"AUTHORIZER_' in line for line in emulated.log("api")), WAIT_SECONDS)
+        wait_until(lambda: state() == "ALARM", WAIT_SECONDS)
 
     def test_what_people_do_by_make_admin_is_in_the_audit(self, emulated: Emulated, at_api: Api) -> None:
         user_id, began = at_api.create()["userId"], time.time() - 60
@@ -543,7 +551,7 @@ class TestAccess:
 
         path = f"/sessions/{uuid.uuid4()}"
         kept, new = took(path, lambda: headers), took(path, lambda: emulated.bearer("server"))
-        public = took(f"/users/{uuid.uuid4().hex}", lambda: {})
+        public = took(f"/users/{uuid.uuid4().hex}", dict)
         print(f"A public read {public:.1f} ms, one with a known token {kept:.1f} ms, with a new one {new:.1f} ms")
 
     def test_opening_it_again_would_touch_no_data_and_no_key(self, emulated: Emulated) -> None:
