@@ -42,7 +42,7 @@ def recorded(act: Act, caller: Caller, user_id: str, reason: str | None = None) 
         "act": act,
         "userId": user_id,
         "issuer": caller.issuer,
-        "subject": caller.subject,
+        "subject": caller.subject.partition("@")[0],  # some identity providers call people by their address
         "scope": caller.scope,
         "tokenId": caller.token_id or None,
         "reason": reason,

@@ -38,7 +38,7 @@ def export(store: Store, user_id: str) -> dict[str, Any]:
     profile = dict(zip(records.Profile._fields, stored, strict=True))
     if profile["revision"] is None:
         raise UserNotFound
-    open_sessions = sessions.of(store, user_id, known)
+    open_sessions = sessions.of(store, [(user_id, session_id) for session_id in known])
     return {
         "exportedAt": clock.now(),
         "user": records.user(user_id, profile),
@@ -73,7 +73,7 @@ def erase(store: Store, rules: Rules, *, user_id: str) -> Erased:
     )
     _, done_by, revision, ids = players.carry_out(store, rules, intent, sent, command)
     players.project(store, records.erased(user_id, revision), intent)
-    ended = sessions.end(store, user_id, ids.split())
+    ended = sessions.end(store, [(user_id, session_id) for session_id in ids.split()])
     if done_by != attempt:
         raise UserNotFound
     return Erased(ended)

@@ -176,16 +176,20 @@ def delete(store: Store, session_id: str, owner: str | None) -> None:
         store.ask(("ZREM", sessions_key(_user_id(session)), session_id))
 
 
-def of(store: Store, user_id: str, session_ids: Sequence[str]) -> dict[str, orjson.Fragment]:
-    """Whichever of these sessions are open and the player's, by their ids, in one round trip."""
-    found = store.ask(*(("GET", session_key(session_id)) for session_id in session_ids)) if session_ids else []
-    pairs = zip(session_ids, found, strict=True)
-    return {session_id: orjson.Fragment(text) for session_id, text in pairs if text and _user_id(text) == user_id}
+def of(store: Store, owned: Sequence[tuple[str, str]]) -> dict[str, orjson.Fragment]:
+    """Of pairs (userId, session's id), the sessions that are open and that player's, by their ids; in one round
+    trip."""
+    found = store.ask(*(("GET", session_key(session_id)) for _, session_id in owned)) if owned else []
+    return {
+        session_id: orjson.Fragment(text)
+        for (user_id, session_id), text in zip(owned, found, strict=True)
+        if text and _user_id(text) == user_id
+    }
 
 
-def end(store: Store, user_id: str, session_ids: Sequence[str]) -> int:
-    """Ends whichever of these sessions are open and the player's, in two round trips: how many."""
-    found = of(store, user_id, session_ids)
+def end(store: Store, owned: Sequence[tuple[str, str]]) -> int:
+    """Ends the sessions that `of` finds, in two round trips: how many."""
+    found = of(store, owned)
     return sum(store.ask(*(("UNLINK", session_key(session_id)) for session_id in found))) if found else 0
 
 

@@ -106,8 +106,8 @@ def _site(
 
 
 def _aws_user(aws: Aws) -> str:
-    """What AWS calls whoever runs this: the last part of the ARN, which is a user or a session of a role."""
-    return str(aws("sts").get_caller_identity()["Arn"]).rpartition("/")[2]
+    """What AWS calls whoever runs this: the last part of the ARN, which is a user, a role's session or root."""
+    return re.split("[:/]", aws("sts").get_caller_identity()["Arn"])[-1]
 
 
 def _cloudwatch(aws: Aws, groups: list[str], since: float) -> Iterator[str]:

@@ -39,9 +39,9 @@ def handlers(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Inv
 
 
 def act(handlers: Invoker, function: str) -> int:
-    """The status of the request, by an administrator called carol."""
+    """The status of the request, by an administrator whose identity provider knows an address."""
     method, path, body = ACTS[function]
-    caller = callers.vouched("admin", "carol")
+    caller = callers.vouched("admin", "carol@example.com")
     return handlers(function, method, path, json_body=body, authorizer=caller).status
 
 
