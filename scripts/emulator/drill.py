@@ -266,6 +266,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="for programs, on standard output")
     given = parser.parse_args()
     signals.interrupt_once()
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415 - slow
+
     try:
         here = site()
         if not given.alarm:
@@ -283,6 +285,12 @@ def main() -> int:
         return 130
     except Refusal as error:
         print(error, file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        print(
+            f"The emulated AWS does not answer as it should ({error}): see whether make emulate still runs.",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

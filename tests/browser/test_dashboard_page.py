@@ -144,6 +144,9 @@ def test_it_says_first_what_to_do_and_then_shows_what_was_done(opened: Callable[
     look_at_everything(page)
     page.keyboard.press("r")
     until(page, f"document.querySelector('[aria-label=Requests] strong')?.dataset.value == {count}")
+    times = page.evaluate("window_({setPeriodToTimeRange: true}, true)")
+    assert times["begin"] % 60 == 0, "CloudWatch begins at a whole minute"
+    assert times["begin"] + times["period"] >= times["end"], "or the last of two periods would be shown"
     assert number(page, "Revenue (minor units)", "EUR") == 500
     assert number(page, "Revenue (minor units)", "USD") == 250
     page.wait_for_timeout(6000)  # the next look at Valkey, and a run of reconcile

@@ -53,9 +53,9 @@ class Local:
         return not self._collector.has(namespace, metric)
 
     def values(self, queries: Sequence[Mapping[str, Any]], begin: int, end: int) -> list[Json]:
-        """Evaluated here. Raises ValueError for what it cannot evaluate."""
+        """Evaluated here, from a whole minute on, as CloudWatch does. Raises ValueError for what it cannot evaluate."""
         self._collector.settle()
-        found = expressions.results(queries, self._collector.metrics, begin, end)
+        found = expressions.results(queries, self._collector.metrics, begin // 60 * 60, end)
         return [
             {
                 "Id": query["Id"],

@@ -46,7 +46,8 @@ function length(seconds) {
   return `${seconds} s`;
 }
 
-const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en", { hour12: false });
+const clock = (seconds, more) => new Date(seconds * 1000).toLocaleTimeString("en", { hour12: false, ...more });
+const MINUTE = { hour: "2-digit", minute: "2-digit" };
 
 function isDark() {
   const theme = localStorage.getItem("theme") || "system";
@@ -134,7 +135,10 @@ function window_(properties, isSingle) {
   if (own) range = (Number(own[1] || 0) * 24 + Number(own[2] || 0)) * 3600;
   const least = properties.period || 300;
   let period = least;
-  if (isSingle && properties.setPeriodToTimeRange) return { begin: now - range, end: now, period: range, range };
+  if (isSingle && properties.setPeriodToTimeRange) { // one period from a whole minute on, where CloudWatch begins: else there were two
+    const begin = Math.floor((now - range) / 60) * 60;
+    return { begin, end: now, period: Math.ceil((now - begin) / 60) * 60, range };
+  }
   const factor = [1, 5, 15, 60, 360, 1440].find((each) => range / (least * each) <= MOST_POINTS);
   period = least * factor;
   return { begin: Math.floor((now - range) / period) * period, end: now, period, range };
@@ -311,7 +315,7 @@ async function drawAlarms() {
   for (const alarm of listed) {
     const { AlarmName: name, StateValue: state } = alarm;
     const summary = element("summary", {}, element("span", { class: "state", "data-state": state === "ALARM" && severity(alarm) === "page" ? "PAGE" : state }, STATES[state] || state), element("span", { class: "name" }, name.startsWith(shared) ? name.slice(shared.length) : name));
-    if (alarm.StateUpdatedTimestamp && state === "ALARM") summary.append(element("time", {}, `since ${clock(alarm.StateUpdatedTimestamp)}`));
+    if (alarm.StateUpdatedTimestamp && state === "ALARM") summary.append(element("time", {}, `since ${clock(alarm.StateUpdatedTimestamp, MINUTE)}`));
     const details = element("details", { "data-name": name, "data-state": state }, summary, element("p", {}, alarm.AlarmDescription || ""), element("p", {}, alarm.StateReason || ""));
     if (alarm.AlarmRule) details.append(element("p", {}, element("code", {}, alarm.AlarmRule)));
     details.open = open.has(name);
