@@ -28,7 +28,7 @@ run: ## the whole API on http://127.0.0.1:8080, and its dashboard on http://127.
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.run
 
-emulate: ## all of terraform/ on an emulated AWS, with real functions and a real Valkey, until Ctrl-C (PORT, KEEP=1, LOCALSTACK_HOST, VALKEY_HOST)
+emulate: ## all of terraform/ on an emulated AWS, with real functions and a real Valkey, until Ctrl-C (PORT, ACCESS=protected, KEEP=1, LOCALSTACK_HOST, VALKEY_HOST)
 	@$(call install,local.lock)
 	@exec .venv/bin/python -m scripts.emulator.emulate
 

@@ -12,6 +12,7 @@ module "leaderboard" {
   alarm_emails              = var.alarm_emails
   cache_data_storage_gb     = var.cache_data_storage_gb
   cache_ecpu_per_second     = var.cache_ecpu_per_second
+  access                    = var.access
   project                   = var.project
   cidr_block                = var.cidr_block
   availability_zone_count   = var.availability_zone_count
@@ -21,7 +22,6 @@ module "leaderboard" {
   kms_key_arns              = var.kms_key_arns
   role_path                 = var.role_path
   permissions_boundary_arn  = var.permissions_boundary_arn
-  access                    = var.access
   player_operators          = var.player_operators
   player_limits             = var.player_limits
   revoked_tokens            = var.revoked_tokens

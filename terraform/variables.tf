@@ -30,6 +30,12 @@ variable "cache_ecpu_per_second" {
   nullable = false
 }
 
+variable "access" {
+  description = "`protected`: whatever is not public needs a bearer token with the right scope. `open`: an API key is enough for what the seed had, and what only servers and people may do is refused."
+  type        = string
+  nullable    = false
+}
+
 # Names
 
 variable "project" {
@@ -102,12 +108,6 @@ variable "permissions_boundary_arn" {
 }
 
 # Who may do what
-
-variable "access" {
-  description = "`protected`: whatever is not public needs a bearer token with the right scope. `open`: an API key is enough for what the seed had, and what only servers and people may do is refused."
-  type        = string
-  nullable    = false
-}
 
 variable "player_operators" {
   description = "With which operators players' own tokens may submit scores, e.g. [\"best\"]; none if only the game's servers may. It does nothing where access is open."

@@ -104,7 +104,7 @@ def _own(whose: Known, token: str, head: Mapping[str, Any]) -> Caller:
     key = whose.keys.get(head.get("kid", ""))
     if key is None:
         raise Refused("key")
-    claims = _verified(token, head, key, ["ES256"], whose.issuer, whose.issuer, ["iat", "jti"])
+    claims = _verified(token, key, ["ES256"], whose.issuer, whose.issuer, ["iat", "jti"])
     if claims["aud"] != whose.issuer:  # one of several would do for the library
         raise Refused("audience")
     scope, subject = str(claims.get("scope")), claims["sub"]
@@ -117,7 +117,7 @@ def _providers(oidc: Oidc, jwks: Jwks, revoked: frozenset[str], token: str, head
     key = jwks.key(head.get("kid", ""))
     if key is None:
         raise Refused("key")
-    claims = _verified(token, head, key.key, [key.algorithm], oidc.audience, oidc.issuer, [])
+    claims = _verified(token, key.key, [key.algorithm], oidc.audience, oidc.issuer, [])
     scopes = _words(claims.get(oidc.scope_claim)) & {*SCOPES} if oidc.scope_claim else {"player"}
     if len(scopes) != 1:
         raise Refused("claims")
@@ -130,16 +130,13 @@ def _providers(oidc: Oidc, jwks: Jwks, revoked: frozenset[str], token: str, head
 
 def _verified(
     token: str,
-    head: Mapping[str, Any],
     key: Any,
     algorithms: list[str],
     audience: str | None,
     issuer: str | None,
     also_required: Iterable[str],
 ) -> dict[str, Any]:
-    """A token's claims, once everything is as it has to be. Raises PyJWTError, ValueError and Refused."""
-    if "crit" in head:  # it asks for something that we do not do
-        raise Refused("claims")
+    """A token's claims, once everything is as it has to be. Raises PyJWTError and ValueError."""
     required = ["exp", "iss", "aud", "sub", *also_required]
     return jwt.decode(
         token, key, algorithms, audience=audience, issuer=issuer, leeway=SKEW_SECONDS, options={"require": required}

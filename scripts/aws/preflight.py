@@ -21,6 +21,9 @@ from scripts.refusal import Refusal
 UNRESERVED = 100
 """How much of an account's concurrency in a Region Lambda keeps back for functions without a reservation."""
 
+AUTHORIZER = "authorizer"
+"""The function that there is only where access is protected."""
+
 USUAL_CONCURRENCY = 1000
 """The quota of an account that is no longer new. AWS raises it this far without asking much."""
 
@@ -78,10 +81,12 @@ class Caller:
 
 def target(environment: str, backend_file: str, *, is_own_backend: bool) -> Target:
     """The target that an environment's files describe. Raises Refusal."""
+    given = values.of(environment)
+    is_protected = given.get("access") == "protected"
     return Target(
         environment,
-        values.of(environment),
-        tuple(functions()),
+        given,
+        tuple(key for key in functions() if is_protected or key != AUTHORIZER),
         values.read(TERRAFORM / backend_file),
         f"terraform/{backend_file}",
         is_own_backend,

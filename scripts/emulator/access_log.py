@@ -1,7 +1,7 @@
 """The access log of a stage in LocalStack, which keeps its settings and writes no line.
 
-A line is the stage's template with its variables filled in, as AWS documents it: nothing is escaped, and a variable that has
-no value is a dash. Lines are handed on once a second: a call for each would cost as much as the request.
+A line is the stage's template with its variables filled in, as AWS documents it: nothing is escaped, and a variable
+that has no value is a dash. Lines are handed on once a second: a call for each would cost as much as the request.
 """
 
 from __future__ import annotations

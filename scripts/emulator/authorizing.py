@@ -1,10 +1,11 @@
 """API Gateway's TOKEN authorizers in LocalStack, which keeps them and never calls one.
 
 As AWS documents them: without the header, or with one that the validation expression does not match, the answer is
-UNAUTHORIZED and nobody is asked; what the function answers holds for the same token, whatever the method, for as long as the
-authorizer says; a function that raises "Unauthorized" is UNAUTHORIZED, a policy that does not allow is ACCESS_DENIED, what
-cannot be called is AUTHORIZER_CONFIGURATION_ERROR and whatever else is wrong AUTHORIZER_FAILURE. A context is handed on
-as text. Which of the last two a throttled or a slow function is, AWS does not say: both are one reply of ours.
+UNAUTHORIZED and nobody is asked; what the function answers holds for the same token, whatever the method, for as long
+as the authorizer says; a function that raises "Unauthorized" is UNAUTHORIZED, a policy that does not allow is
+ACCESS_DENIED, what cannot be called is AUTHORIZER_CONFIGURATION_ERROR and whatever else is wrong AUTHORIZER_FAILURE. A
+context is handed on as text. Which of the last two a throttled or a slow function is, AWS does not say: both are one
+reply of ours.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _asked(context: Any, authorizer: Mapping[str, Any], token: str) -> Answer:
         raise said.UnauthorizedError("Unauthorized")
     match answer:
         case {"principalId": str(), "policyDocument": {"Statement": list()}}:
-            return answer
+            return dict(answer)
         case _:
             raise said.AuthorizerFailureError
 

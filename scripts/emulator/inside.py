@@ -91,7 +91,7 @@ def render_gateway_responses() -> None:
 
 
 def call_authorizers() -> None:
-    """A method's authorizer is never called, so nobody ever has a token: whoever needs one is let in by none of ours."""
+    """A method's authorizer is never called, so no function hears who a token is of, and ours let nobody in."""
     handlers.preprocess_request.append(authorizing.Authorize())
 
 

@@ -217,7 +217,8 @@ class TestSignatures:
     @pytest.mark.parametrize("cut", [1, 2, 10])
     def test_half_a_signature_is_refused(self, cut: int) -> None:
         der = utils.encode_dss_signature(2**255 + 1, 2**255 + 2)
-        for part in (der[:-cut], der[cut:], der + b"\0" * cut):
+        longer = bytes([der[0], der[1] + cut]) + der[2:] + b"\0" * cut
+        for part in (der[:-cut], der[cut:], der + b"\0" * cut, longer):
             with pytest.raises(ValueError, match="DER"):
                 made.raw_signature(part)
 

@@ -134,7 +134,7 @@ class TestCreatingAPlayer:
         user = api.post("/users", json={"username": "Ada", "email": EMAIL}).json()["user"]
         assert contract.formats.conforms(user["userId"], "uuid")
         assert (user["score"], user["level"], user["gamesPlayed"]) == (0, 1, 0)
-        assert api.get(f"/users/{user['userId']}").json()["user"] == user
+        assert api.get(f"/users/{user['userId']}").json()["user"] == public(user)
 
     def test_two_players_without_an_id_are_two_players(self, api: Api) -> None:
         users = [api.create(userId=None) for _ in range(2)]

@@ -132,6 +132,14 @@ class TestConcurrency:
     def test_an_account_that_is_not_new_has_room(self, aws: Recorded) -> None:
         assert self.ask(aws, 1000, reserved_concurrency={"reconcile": 2}).verdict == OK
 
+    def test_the_authorizer_counts_where_there_is_one(self) -> None:
+        read = {
+            name: preflight.target(name, "environments/local.backend.hcl", is_own_backend=False)
+            for name in ("dev", "prod")
+        }
+        assert read["prod"].by_function("reserved_concurrency") == {"authorizer": 50, "reconcile": 2}
+        assert "authorizer" not in read["dev"].functions
+
     def test_the_last_one_fits(self, aws: Recorded) -> None:
         assert self.ask(aws, 106, reserved_concurrency={"default": 2}).verdict == OK
 

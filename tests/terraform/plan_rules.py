@@ -99,7 +99,9 @@ LOGS_CONTEXT = "kms:EncryptionContext:aws:logs:arn"
 NOT_SECRET = {
     "TOKEN_ISSUER": r"leaderboard-[a-z]+",
     "TOKEN_KEY": r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[0-9a-f-]{36}",
-    "TOKEN_PUBLIC_KEYS": r"\{(\"[0-9a-f-]{36}\": ?\"-----BEGIN PUBLIC KEY-----[\w+/=\\]+-----END PUBLIC KEY-----\\n\",? ?){2}\}",
+    "TOKEN_PUBLIC_KEYS": r"\{("
+    r"\"[0-9a-f-]{36}\": ?\"-----BEGIN PUBLIC KEY-----[\w+/=\\]+-----END PUBLIC KEY-----\\n\",? ?"
+    r"){2}\}",
     "REVOKED_TOKENS": r"[\w.:,-]*",
 }
 """Settings whose names sound like secrets, and what they look like: names, public keys, and ids of keys and tokens."""
@@ -728,12 +730,10 @@ def what_is_not_public_needs_a_token(plan: Plan) -> list[str]:
 
 
 def the_authorizer_stands_apart(plan: Plan) -> list[str]:
-    """API Gateway may call it, it has concurrency that no flood of requests can take, and there is none without need."""
+    """API Gateway may call it, no flood of requests can take its concurrency, and there is none without need."""
     functions = [one for one in plan.of("aws_lambda_function") if one.key == AUTHORIZER]
     permitted = [one for one in plan.of("aws_lambda_permission") if one.block.endswith(f".{AUTHORIZER}")]
-    asking = [
-        one for api in plan.of("aws_api_gateway_rest_api") if AUTHORIZING in (api.value("body") or "") for one in [api]
-    ]
+    asking = [api for api in plan.of("aws_api_gateway_rest_api") if AUTHORIZING in api.value("body")]
     found = [f"{one.address}: there is no authorizer" for one in asking if not functions]
     found += [f"{one.address}: nobody asks it" for one in functions if not asking]
     for one in functions:
@@ -745,7 +745,7 @@ def the_authorizer_stands_apart(plan: Plan) -> list[str]:
 
 
 def who_asks_no_cache_is_outside_the_vpc(plan: Plan) -> list[str]:
-    """There it reaches KMS and an identity provider; and its role cannot make a network interface. All others are in."""
+    """There it reaches KMS and an identity provider; its role cannot make a network interface. All others are in."""
     found = []
     inside = {_function_role(plan, one) for one in plan.of("aws_lambda_function") if contract.cache_role(str(one.key))}
     for function in plan.of("aws_lambda_function"):

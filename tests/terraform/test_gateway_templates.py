@@ -22,11 +22,11 @@ STAGE = "v1"
 REQUEST_ID = "7d3f0c2e-8a41-4f0b-9c55-2f1e6b7a9d10"
 HOSTILE = 'a"}\\\n,"status":"200\u2028{$context.identity.apiKey}'
 
-AUTHORIZERS = {"UNAUTHORIZED", "AUTHORIZER_FAILURE", "AUTHORIZER_CONFIGURATION_ERROR"}
-"""There is no authorizer, so these are left at their defaults."""
-
-RESPONSE_TYPES = AUTHORIZERS | {
+RESPONSE_TYPES = {
     "ACCESS_DENIED",
+    "AUTHORIZER_CONFIGURATION_ERROR",
+    "AUTHORIZER_FAILURE",
+    "UNAUTHORIZED",
     "API_CONFIGURATION_ERROR",
     "BAD_REQUEST_BODY",
     "BAD_REQUEST_PARAMETERS",
@@ -66,6 +66,9 @@ LOGGED = {
     "integrationStatus": "200",
     "integration.status": "200",
     "error.responseType": "THROTTLED",
+    "authorizer.scope": "player",
+    "authorizer.status": "200",
+    "authorizer.integrationLatency": "4",
     "tlsVersion": "TLSv1.3",
     "cipherSuite": "TLS_AES_128_GCM_SHA256",
 }
@@ -173,9 +176,9 @@ def problem_of_ours(code: str) -> problems.Problem:
 
 class TestGatewayResponses:
     def test_each_type_says_what_it_is(self, responses: dict[str, dict[str, Any]]) -> None:
-        assert set(responses) == RESPONSE_TYPES - AUTHORIZERS
+        assert set(responses) == RESPONSE_TYPES
 
-    @pytest.mark.parametrize("kind", sorted(RESPONSE_TYPES - AUTHORIZERS))
+    @pytest.mark.parametrize("kind", sorted(RESPONSE_TYPES))
     def test_each_is_a_problem_by_the_contracts_schema(self, responses: dict[str, dict[str, Any]], kind: str) -> None:
         value = problem(responses[kind])
         assert not contract.faults(value, contract.schema("Problem"))
@@ -184,7 +187,7 @@ class TestGatewayResponses:
         for name, pattern in contract.COMMON_HEADERS.items():
             assert re.fullmatch(pattern, sent[name]), name
 
-    @pytest.mark.parametrize("kind", sorted(RESPONSE_TYPES - AUTHORIZERS))
+    @pytest.mark.parametrize("kind", sorted(RESPONSE_TYPES))
     def test_each_is_what_a_function_would_have_answered(self, responses: dict[str, Any], kind: str) -> None:
         value, sent = problem(responses[kind]), headers(responses[kind]["responseParameters"])
         if value["code"] == "bad_request":  # the functions always know better
@@ -195,6 +198,8 @@ class TestGatewayResponses:
         if kind in OWN_WORDS:
             assert value.pop("detail") != expected.pop("detail")
             sent.pop("Retry-After", None), expected_headers.pop("Retry-After", None)
+        if kind == "UNAUTHORIZED":  # API Gateway would rename a function's
+            assert sent.pop("WWW-Authenticate") == "Bearer"
         assert value == expected
         assert sent == expected_headers
         assert int(responses[kind]["statusCode"]) == ours["statusCode"]
@@ -217,11 +222,13 @@ class TestGatewayResponses:
 
     def test_nobody_gets_a_status_that_the_contract_does_not_have(self, responses: dict[str, dict[str, Any]]) -> None:
         anywhere = {"THROTTLED", "INTEGRATION_TIMEOUT", "INTEGRATION_FAILURE", "BAD_REQUEST_PARAMETERS", "DEFAULT_4XX"}
-        with_a_key = {"INVALID_API_KEY", "ACCESS_DENIED", "WAF_FILTERED", "QUOTA_EXCEEDED"}
+        with_a_key = {"INVALID_API_KEY", "WAF_FILTERED", "QUOTA_EXCEEDED"}
+        with_a_token = {"UNAUTHORIZED", "ACCESS_DENIED", "AUTHORIZER_FAILURE", "AUTHORIZER_CONFIGURATION_ERROR"}
         with_a_body = {"BAD_REQUEST_BODY", "REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"}
         for operation in contract.operations().values():
             met = set(anywhere)
             met |= with_a_key if operation.document.get("security", True) else set()
+            met |= with_a_token if contract.scopes(operation) else set()
             met |= with_a_body if operation.body else set()
             assert {int(responses[kind]["statusCode"]) for kind in met} <= set(operation.responses), operation.id
 
@@ -286,11 +293,20 @@ class TestBody:
         for resource in routes.load():
             for method, route in resource.routes.items():
                 security = requests(body)[f"{method} {route.path}"]["security"]
-                assert security == ([{"ApiKey": []}] if route.needs_api_key else []), route.operation_id
-        assert body["components"]["securitySchemes"] == {
-            "ApiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"}
-        }
+                asked = {"ApiKey": route.needs_api_key, "Token": route.needs_token}
+                assert security == [{scheme: []} for scheme, is_needed in asked.items() if is_needed], (
+                    route.operation_id
+                )
+        schemes = body["components"]["securitySchemes"]
+        assert set(schemes) == {"ApiKey", "Token"}
+        assert schemes["ApiKey"] == {"type": "apiKey", "in": "header", "name": "x-api-key"}
         assert "security" not in body
+
+    def test_a_token_looks_as_the_local_server_wants_it(self, body: dict[str, Any]) -> None:
+        asked = body["components"]["securitySchemes"]["Token"]["x-amazon-apigateway-authorizer"]
+        pattern = routes.contract()["components"]["securitySchemes"]["Bearer"]["x-pattern"]
+        assert asked["identityValidationExpression"] == pattern
+        assert asked["authorizerUri"].endswith(":function:leaderboard-prod-authorizer:live/invocations")
 
     def test_the_parameters_are_named_and_left_to_the_function(self, body: dict[str, Any]) -> None:
         for one in contract.operations().values():
@@ -353,6 +369,7 @@ class TestPermissions:
         }
         names = {key: (one["name"], one["alias"]) for key, one in functions().items()}
         expected = {f"{one.method} {one.path}": names[one.function] for one in contract.operations().values()}
+        assert permitted.pop("authorizer") == ("leaderboard-prod-authorizer", "live")
         assert permitted == expected
 
 

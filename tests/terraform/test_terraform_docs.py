@@ -190,10 +190,10 @@ def test_every_readme_of_the_tree_is_up_to_date(capsys: pytest.CaptureFixture[st
     assert terraform_docs.main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_the_five_values_are_the_first_inputs_of_the_root() -> None:
-    shown = re.findall(r"^\| `(\w+)` \|", README.split("## Five values")[1].split("\n## ")[0], re.MULTILINE)
+def test_the_six_values_are_the_first_inputs_of_the_root() -> None:
+    shown = re.findall(r"^\| `(\w+)` \|", README.split("## Six values")[1].split("\n## ")[0], re.MULTILINE)
     inputs = re.findall(r"^\| `(\w+)` \|", README.split("<!-- BEGIN_TF_DOCS -->")[1], re.MULTILINE)
-    assert shown == inputs[:5]
+    assert shown == inputs[:6]
 
 
 def test_the_lines_that_change_a_value_set_variables_of_the_root() -> None:

@@ -31,7 +31,7 @@ locals {
     }
     not_allowed = {
       status = 403, title = "Not allowed", error = "Not allowed"
-      detail = "This caller may not do this. Nothing was changed."
+      detail = "Nobody vouches for the token that came with this request: send another one."
     }
     endpoint_not_found = {
       status = 404, title = "Endpoint not found", error = "Endpoint not found"

@@ -47,6 +47,17 @@ variable "cache_ecpu_per_second" {
   nullable = false
 }
 
+variable "access" {
+  description = "`protected`: whatever is not public needs a bearer token with the right scope. `open`: an API key is enough for what the seed had, and what only servers and people may do is refused."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = contains(["open", "protected"], var.access)
+    error_message = "access must be open or protected."
+  }
+}
+
 # Names
 
 variable "project" {
@@ -134,17 +145,6 @@ variable "permissions_boundary_arn" {
 }
 
 # Who may do what
-
-variable "access" {
-  description = "`protected`: whatever is not public needs a bearer token with the right scope. `open`: an API key is enough for what the seed had, and what only servers and people may do is refused."
-  type        = string
-  nullable    = false
-
-  validation {
-    condition     = contains(["open", "protected"], var.access)
-    error_message = "access must be open or protected."
-  }
-}
 
 variable "player_operators" {
   description = "With which operators players' own tokens may submit scores, e.g. [\"best\"]; none if only the game's servers may. It does nothing where access is open."
