@@ -8,7 +8,7 @@ import pytest
 import valkey
 
 from scripts.local import examples
-from shared import config
+from shared import config, operations
 from tests.support import contract, permissions
 from tests.support import guarded as guarding
 from tests.support.api import Api
@@ -72,6 +72,12 @@ def test_the_table_refuses_as_much_as_it_should() -> None:
     assert only["player"] < only["server"]
     assert "issue_token" in only["server"] - only["player"] - only["admin"]
     assert only["admin"] - only["server"] - only["player"] == {"set_visibility", "correct_score"}
+
+
+def test_the_functions_know_the_scopes_of_the_contract() -> None:
+    scopes = {f"{one.method} {one.path}": tuple(one.document["x-scopes"]) for one in contract.operations().values()}
+    assert scopes == operations.SCOPES, "make format"
+    assert {f"{one.method} {one.path}" for one in EXAMPLES.values() if one.needs_a_token} == operations.NEED_A_TOKEN
 
 
 def test_scopes_and_security_of_an_operation_do_not_contradict_each_other() -> None:

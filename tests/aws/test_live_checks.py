@@ -19,6 +19,7 @@ from scripts.aws.verdicts import LOOK, NO, NOT_NEEDED, OK, Verdict
 from scripts.local import examples
 from tests.aws.recorded import ANY, Recorded
 from tests.support import invariants
+from tests.support.guarded import Guarded
 from tests.support.tunnels import Authority, Tunnel, speaking_only, tunnel_to
 from tests.support.wires import free_port
 
@@ -84,6 +85,17 @@ class TestRequests:
             assert verdict.seen == f"{len(examples.load())} of {len(examples.load())}"
         assert raw.zrange(invariants.BOARD, 0, -1, withscores=True) == [(live_checks.PLAYER, 0.0)]
         assert not list(raw.scan_iter("*session*")), "sessions are deleted again"
+
+    def test_where_access_is_protected_whatever_takes_a_token_has_to_refuse(
+        self, aws: Recorded, guarded: Guarded, gateway: str, raw: valkey.Valkey
+    ) -> None:
+        values = {"access": "protected"}
+        waited, verdict = followed(live_checks.requests(deployment(aws, guarded.base_url, values)))
+        assert (waited, verdict.verdict) == ([], OK)
+        assert raw.dbsize() == 0
+        asked = next(live_checks.requests(deployment(aws, gateway, values)))  # it does not ask for a token
+        assert "create_user: 403" in asked
+        assert "sessions.get: 403" in asked
 
     def test_what_does_not_answer_as_it_should_is_named(
         self, aws: Recorded, gateway: str, monkeypatch: pytest.MonkeyPatch

@@ -73,8 +73,8 @@ assert.deepEqual(refused.error?.errors?.map((error) => [error.name, error.in]), 
 // What must not compile: a missing required member, an unknown member, an unknown operator.
 const put = client.PUT<"/users/{userId}/score", { params: { path: { userId: string } }; body: components["schemas"]["UpdateScore"] }>;
 export const wrong = [
-  // @ts-expect-error: the e-mail address is required
-  () => client.POST("/users", { body: { username: "Ada" } }),
+  // @ts-expect-error: the name is required
+  () => client.POST("/users", { body: { email: "ada@example.com" } }),
   // @ts-expect-error: requests are closed
   () => put("/users/{userId}/score", { ...player, body: { score: 1, points: 7 } }),
   // @ts-expect-error: there is no such operator

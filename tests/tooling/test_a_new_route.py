@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from scripts.dev import operations
 from scripts.places import ROOT
 from tests.support import processes
 
 DEMANDED = {
+    "tests/access/test_permissions.py": "test_the_functions_know_the_scopes_of_the_contract",
     "tests/api/test_contract.py": "test_every_module_of_a_function_is_one_of_the_contracts",
     "tests/terraform/test_access_strings.py": "test_every_function_can_do_its_work_as_its_own_user",
     "tests/tooling/test_docs.py": "test_there_is_an_example_of_every_operation",
@@ -74,6 +76,8 @@ def copy(folder: Path, method: str, handler: str) -> Path:
     contract.write_text(text.replace(rank, rank + added), encoding="utf-8")
     (folder / "functions" / "whereabouts").mkdir()
     (folder / "functions" / "whereabouts" / "handler.py").write_text(handler, encoding="utf-8")
+    if handler == CAREFUL:
+        operations.main([], contract, folder / "shared" / "operations.py")
     return folder
 
 
