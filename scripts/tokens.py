@@ -80,9 +80,13 @@ def on_aws(aws: accounts.Aws, function: str) -> Signer:
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # noqa: PLC0415
 
     try:
-        variables = aws("lambda").get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+        environment = aws("lambda").get_function_configuration(FunctionName=function).get("Environment", {})
     except (BotoCoreError, ClientError) as error:
         raise Refusal(f"{function} cannot be looked at: {accounts.code_of(error)}") from None
+    if "Error" in environment:  # that is how Lambda says that its caller may not decrypt them
+        code = environment["Error"].get("ErrorCode")
+        raise Refusal(f"The settings of {function} cannot be read ({code}): you need kms:Decrypt with their key")
+    variables = environment.get("Variables", {})
     if not variables.get("TOKEN_KEY"):
         raise Refusal(f"{function} has no key for tokens yet: apply this version of terraform/ first")
     key = tokens.kms_key(variables["TOKEN_KEY"], lambda: aws("kms"))

@@ -30,14 +30,15 @@ class Erased(NamedTuple):
 def export(store: Store, user_id: str) -> dict[str, Any]:
     """Everything that is held about a player, in two round trips: the profile, what is remembered of their keys, and
     the sessions that have not ended. Raises UserNotFound."""
-    keys = [*profiles.receipts_keys(user_id), profiles.sessions_key(user_id)]
-    stored, *kept, known = store.ask(
-        ("HMGET", profiles.profile_key(user_id), *records.Profile._fields), *(("HGETALL", key) for key in keys)
+    stored, known, *kept = store.ask(
+        ("HMGET", profiles.profile_key(user_id), *records.Profile._fields),
+        ("ZRANGE", profiles.sessions_key(user_id), 0, -1),
+        *(("HGETALL", key) for key in profiles.receipts_keys(user_id)),
     )
     profile = dict(zip(records.Profile._fields, stored, strict=True))
     if profile["revision"] is None:
         raise UserNotFound
-    open_sessions = sessions.of(store, user_id, [session_id for session_id in known[::2] if session_id != "rate"])
+    open_sessions = sessions.of(store, [(user_id, session_id) for session_id in known])
     return {
         "exportedAt": clock.now(),
         "user": records.user(user_id, profile),
@@ -65,14 +66,14 @@ def erase(store: Store, rules: Rules, *, user_id: str) -> Erased:
         [
             profiles.profile_key(user_id),
             profiles.mark_key(user_id),
-            profiles.sessions_key(user_id),
+            *profiles.record_keys(user_id),
             *profiles.receipts_keys(user_id),
         ],
         *(attempt, sent, outbox.FENCE_SECONDS * 1000, max(rules.receipt_seconds, TOKEN_SECONDS)),
     )
     _, done_by, revision, ids = players.carry_out(store, rules, intent, sent, command)
     players.project(store, records.erased(user_id, revision), intent)
-    ended = sessions.end(store, user_id, ids.split())
+    ended = sessions.end(store, [(user_id, session_id) for session_id in ids.split()])
     if done_by != attempt:
         raise UserNotFound
     return Erased(ended)

@@ -240,8 +240,7 @@ def _submit(
         intent,
         None if more else activity.day_key(submission.sent if outcome.word == "done" else outcome.profile.lastActive),
     )
-    if projection.index_now < 0 and not outcome.profile.hidden and not _is_hidden(store, user_id):
-        raise Unavailable  # the profile was lost or erased meanwhile, and the submission with it
+    _look_for(store, user_id, outcome.profile, projection)
     return Submitted(
         records.user(user_id, outcome.profile._asdict()),
         _receipt(user_id, submission.key_name, outcome.facts, projection, replayed=replayed),
@@ -262,14 +261,17 @@ def _amend(store: Store, rules: Rules, user_id: str, given: Mapping[str, str]) -
     )
     _, was, *stored = carry_out(store, rules, intent, sent, command)
     profile = Profile(*stored)
-    project(store, records.state_of(user_id, profile), intent)
+    _look_for(store, user_id, profile, project(store, records.state_of(user_id, profile), intent))
     return was, profile
 
 
-def _is_hidden(store: Store, user_id: str) -> bool:
-    """Whether a player is hidden by now."""
-    (hidden,) = store.ask(("HGET", profiles.profile_key(user_id), "hidden"))
-    return bool(hidden)
+def _look_for(store: Store, user_id: str, profile: Profile, projection: Projection) -> None:
+    """Raises Unavailable if a player is not on the board though not hidden: the profile was lost or erased meanwhile,
+    and what was done with it."""
+    if projection.index_now < 0 and not (profile.hidden and projection.row_revision == profile.revision):
+        (hidden,) = store.ask(("HGET", profiles.profile_key(user_id), "hidden"))
+        if not hidden:
+            raise Unavailable
 
 
 def _submission(rules: Rules, key: Key | None, operator: str, amount: int, attempt: str) -> Submission:

@@ -31,10 +31,14 @@ def unkeyed_receipt_key(user_id: str, attempt: str) -> str:
 
 
 def sessions_key(user_id: str) -> str:
-    """The hash, in the profile's slot, that knows a player's sessions: each id with the second at which it ends, and
-    the field `rate`. A crash may leave an id there that is nobody's session, or another player's: the session says
-    whose it is."""
+    """The sorted set, in the profile's slot, that knows a player's sessions, by the seconds at which they end. A crash
+    may leave an id there that is nobody's session, or another player's: the session says whose it is."""
     return f"{{{PREFIX}{user_id}}}:sessions"
+
+
+def record_keys(user_id: str) -> list[str]:
+    """The record of a player's sessions, and the string beside it that holds their pace."""
+    return [sessions_key(user_id), f"{{{PREFIX}{user_id}}}:pace"]
 
 
 def mark_key(user_id: str) -> str:

@@ -26,7 +26,7 @@ from shared.problems import (
     Unavailable,
     UserNotFound,
 )
-from shared.profiles import profile_key, sessions_key
+from shared.profiles import profile_key, record_keys, sessions_key
 from shared.store import ReplyError, Script, Store, value
 
 ENTER = Script("enter", writes=True)
@@ -38,6 +38,9 @@ SPARE_SECONDS = 60
 
 NEVER = "0"
 """When a session would end that must not be opened, but only looked for."""
+
+REFUSED = ("often", "full")
+"""The words by which the record's script refuses a session."""
 
 RESERVED_NAMES = ("sessionId", "userId", "startTime")
 """What a session says about itself; the client's data cannot overwrite it."""
@@ -102,12 +105,11 @@ class Found(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the record's script says: `entered` or `known`, and the second at which the session ends; `often` or `full`,
-    and after how many seconds there is room. And whether there is such a player."""
+    """What the record's script says: `entered`, `again` or `known`, and the second at which the session ends; or one of
+    REFUSED, and after how many seconds there is room."""
 
     word: str
     number: str
-    exists: int
 
 
 def create(
@@ -133,21 +135,19 @@ def create(
     opening = Opening(key.digest if key else "", session["startTime"], idempotency.attempt())
     asked = Asked(rules, key, session, sent, opening)
     entry = _enter(store, asked)
-    if entry.exists and entry.word == "known" and key:
-        if found := _open(store, asked, NEVER):
-            return _opened(asked, found)
-        asked = asked._replace(rules=SessionRules(rules.lifetime_seconds, rules.receipt_seconds))
-        entry = _enter(store, asked, "again")
-    elif entry.exists and entry.word in ("often", "full"):
+    found = None
+    if key and entry.word == "known":
+        found = _open(store, asked, NEVER)
+        if not found:
+            entry = _enter(store, asked, "again")
+    if not found and entry.word in REFUSED:
         found = _open(store, asked, NEVER) if key and _was_opened(store, key) else None
         if not found:
             raise TooManySessions(int(entry.number))
-        return _opened(asked, found)
-    found = _open(store, asked, entry.number) if entry.exists else None
-    if not (found and found.stored and found.first.digest == opening.digest):
-        _leave(store, asked, entry)
-    if not entry.exists:
-        raise UserNotFound
+    if not found:
+        found = _open(store, asked, entry.number)
+        if entry.word == "entered" and not (found and _is_theirs(found.stored, user_id)):
+            _leave(store, asked, entry)
     if not found:
         raise StaleAttempt
     return _opened(asked, found)
@@ -173,19 +173,23 @@ def delete(store: Store, session_id: str, owner: str | None) -> None:
     if session is None:
         raise SessionNotFound
     with contextlib.suppress(Unavailable):  # it has ended; the record forgets it when its time is over
-        store.ask(("HDEL", sessions_key(_user_id(session)), session_id))
+        store.ask(("ZREM", sessions_key(_user_id(session)), session_id))
 
 
-def of(store: Store, user_id: str, session_ids: Sequence[str]) -> dict[str, orjson.Fragment]:
-    """Whichever of these sessions are open and the player's, by their ids, in one round trip."""
-    found = store.ask(*(("GET", session_key(session_id)) for session_id in session_ids)) if session_ids else []
-    pairs = zip(session_ids, found, strict=True)
-    return {session_id: orjson.Fragment(text) for session_id, text in pairs if text and _user_id(text) == user_id}
+def of(store: Store, owned: Sequence[tuple[str, str]]) -> dict[str, orjson.Fragment]:
+    """Of pairs (userId, session's id), the sessions that are open and that player's, by their ids; in one round
+    trip."""
+    found = store.ask(*(("GET", session_key(session_id)) for _, session_id in owned)) if owned else []
+    return {
+        session_id: orjson.Fragment(text)
+        for (user_id, session_id), text in zip(owned, found, strict=True)
+        if text and _user_id(text) == user_id
+    }
 
 
-def end(store: Store, user_id: str, session_ids: Sequence[str]) -> int:
-    """Ends whichever of these sessions are open and the player's, in two round trips: how many."""
-    found = of(store, user_id, session_ids)
+def end(store: Store, owned: Sequence[tuple[str, str]]) -> int:
+    """Ends the sessions that `of` finds, in two round trips: how many."""
+    found = of(store, owned)
     return sum(store.ask(*(("UNLINK", session_key(session_id)) for session_id in found))) if found else 0
 
 
@@ -198,25 +202,35 @@ def _user_id(session: str) -> str:
     return user_id
 
 
+def _is_theirs(stored: str, user_id: str) -> bool:
+    """Whether a session lives and is this player's."""
+    return bool(stored) and _user_id(stored) == user_id
+
+
 def _enter(store: Store, asked: Asked, *again: str) -> Entry:
     """Enters a session into its player's record; `again` if another attempt with its key has done so and stopped.
+
     Whether there is such a player is asked after that, in the same slot: so whoever erases the player finds the session
-    there, or it is not opened. (model: look)"""
+    there, or it is not opened. Raises UserNotFound. (model: look)
+    """
     lifetime_seconds, _, pace, open_max = asked.rules
     arguments: list[str | int] = [lifetime_seconds, pace.interval_microseconds, pace.burst, open_max, *again]
     (word, number), exists = store.ask(
-        ENTER.command([sessions_key(asked.user_id)], asked.id, *arguments), ("EXISTS", profile_key(asked.user_id))
+        ENTER.command(record_keys(asked.user_id), asked.id, *arguments), ("EXISTS", profile_key(asked.user_id))
     )
-    return Entry(word, number, exists)
+    entry = Entry(word, number)
+    if not exists:
+        if word in ("entered", "again"):
+            _leave(store, asked, entry)
+        raise UserNotFound
+    return entry
 
 
 def _leave(store: Store, asked: Asked, entry: Entry) -> None:
-    """Takes a session out of the record again if this attempt has entered it; if that fails, it is out when it would
-    have ended."""
-    if entry.word == "entered":
-        interval = asked.rules.pace.interval_microseconds
-        with contextlib.suppress(Unavailable):
-            store.ask(LEAVE.command([sessions_key(asked.user_id)], asked.id, entry.number, interval))
+    """Takes a session out of the record again; if that fails, it is out when it would have ended."""
+    interval = asked.rules.pace.interval_microseconds
+    with contextlib.suppress(Unavailable):
+        store.ask(LEAVE.command(record_keys(asked.user_id), asked.id, entry.number, interval))
 
 
 def _was_opened(store: Store, key: Key) -> bool:

@@ -99,8 +99,8 @@ def _lift(store: Store, erased: Sequence[str]) -> set[str]:
     """Ends the sessions of those who were erased, since one may have been opened late, and drops the marks that have
     ended: whose those were."""
     commands = [("HMGET", profiles.mark_key(user_id), "sessions") for user_id in erased]
-    for user_id, reply in zip(erased, projections.readable(store, erased, commands), strict=True):
-        sessions.end(store, user_id, (reply[0] or "").split() if reply else [])
+    named = zip(erased, projections.readable(store, erased, commands), strict=True)
+    sessions.end(store, [(user_id, id) for user_id, reply in named if reply for id in (reply[0] or "").split()])
     dropped = _forget(store, erased, lambda user_id: [profiles.mark_key(user_id)])
     return {user_id for user_id, count in zip(erased, dropped, strict=True) if count}
 

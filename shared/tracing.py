@@ -23,8 +23,8 @@ from shared import config, logs
 CALLERS = ("functions.", "shared.")
 """Whose functions a trip can be made for."""
 
-BETWEEN = ("shared.store", __name__)
-"""What only carries it out."""
+BETWEEN = ("shared.store", __name__, "shared.players.carry_out")
+"""What only carries it out: modules, and a function."""
 
 Trip = tuple[str, float, float, bool]
 """The function that made it, from when to when in seconds since 1970, and whether it failed."""
@@ -107,7 +107,9 @@ def _caller() -> str:
     frame = sys._getframe(2)
     while frame := frame.f_back:  # type: ignore[assignment]
         module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_qualname
-        if module.startswith(CALLERS) and module not in BETWEEN and not function.startswith(("_", "<")):
+        if not module.startswith(CALLERS) or function.startswith(("_", "<")):
+            continue
+        if module not in BETWEEN and f"{module}.{function}" not in BETWEEN:
             return _named(module, function)
     return "store.trip"
 

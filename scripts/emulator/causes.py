@@ -181,7 +181,8 @@ def earlier_days(site: Site) -> Iterator[Again]:
 
 def slow_function(site: Site, function: str) -> Iterator[Again]:
     """Valkey stands still while a function is asked for something."""
-    yield from still(site, STOPPED_MILLISECONDS, lambda: site.ask(*_request(site, function)))
+    request = _request(site, function)  # before Valkey stands still: it looks for a player there
+    yield from still(site, STOPPED_MILLISECONDS, lambda: site.ask(*request))
 
 
 def refusals(site: Site) -> Iterator[Again]:

@@ -112,7 +112,7 @@ def drill(here: Site, wanted: str, *, is_forced: bool, tell: Callable[[str], Non
         tell(cause)
         began = time.monotonic()
         with _by_hand(here, name) if is_forced else causes.making(here, row.alarm) as again:
-            _wait(here, name, lambda state: state == alarms.ALARM, again, patience, tell)
+            _wait(here, [name], lambda state: state == alarms.ALARM, again, patience, tell)
             raised = time.monotonic() - began
             tell(f"{name} is in ALARM after {raised:.0f} s.")
             told = heard(alarms.ALARM, patience)
@@ -120,9 +120,14 @@ def drill(here: Site, wanted: str, *, is_forced: bool, tell: Callable[[str], Non
             also = sorted(_raised(here) - before - {name})
         tell("The cause is gone.")
         began = time.monotonic()
-        _wait(here, name, lambda state: state != alarms.ALARM, causes.calm(here, row.alarm), patience, tell)
+        calm = causes.calm(here, row.alarm)
+        _wait(here, [name], lambda state: state != alarms.ALARM, calm, patience, tell)
         over = time.monotonic() - began
         tell(f"{name} is over after {over:.0f} s.")
+        if not is_forced and causes.OBJECTIVES.match(row.alarm):
+            others = [one for one in also if causes.OBJECTIVES.match(one.removeprefix(f"{here.name}-"))]
+            tell(f"Good requests also end the {len(others)} others that it has raised.")
+            _wait(here, others, lambda state: state != alarms.ALARM, calm, patience, tell)
     return Outcome(row.alarm, row.severity, cause, round(raised, 1), told, round(over, 1), also)
 
 
@@ -214,24 +219,26 @@ def _hearing(here: Site, alarm: Mapping[str, Any]) -> Iterator[Callable[[str, fl
 
 def _wait(
     here: Site,
-    name: str,
-    is_there: Callable[[str], bool],
+    names: Sequence[str],
+    are_there: Callable[[str], bool],
     again: causes.Again,
     patience: float,
     tell: Callable[[str], None],
 ) -> None:
-    """Does something again and again until the alarm's state is what it should be. Raises Refusal if that is never."""
+    """Does something again and again until the alarms are in such a state. Raises Refusal if that is never."""
     cloudwatch = here.aws("cloudwatch")
     began = shown = time.monotonic()
-    while True:
-        found = cloudwatch.describe_alarms(AlarmNames=[name], AlarmTypes=KINDS)
-        alarm = (found["MetricAlarms"] + found["CompositeAlarms"])[0]
-        now = time.monotonic()
-        if is_there(alarm["StateValue"]):
+    while names:
+        told = cloudwatch.describe_alarms(AlarmNames=names, AlarmTypes=KINDS)
+        found = {one["AlarmName"]: one for one in told["MetricAlarms"] + told["CompositeAlarms"]}
+        names = [name for name in names if not are_there(found[name]["StateValue"])]
+        if not names:
             return
+        alarm, now = found[names[0]], time.monotonic()
         if now - began > patience:
             raise Refusal(
-                f"{name} is still in {alarm['StateValue']} after {patience / 60:.0f} minutes: {alarm['StateReason']}"
+                f"{names[0]} is still in {alarm['StateValue']} after {patience / 60:.0f} minutes: "
+                f"{alarm['StateReason']}"
             )
         if now - shown > SHOWN_EVERY_SECONDS:
             shown = now

@@ -1,5 +1,5 @@
 -- Erases a player: all that lies in their slot goes, and a mark stays, so that nothing late brings them back. (model: erase)
--- KEYS  user:{id}, {user:ID}:erased, {user:ID}:sessions, {user:ID}:receipts:a, {user:ID}:receipts:b
+-- KEYS  user:{id}, {user:ID}:erased, {user:ID}:sessions, {user:ID}:pace, {user:ID}:receipts:a, {user:ID}:receipts:b
 -- ARGV  attempt id, attempt time (ms since 1970), how far it may be from the server's (ms), seconds that the mark stays at least
 -- Returns  {'missing'} | {'stale'} | {'done', id of the attempt that did it, the mark's revision, ids of their sessions with
 --          blanks between}
@@ -22,14 +22,10 @@ end
 
 local before = tonumber(redis.call('HGET', profile, 'revision') or '') or 0
 local revision = text(math.max(before + 1, time[1] * 1000000 + time[2]))
-local ids, known = {}, redis.call('HGETALL', sessions)
-for i = 1, #known, 2 do
-  if known[i] ~= 'rate' then ids[#ids + 1] = known[i] end
-end
-ids = table.concat(ids, ' ')
+local ids = table.concat(redis.call('ZRANGE', sessions, 0, -1), ' ')
 
 -- A deletion comes first: it can be done when memory is full, and then so can what follows.
-redis.call('UNLINK', profile, sessions, KEYS[4], KEYS[5])
+redis.call('UNLINK', profile, sessions, KEYS[4], KEYS[5], KEYS[6])
 redis.call('HSET', mark, 'revision', revision, 'attempt', attempt, 'second', time[1], 'ends', text(time[1] + life + 1),
   'sessions', ids)
 return {'done', attempt, revision, ids}

@@ -1,7 +1,7 @@
--- Gives a profile that is older than its row a new revision, so that it can be projected. (model: renew)
--- KEYS  user:{id}
+-- Gives a profile that is older than its row a new revision, so that it can be projected; or a mark. (model: renew)
+-- KEYS  user:{id}, or {user:ID}:erased
 -- ARGV  the revision read, a revision to be newer than, the fields to return
--- Returns  these fields of the profile as it is now, renewed or moved on by itself
+-- Returns  these fields as they are now, renewed or moved on by itself
 
 local revision = redis.call('HGET', KEYS[1], 'revision')
 if revision == ARGV[1] then

@@ -6,10 +6,12 @@ import base64
 import json
 import time
 
+import pytest
 from botocore.stub import ANY
 from cryptography.hazmat.primitives.asymmetric import utils
 
 from scripts.admin import sites, trail
+from scripts.refusal import Refusal
 from tests.aws.recorded import Recorded
 
 FUNCTIONS = {key: f"leaderboard-dev-{key.replace('_', '-')}" for key in ("issue_token", *trail.FUNCTIONS)}
@@ -33,6 +35,14 @@ def test_it_signs_as_whom_aws_knows_without_an_address(aws: Recorded) -> None:
     claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     assert (claims["sub"], claims["scope"], claims["iss"]) == ("carol.w", "admin", "leaderboard-dev")
     assert claims["exp"] - time.time() <= sites.TOKEN_SECONDS
+
+
+def test_settings_that_one_may_not_decrypt_are_said_to_be_that(aws: Recorded) -> None:
+    """Lambda answers such a caller all the same, with an error in the variables' place."""
+    denied = {"Environment": {"Error": {"ErrorCode": "AccessDeniedException", "Message": "not authorized"}}}
+    aws.answer("lambda", "get_function_configuration", denied)
+    with pytest.raises(Refusal, match="you need kms:Decrypt"):
+        site(aws).api.token()
 
 
 def test_the_audit_is_read_from_the_groups_of_all_functions_that_act(aws: Recorded) -> None:

@@ -1,5 +1,5 @@
 // Asks for every operation once: a new one needs nothing here. Arguments: the API's URL, a JSON list of the contract's
-// examples. Prints each reply.
+// examples, each with the headers of somebody who may have it. Prints each reply.
 
 import assert from "node:assert/strict";
 import { opened } from "./told.mjs";
@@ -10,6 +10,7 @@ interface Example {
   parameters: Record<string, string>;
   query: Record<string, unknown>;
   body: unknown;
+  headers: Record<string, string>;
   status: number;
 }
 
@@ -19,12 +20,12 @@ const [baseUrl = "", examples = "[]"] = process.argv.slice(2);
 const ask = opened(baseUrl).request as unknown as (
   method: string,
   path: string,
-  init: { params: { path: Example["parameters"]; query: Example["query"] }; body?: unknown },
+  init: { params: { path: Example["parameters"]; query: Example["query"] }; body?: unknown; headers: Example["headers"] },
 ) => Promise<{ response: Response }>;
 
 for (const example of JSON.parse(examples) as Example[]) {
-  const params = { path: example.parameters, query: example.query };
-  const init = example.body === null ? { params } : { params, body: example.body };
+  const common = { params: { path: example.parameters, query: example.query }, headers: example.headers };
+  const init = example.body === null ? common : { ...common, body: example.body };
   const { response } = await ask(example.method.toLowerCase(), example.path, init);
   assert.equal(response.status, example.status, example.path);
 }

@@ -1,6 +1,7 @@
 """Asks for every operation once with the client generated from the contract: a new one needs nothing here.
 
-Runs beside program.py, in the same way. Arguments: the API's URL, a JSON list of the contract's examples.
+Runs beside program.py, in the same way. Arguments: the API's URL, a JSON list of the contract's examples, each with the
+headers of somebody who may have it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def ask(client: Client, example: dict[str, Any]) -> None:
     arguments = {python_name(name, known): value for name, value in sent.items()}
     if example["body"] is not None:
         arguments["body"] = model(function).from_dict(example["body"])
+    client.get_httpx_client().headers.update(example["headers"])
     reply = function(client=client, **arguments)
     assert reply.status_code == example["status"], reply
     assert reply.parsed is not None or not reply.content, reply

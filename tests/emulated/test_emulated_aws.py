@@ -26,7 +26,9 @@ from typing import Any
 import httpx
 import pytest
 import valkey
+from botocore.exceptions import ClientError
 
+from scripts.admin import sites, trail
 from scripts.aws import smoke, values, verdicts
 from scripts.aws.live_checks import CHECKS, Deployment
 from scripts.emulator import dashboard, emulate
@@ -34,7 +36,7 @@ from scripts.local import examples
 from scripts.places import ROOT
 from shared import telemetry, tokens
 from tests.emulated.emulation import WAIT_SECONDS, Emulated, end, timed
-from tests.support import contract, invariants, permissions, processes
+from tests.support import contract, invariants, lines, permissions, processes
 from tests.support.api import Api, fresh_id
 from tests.support.patience import wait_until
 
@@ -513,6 +515,27 @@ class TestAccess:
         wait_until(lambda: any('"errorType":"AUTHORIZER_' in line for line in emulated.log("api")), WAIT_SECONDS)
         wait_until(lambda: state() == "ALARM", WAIT_SECONDS)
 
+    def test_what_people_do_by_make_admin_is_in_the_audit(self, emulated: Emulated, at_api: Api) -> None:
+        user_id, began = at_api.create()["userId"], time.time() - 60
+        functions, facts = emulated.outputs["function_names"], emulated.facts
+        site = sites.deployed(emulated.name, emulated.aws, functions, facts.base_url, facts.api_key, {})
+        hide = {"hidden": True, "reason": "Impossible scores, ticket 4711"}
+        assert site.api.act("PUT", f"/users/{user_id}/visibility", hide).status == 200
+        assert site.api.read(f"/users/{user_id}/rank").code == "not_ranked"
+        assert site.api.act("DELETE", f"/users/{user_id}").status == 204
+
+        def told() -> list[trail.Entry]:
+            found = trail.entries(site.audit(began), user_id)
+            return found if [entry["outcome"] for entry in found] == ["ok", "ok"] else []
+
+        hidden, erased = wait_until(told, WAIT_SECONDS)
+        assert (hidden["act"], hidden["reason"], hidden["after"]) == (
+            "hide",
+            hide["reason"],
+            {"hidden": True, "recount": False},
+        )
+        assert (erased["act"], erased["scope"]) == ("erase", "admin")
+
     def test_what_a_token_costs_in_time(self, emulated: Emulated, at_api: Api) -> None:
         """Reported, not judged: the time is LocalStack's, which calls the function as it calls every other one."""
         headers = emulated.bearer("server")
@@ -744,7 +767,11 @@ class TestDrill:
             one["AlarmName"] for kind in kinds for one in found[kind]
         }
         assert all(row["how"] and row["severity"] in ("page", "ticket", "deployment") for row in rows.values()), rows
-        assert rows["slo-page"]["drilled"]
+        drilled = {alarm for alarm, row in rows.items() if row["drilled"]}
+        assert {"slo-page", "latency-days-3d"} <= drilled
+        assert "availability-days-3d" not in drilled
+        with pytest.raises(ClientError, match="AWS/ApiGateway for parameter Namespace is invalid"):
+            emulated.aws("cloudwatch").put_metric_data(Namespace="AWS/ApiGateway", MetricData=[])
         refused = drill(emulated, "reconcile-duration")
         assert "reconcile-duration cannot be caused here: " in refused.communicate()[1]
         assert refused.returncode == 1
@@ -825,6 +852,12 @@ class TestAChange:
         assert versions == {key: "2" if key == CHANGED else "1" for key in keys()}
         assert at_api.get("/health").status_code == 200
         wait_until(lambda: any("the second version" in line for line in emulated.log(CHANGED)), WAIT_SECONDS)
+
+    def test_no_line_of_a_function_tells_what_it_may_not(self, emulated: Emulated) -> None:
+        every = [line for key in keys() for line in emulated.log(key)]
+        ours = [line for line in every if '"message":' in line]  # a crash's own line is Lambda's
+        assert sum(line.startswith('{"timestamp"') for line in ours) > len(keys())
+        lines.check("\n".join(ours))
 
     def test_nothing_was_lost_or_is_left_half_done(self, emulated: Emulated) -> None:
         emulated.valkey.delete(invariants.SWEEP)

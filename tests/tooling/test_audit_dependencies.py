@@ -15,6 +15,7 @@ import pytest
 
 from scripts.dev import audit_dependencies, bootstrap
 from scripts.dev.audit_dependencies import KNOWN, Pin
+from tests.support import once
 
 HOLE = {
     "id": "PYSEC-2019-217",
@@ -61,8 +62,9 @@ def advisories(known: Mapping[str, Any]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def _installed() -> None:
-    bootstrap.install("audit.lock", audit_dependencies.PROGRAM.parent.parent)
+def _installed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with once.one_at_a_time(tmp_path_factory, "pip-audit's installation"):
+        bootstrap.install("audit.lock", audit_dependencies.PROGRAM.parent.parent)
 
 
 @pytest.fixture

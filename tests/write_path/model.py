@@ -18,6 +18,8 @@ Receipts of keys, and the mark of somebody who was erased, end only in the world
 moments long. A key that comes again after its receipt's life may count again; before that it may not. No process is
 held up for as long as a mark lives: what it has read of somebody who was erased, it has projected by then.
 
+A player's pace holds only in the world that says so: one submission a moment, and no burst.
+
 Left out: the sorted set beside the rows (one script moves both, so the sweep's last phase finds nothing), how much a
 run does at most, how many receipts there may be, user names. Sessions have a model of their own (`session_model`).
 """
@@ -41,6 +43,7 @@ STEPS = {
     "replay": "the script finds a receipt of the key: the same payload gets its facts again",
     "stale": "the script refuses an attempt that comes too late",
     "refuse": "the script refuses: no such player, taken, the key was used with another payload, out of bounds",
+    "limit": "the script refuses: the player has submitted as often as players may",
     "clear": "a refused attempt takes its intent out again",
     "expire": "the receipt of an attempt without a key ends",
     "forget": "a runner drops a generation of receipts that has ended",
@@ -85,6 +88,7 @@ AHEAD = "a client's clock that is ahead"
 EXPIRY, NEWBORN = "receipts that end", "a creation whose receipt ends"
 FORGETTING, PRESSURE = "a sweep that drops receipts", "evictions"
 ASTRAY = "a server's clock that is ahead for a while"
+PACE = "a player's pace"
 HIDING, RECOUNT = "a player who is hidden and shown", "a sweep that counts anew"
 ERASURE, SWEPT = "an erasure beside writers", "an erasure beside a sweep"
 REMADE, LIFTING = "a creation after an erasure", "a mark that ends"
@@ -129,6 +133,12 @@ GUARDS = {
         ASTRAY, "a runner drops none if its time and the server's are further apart than the fence"
     ),
     "derived id": Guard(NEWBORN, "the id of what a key makes follows from the key"),
+    "pace": Guard(PACE, "an accepted submission moves its player's rate in the same script"),
+    "free replay": Guard(PACE, "a receipt is looked for before the rate"),
+    "free refusal": Guard(PACE, "a submission that is refused does not move the rate"),
+    "rate in reach": Guard(
+        PACE, "a rate that is further ahead than a full burst was counted by a clock that was ahead"
+    ),
     "refusal": Guard(CREATION, "an attempt that is refused counts nobody as active"),
     "hidden": Guard(RECOUNT, "what is projected of a submission says whether the player is hidden"),
     "no high score": Guard(RECOUNT, "a player who is hidden or was erased gives no high score"),
@@ -146,6 +156,9 @@ MISSING_FROM_THE_CODE: tuple[str, ...] = ()
 
 FENCE, DUE, LIFETIME = 1, 2, 2
 """In moments: how late an attempt may come, when an intent is due, how long a receipt lives at least."""
+
+INTERVAL, FULL = 1, 1
+"""In moments: a player's even pace, and how far ahead of the time a full burst leaves the rate."""
 
 
 class Submission(NamedTuple):
@@ -193,6 +206,7 @@ class World(NamedTuple):
     astray: int = 0  # how many moments the server's clock may be ahead for a while
     crash: bool = False  # every attempt ends with its submission
     pressure: bool = False  # there are evictions
+    paced: bool = False  # the player is held to a pace
     acts: bool = False  # the high score is right when a sweep that began after the last act has ended
     erases: bool = False  # there is an erasure
     without: frozenset[str] = frozenset()
@@ -238,6 +252,16 @@ class Generation(NamedTuple):
     receipts: tuple[Receipt, ...] = ()
 
 
+class Pace(NamedTuple):
+    """When the next submission would come. For the verdict: when the last was accepted, by the server's clock, and when
+    one was refused first since then, while that clock stood right; and what was wrong with a refusal."""
+
+    rate: int = -99
+    accepted: int = -99
+    refused: int = 99
+    wrong: str = ""
+
+
 class Mark(NamedTuple):
     """What is left of somebody who was erased: a revision, which attempt did it, and when the mark ends."""
 
@@ -248,14 +272,15 @@ class Mark(NamedTuple):
 
 class PlayerSlot(NamedTuple):
     """What is in the player's slot: the profile, receipts of attempts without a key, two generations of those of keys,
-    the younger first, and a mark. For the verdict: when each key counted, whether one has made a second player, what
-    was done by and to whoever was erased, when they were, and whether they were made again within a life."""
+    the younger first, the pace, and a mark. For the verdict: when each key counted, whether one has made a second
+    player, what was done by and to whoever was erased, when, and whether they were made again within a life."""
 
     profile: Player | None
     receipts: tuple[Receipt, ...]
     generations: tuple[Generation, Generation] = (Generation(), Generation())
     counted: tuple[tuple[str, int], ...] = ()
     second: bool = False
+    pace: Pace = Pace()
     mark: Mark | None = None
     gone: Applied = ()
     gone_at: int = -99
@@ -386,34 +411,23 @@ def counted(applied: Applied) -> Totals:
 
 def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     """submit.lua: the outcome of an attempt, and the player's slot after it."""
-    submission, attempt, slot, moment = world.attempts[number], state.attempts[number], state.player, state.server
-    profile = slot.profile
+    submission, slot, moment = world.attempts[number], state.player, state.server
     if submission.act == "erase":
         return erase(world, state, number)
-    kept = next((receipt.name for receipt in found(world, slot, submission.key or number, moment)), None)
-    if kept and kept != submission.name and world.has("digest"):
-        return "refuse", slot
-    if kept and profile:
-        return "replay", slot
-    if abs(moment - attempt.sent) > FENCE and world.has("fence"):
-        return "stale", slot
-    if (
-        submission.creates
-        and profile
-        and not world.has("derived id")
-        and SUBMISSIONS[profile.applied[0]].key == submission.key
-    ):
+    profile = slot.profile
+    applied = (profile.applied if profile else ()) + (submission.name,)
+    word = judged(world, state, number, applied)
+    if word == "limit":
+        return word, refused(world, state, submission)
+    if word == "second":
         return "refuse", slot._replace(second=True)
-    if submission.creates == bool(profile):
-        return "refuse", slot  # taken, or missing
-    if submission.creates and slot.mark and world.has("mark"):
-        return "refuse", slot  # as if it were taken
+    if word:
+        return word, slot
     if submission.creates and world.ends and state.moment - slot.gone_at < LIFETIME:
         slot = slot._replace(remade=True)
+    if world.paced:
+        slot = slot._replace(pace=accepted(world, state))
     word = "amend" if submission.act in ("hide", "show") else "submit"
-    applied = (profile.applied if profile else ()) + (submission.name,)
-    if counted(applied).score < 0:
-        return "refuse", slot
     slot = slot._replace(profile=Player(revision(world, profile.revision if profile else 0, moment), applied))
     if not world.has("receipt"):
         return word, slot
@@ -423,6 +437,30 @@ def submit(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
     if world.ends:
         slot = slot._replace(counted=(*slot.counted, (submission.key, state.moment)))
     return word, slot._replace(generations=with_receipt(world, slot.generations, receipt))
+
+
+def judged(world: World, state: State, number: int, applied: Applied) -> str:
+    """Why submit.lua does not apply an attempt, '' if it does; `second` if that would make a second player."""
+    submission, attempt, slot = world.attempts[number], state.attempts[number], state.player
+    late = abs(state.server - attempt.sent) > FENCE and world.has("fence")
+    limit = world.paced and held_back(world, state)
+    if limit and not late and not world.has("free replay"):
+        return "limit"
+    kept = next((receipt.name for receipt in found(world, slot, submission.key or number, state.server)), None)
+    if kept and kept != submission.name and world.has("digest"):
+        return "refuse"
+    if kept and slot.profile:
+        return "replay"
+    if late:
+        return "stale"
+    creator = SUBMISSIONS[slot.profile.applied[0]].key if slot.profile and slot.profile.applied else None
+    if submission.creates and creator == submission.key and not world.has("derived id"):
+        return "second"
+    if submission.creates == bool(slot.profile) or (submission.creates and slot.mark and world.has("mark")):
+        return "refuse"  # taken, missing, or as if it were taken
+    if limit:
+        return "limit"
+    return "refuse" if counted(applied).score < 0 else ""
 
 
 def erase(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
@@ -440,6 +478,38 @@ def erase(world: World, state: State, number: int) -> tuple[str, PlayerSlot]:
 def in_slot(player: PlayerSlot) -> Player | None:
     """What the reply of a script in the player's slot tells: the profile, or what is projected of a mark."""
     return player.profile or (Player(player.mark.revision, ERASED) if player.mark else None)
+
+
+def held_back(world: World, state: State) -> bool:
+    """Whether the player has submitted as often as players may."""
+    rate = state.player.pace.rate
+    if rate > state.server + FULL and world.has("rate in reach"):
+        return False
+    return rate > state.server
+
+
+def accepted(world: World, state: State) -> Pace:
+    """The pace once the rate has moved."""
+    moment, (rate, before, _, wrong) = state.server, state.player.pace
+    if before == moment:
+        wrong = "more was accepted than the pace allows"
+    if world.has("pace"):
+        rate = moment + INTERVAL
+    return Pace(rate, moment, wrong=wrong)
+
+
+def refused(world: World, state: State, submission: Submission) -> PlayerSlot:
+    """The slot once a submission was held to the pace."""
+    slot, (rate, before, first, wrong) = state.player, state.player.pace
+    if any(receipt.name == submission.name for receipt in found(world, slot, submission.key, state.server)):
+        wrong = "a replay was held to the pace"
+    if not state.astray:
+        first = min(first, state.moment)
+    if state.moment - first >= FULL:
+        wrong = "a player was locked out for longer than a full burst"
+    if not world.has("free refusal"):
+        rate += INTERVAL
+    return slot._replace(pace=Pace(rate, before, first, wrong))
 
 
 def found(world: World, slot: PlayerSlot, key: str | int, moment: int) -> Iterator[Receipt]:
@@ -863,7 +933,11 @@ def mishaps(world: World, state: State) -> Iterator[Step]:
         generations = state.player.generations if world.has("no TTL") else (Generation(), Generation())
         yield "evict", state._replace(player=state.player._replace(receipts=(), generations=generations))
     if world.astray:
-        yield "righted" if state.astray else "astray", state._replace(astray=world.astray - state.astray)
+        player = state.player._replace(pace=state.player.pace._replace(refused=99))
+        yield (
+            "righted" if state.astray else "astray",
+            state._replace(astray=world.astray - state.astray, player=player if world.paced else state.player),
+        )
     if world.loses and not state.lost and not state.tail:
         yield "snapshot", state._replace(tail=state.player if world.loses == "player" else state.board)
 
@@ -933,6 +1007,8 @@ def complaint(world: World, state: State) -> str:
     applied = profile.applied if profile else ()
     if state.player.second:
         return "a key has made a second player"
+    if state.player.pace.wrong:
+        return state.player.pace.wrong
     if state.player.remade:
         return "a player was made again while a late request could still come"
     for (key, before), (again, then) in itertools.combinations(state.player.counted, 2):
@@ -1017,6 +1093,7 @@ WORLDS = {
     PRESSURE: World((A, A_AGAIN, UNKEYED), (True, False, False), moments=0, pressure=True),
     ASTRAY: World((A,), (True,), ("sweep", "reconcile"), sweeps=1, ends=True, astray=3),
     NEWBORN: World((CREATE, CREATE_AGAIN), (True, False), ("reconcile",), exists=False, moments=3, ends=True),
+    PACE: World((A, A_AGAIN, B), (True, False, False), moments=1, astray=1, crash=True, paced=True),
     HIDING: World((HIDE, SHOW), (True, False), ("reconcile",), late=True, acts=True),
     RECOUNT: World((A, CORRECT, HIDE), (False, False, False), ("sweep",), moments=0, sweeps=2, acts=True),
     ERASURE: World((A, ERASE), (False, True), ("reconcile",), acts=True, erases=True),
@@ -1058,6 +1135,7 @@ LARGER: dict[str, dict[str, Any]] = {
     PRESSURE: {"runners": ("reconcile",), "moments": 2},
     ASTRAY: {"moments": 3},
     NEWBORN: {"attempts": (CREATE, CREATE_AGAIN, A), "retries": (True, True, False)},
+    PACE: {"attempts": (A, A_AGAIN, B, UNKEYED), "retries": (True, True, False, False), "moments": 2},
     HIDING: {"attempts": (A, HIDE, SHOW), "retries": (False, True, False)},
     RECOUNT: {"runners": ("sweep", "rebuild")},
     ERASURE: {"retries": (True, True), "runners": ("reconcile", "reconcile")},

@@ -20,6 +20,8 @@ import pytest
 import valkey
 
 from scripts.local import embedded_valkey
+from shared import people, players
+from shared.config import settings
 from shared.store import store
 from tests.support import invariants, telling
 from tests.support.invariants import SCALE
@@ -594,3 +596,71 @@ def test_a_reply_in_drops_slower_than_the_time_out_is_a_lost_one(
         assert_done_once(raw, INCREMENT, answers[-1])
         invariants.settle(raw)
         tried["silences"] += 1
+
+
+def set_hidden(*, hidden: bool) -> players.Change:
+    return players.set_hidden(store(), settings().rules, user_id="ada", hidden=hidden)
+
+
+def rename(name: str) -> str:
+    return players.amend(store(), settings().rules, user_id="ada", username=name)["username"]
+
+
+def correct(score: int) -> int:
+    done = players.correct(store(), settings().rules, None, user_id="ada", score=score, best_score=200)
+    assert not done.replayed
+    return done.user["score"]
+
+
+def erase() -> people.Erased:
+    return people.erase(store(), settings().rules, user_id="ada")
+
+
+ACTS: dict[str, tuple[Callable[[], Any], Any, Callable[[], Any]]] = {
+    "hide": (lambda: set_hidden(hidden=True), (False, True), lambda: set_hidden(hidden=False)),
+    "rename": (lambda: rename("Ada"), "Ada", lambda: rename("Lovelace")),
+    "correct": (lambda: correct(50), 50, lambda: correct(60)),
+    "erase": (erase, (0,), lambda: None),
+}
+"""What may be done to a player, what comes of it, and what somebody does after it."""
+
+
+def act_length(call: Invoker, wire: Saboteur, raw: valkey.Valkey, act: Callable[[], Any]) -> dict[str, int]:
+    """How many bytes an undisturbed act moves; the server knows its scripts then."""
+    for _ in range(2):
+        begin(call, raw)
+        arm(call, wire, [])
+        call.run(act)
+    (passed,) = wire.passed
+    return {direction: len(data) for direction, data in passed.items()}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_one_lost_reply_of_an_act_is_exact(name: str, call: Invoker, wire: Saboteur, raw: valkey.Valkey) -> None:
+    act, outcome, _ = ACTS[name]
+    for direction, total in act_length(call, wire, raw, act).items():
+        for position in range(0, total, max(1, total // (5 * SCALE))):
+            begin(call, raw)
+            arm(call, wire, [Fault(direction, position, CUT)])
+            assert call.run(act) == outcome
+            assert wire.met == 1
+            invariants.settle(raw, acted=True)
+            tried["acts"] += 1
+
+
+@pytest.mark.parametrize("name", ["hide", "rename", "correct"])
+def test_late_bytes_of_an_act_do_not_undo_what_has_come_since(
+    name: str, hasty: Invoker, wire: Saboteur, raw: valkey.Valkey
+) -> None:
+    act, outcome, since = ACTS[name]
+    total = act_length(hasty, wire, raw, act)[REQUEST]
+    for position in (0, total // 5):
+        begin(hasty, raw)
+        arm(hasty, wire, [Fault(REQUEST, position, HOLD)])
+        assert hasty.run(act) == outcome
+        hasty.run(since)
+        before = raw.hgetall("user:ada")
+        wire.release()
+        assert raw.hgetall("user:ada") == before
+        invariants.settle(raw, acted=True)
+        tried["late bytes"] += 1

@@ -295,7 +295,7 @@ def test_a_session_that_was_opened_late_is_ended_by_a_sweep(store: Store, raw: v
     """It had been entered into the record before the erasure."""
     (session_id,) = sessions_of(store, "ada")
     (others,) = sessions_of(store, "bob")
-    raw.hset("{user:ada}:sessions", others, 99)  # a crash may leave an id that is another player's
+    raw.zadd("{user:ada}:sessions", {others: 99})  # a crash may leave an id that is another player's
     session = raw.get(f"session:{session_id}")
     erase(store)
     assert raw.get(f"session:{session_id}") is None
@@ -323,7 +323,7 @@ def test_a_second_erasure_finishes_what_the_first_one_left(store: Store, raw: va
 def test_everything_that_is_held_is_exported(store: Store, raw: valkey.Valkey) -> None:
     (session_id,) = sessions_of(store, "ada")
     (others,) = sessions_of(store, "bob")
-    raw.hset("{user:ada}:sessions", mapping={"rate": 5, "gone": 99, others: 99})
+    raw.zadd("{user:ada}:sessions", {"gone": 99, others: 99})
     first = play(store, "ada", 400, key("game"))
     players.correct(store, RULES, key("wrong"), user_id="ada", score=50)
     hide(store)

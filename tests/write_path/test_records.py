@@ -11,7 +11,7 @@ import pytest
 import valkey
 
 from functions.create_user.handler import Arguments
-from shared import board, fields, records
+from shared import board, fields, people, records
 from tests.support import contract
 from tests.support.api import Api
 from tests.write_path.lua import LUA, SUBMISSION, run, submission
@@ -58,6 +58,11 @@ def test_submit_replies_with_an_outcome() -> None:
     assert listed(SUBMIT, r"local function accepted\((.*)\)") == facts
     assert listed(SUBMIT, r"return \{(word[\w\s,]+), unpack\(told") == [*facts, *counted]
     assert records.Outcome._fields == ("word", "facts", "profile")
+
+
+def test_an_export_knows_what_every_letter_of_a_receipt_means() -> None:
+    (letters,) = re.findall(r"local LETTERS = \{(.*)\}", SUBMIT)
+    assert {letter: word for word, letter in re.findall(r"(\w+) = '(\w)'", letters)} == people.OPERATORS
 
 
 def test_submit_writes_all_of_a_profile() -> None:
