@@ -330,6 +330,7 @@ def test_a_session_whose_creation_dies_at_any_point_is_opened_once_at_most(
         logged.add_output(death.logged)
         opened = [json.loads(raw.get(key)) for key in raw.scan_iter("session:*")]
         assert len(opened) <= 1
+        assert {each["sessionId"] for each in opened} <= {*raw.zrange("{user:ada}:sessions", 0, -1)}
         if death.answer is not None:
             assert [json.loads(death.answer["body"])["session"]] == opened
             assert invariants.active(raw, "ada")
@@ -342,6 +343,7 @@ def test_a_session_whose_creation_dies_at_any_point_is_opened_once_at_most(
             assert opened in ([], [reply.json()["session"]])
             assert invariants.active(raw, "ada"), "even if the first got no further than the session"
             assert [key.removeprefix("session:") for key in raw.scan_iter("session:*")] == [session_id]
+            assert session_id in raw.zrange("{user:ada}:sessions", 0, -1)
             assert call("sessions", "GET", f"/sessions/{session_id}").json() == {"session": reply.json()["session"]}
         invariants.settle(raw)
 

@@ -290,6 +290,7 @@ def assert_done_once(raw: valkey.Valkey, operation: Operation, answer: Answer) -
         (key,) = raw.scan_iter("session:*")
         assert key == f"session:{session['sessionId']}"
         assert json.loads(raw.get(key)) == session
+        assert raw.zrange("{user:ada}:sessions", 0, -1) == [session["sessionId"]]
         assert games == {"ada": 0, "bob": 0}
 
 

@@ -507,7 +507,9 @@ def test_racing_sessions_with_one_key_are_one_session(invoke: Invoke, raw: valke
         tried["sessions"] += RACERS
         assert {answer.status for answer in answers} == {201}
         assert len({json.dumps(answer.json()) for answer in answers}) == 4
-        assert len(list(raw.scan_iter("session:*"))) == 4 * (number + 1)
+        known = raw.zrange("{user:ada}:sessions", 0, -1)
+        assert {*raw.scan_iter("session:*")} == {f"session:{session_id}" for session_id in known}
+        assert len(known) == 4 * (number + 1)
 
 
 def test_each_player_alone_sees_their_own_score_exactly_while_others_write(
