@@ -307,8 +307,8 @@ def _replaced(trips: Trips, user_id: str, score: int, revision: int) -> Trips:
     """A recorded submission for another player, score and revision of the same lengths, as an attempt of now; or a
     recorded session under another id. RuntimeError if it is neither."""
     if opened := re.search(rb"session:([0-9a-f-]{36})", trips[-1]):
-        another = str(uuid.uuid4()).encode()
-        return [trip.replace(opened[1], another) for trip in trips]
+        another, now = str(uuid.uuid4()).encode(), b"$13\r\n%d\r\n" % (time.time_ns() // 1_000_000)
+        return [re.sub(rb"\$13\r\n\d+\r\n", now, trip.replace(opened[1], another)) for trip in trips]
     attempted = re.search(rb"\r\n([0-9a-f-]{36}):([\w-]{12})\r\n", trips[0])
     numbers = [re.search(rb"\$%d\r\n(\d+)\r\n" % len(str(number)), trips[-1]) for number in (score, revision)]
     sent = re.search(rb"\$13\r\n(\d+)\r\n", trips[0])

@@ -32,6 +32,9 @@ from shared.store import Store
 from tests.support import invariants
 from tests.support.api import Api
 from tests.support.invariants import everything
+from tests.support.invoking import Answer, event
+
+Invoke = Callable[..., Answer]
 
 PACE = Pace(per_minute=1, burst=3)
 MINUTE = 60_000_000
@@ -287,7 +290,7 @@ def test_another_payload_leaves_the_living_session_in_the_record(store: Store, r
 @pytest.mark.parametrize("name", ["", "one"], ids=["without a key", "with a key"])
 @pytest.mark.parametrize("seconds", [-40, 40])
 def test_an_opening_that_comes_late_opens_nothing_and_leaves_nothing(
-    store: Store, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch, seconds: int, name: str
+    store: Store, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch, seconds: int, name: str, invoke: Invoke
 ) -> None:
     before = everything(raw)
     real = time.time_ns
@@ -295,6 +298,8 @@ def test_an_opening_that_comes_late_opens_nothing_and_leaves_nothing(
         patch.setattr(time, "time_ns", lambda: real() + seconds * 10**9)
         with pytest.raises(StaleAttempt):
             start(store, name)
+        reply = invoke("sessions", event("POST", "/sessions", json_body={"userId": "ada"}))
+    assert (reply.status, reply.json()["code"]) == (503, "stale_attempt")
     kept = {found: value for found, value in everything(raw).items() if invariants.ACTIVE not in found}
     assert {**kept, PACE_KEY: ""} == {**before, PACE_KEY: ""}
     assert not start(store, name).replayed
