@@ -286,12 +286,13 @@ def decryption(deployment: Deployment) -> Looking:
 
 
 def firewall(deployment: Deployment) -> Looking:
-    """A body of 64 KiB reaches the function, and the firewall stops a longer one."""
+    """A body of 64 KiB gets past the firewall, to the function or to whoever wants a token; a longer one does not."""
     if deployment.values.get("waf") is None:
         yield from ()
         return Verdict("firewall", "none", "", NOT_NEEDED)
-    needed = "400 for 64 KiB, 403 for more"
-    while (seen := _of_sizes(deployment, LARGEST_BODY_BYTES, LARGEST_BODY_BYTES + 1)) != [400, 403]:
+    passed = 401 if deployment.values.get("access") == "protected" else 400
+    needed = f"{passed} for 64 KiB, 403 for more"
+    while (seen := _of_sizes(deployment, LARGEST_BODY_BYTES, LARGEST_BODY_BYTES + 1)) != [passed, 403]:
         yield "{} for 64 KiB, {} for more".format(*seen)
     return Verdict("firewall", needed, needed, OK)
 
