@@ -21,7 +21,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scripts.aws import build, terraform_mirror, terraform_provider
+from scripts.aws import build, terraform_mirror
+from scripts.dev import lean_provider
 from scripts.places import ROOT, functions
 from scripts.refusal import Refusal
 
@@ -49,11 +50,12 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         tree = copy(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         _init(tree, "terraform", *terraform_mirror.init_options())
+        types = lean_provider.named([tree])
         providers: Providers = queue.SimpleQueue()
         for number in range(AT_ONCE):
             log = tree.parent / f"provider-{number}.log"
-            serving = terraform_provider.serving(tree / ".terraform", log, terraform_mirror.environment())
-            providers.put(stack.enter_context(serving).variables)
+            serving = lean_provider.serving(tree / ".terraform", log, terraform_mirror.environment(), types=types)
+            providers.put(stack.enter_context(serving))
         threads = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         folders = [tree, tree / "bootstrap", *sorted((tree / "modules").iterdir())]
         checks = [threads.submit(_format), threads.submit(_checkov)]

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.aws import terraform_mirror, terraform_provider
+from scripts.aws import terraform_mirror
+from scripts.dev import lean_provider
 from scripts.places import ROOT
 from tests.support import aws_api, terraforms
 from tests.support.patience import wait_until
@@ -85,8 +86,8 @@ def _apply(folder: Path, tree: Path, environment: str, account: aws_api.Account)
         _complete(root)
     seen = {**terraform_mirror.environment(), **account.variables}
     log = folder / f"provider-{environment}.log"
-    with terraform_provider.serving(tree / ".terraform", log, seen, root) as provider:
-        variables = {**account.variables, **provider.variables}
+    with lean_provider.serving(tree / ".terraform", log, seen, root, types=plans.types()) as provider:
+        variables = {**account.variables, **provider}
         _make_bucket(account)
         backend = _backend(environment)
         options = [f"-backend-config={name}={json.dumps(value).strip(chr(34))}" for name, value in backend.items()]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.aws import terraform_mirror, terraform_provider, values
+from scripts.dev import lean_provider
 from scripts.places import ROOT, functions
 from tests.support import aws_api, terraforms
 
@@ -419,13 +420,19 @@ def tree(folder: Path, aws: aws_api.Aws) -> Iterator[Tree]:
         providers = []
         for number in range(AT_ONCE):
             seen = {**terraform_mirror.environment(), **environment}
-            serving = terraform_provider.serving(copied / ".terraform", folder / f"provider-{number}.log", seen)
-            providers.append({**environment, **stack.enter_context(serving).variables})
+            log = folder / f"provider-{number}.log"
+            serving = lean_provider.serving(copied / ".terraform", log, seen, types=types())
+            providers.append({**environment, **stack.enter_context(serving)})
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
             yield Tree(copied.parent, providers, pool)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def types() -> set[str]:
+    """All types of resources that the tree has, or a slip in it."""
+    return lean_provider.named([ROOT / "terraform", ROOT / "tests" / "terraform"])
 
 
 def edit(folder: Path, edits: Edits) -> None:

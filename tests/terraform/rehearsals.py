@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.aws import caches, terraform_mirror, terraform_provider
+from scripts.aws import caches, terraform_mirror
+from scripts.dev import lean_provider
 from scripts.places import ROOT
 from tests.support import aws_api, terraforms
 from tests.support.terraforms import TerraformError
@@ -94,8 +95,9 @@ def of_a_cache(folder: Path, aws: aws_api.Aws) -> None:
     account = aws.account("444444444444")
     terraforms.init(module, account=account.id)
     seen = {**terraform_mirror.environment(), **account.variables}
-    with terraform_provider.serving(module / ".terraform", folder / "provider.log", seen) as provider:
-        live(Life(module, account, {**account.variables, **provider.variables}))
+    log, types = folder / "provider.log", lean_provider.named([module])
+    with lean_provider.serving(module / ".terraform", log, seen, types=types) as provider:
+        live(Life(module, account, {**account.variables, **provider}))
 
 
 def live(life: Life) -> None:
