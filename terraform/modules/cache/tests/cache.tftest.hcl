@@ -160,7 +160,7 @@ run "a_valkey_with_a_key_of_its_own_and_a_user_for_each_role" {
   }
 
   assert {
-    condition     = local.users["sessions"].access_string == "on %R~user:* ~session:* ~{session:*}:opened ~{leaderboard:global}:active:* -@all +del +eval +evalsha +exists +get +pfadd +set"
+    condition     = local.users["sessions"].access_string == "on %R~user:* ~{user:*}:sessions ~{user:*}:pace ~session:* ~{session:*}:opened ~{leaderboard:global}:active:* -@all +eval +evalsha +exists +expireat +expiretime +get +getdel +pfadd +set +time +zadd +zcount +zrange +zrem +zremrangebyscore +zscore"
     error_message = "This is what an access string looks like, hash tags and all."
   }
 
