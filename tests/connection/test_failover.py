@@ -16,7 +16,7 @@ import valkey
 from scripts.local import embedded_valkey, examples
 from shared import store
 from shared.config import Settings
-from tests.support import invariants, telling
+from tests.support import contract, invariants, telling
 from tests.support.invoking import Invoker, invoker
 from tests.support.nodes import Crew, Node, crew, is_writable, node, role, standing
 from tests.support.patience import ANSWER_SECONDS, in_time, wait_until
@@ -160,27 +160,33 @@ def increment(call: Invoker, key: str, points: int = 1) -> Any:
 
 
 def test_after_a_failover_the_next_request_of_every_open_connection_works_on_the_new_primary(pair: Pair) -> None:
+    requests = {**REQUESTS, "erase_user": examples.load({"userId": "nobody"})["erase_user"]}
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(proxy_to(pair.primary.port))
-        calls = {operation: stack.enter_context(invoker(name.port)) for operation in REQUESTS}
+        calls = {
+            operation: stack.enter_context(invoker(name.port, access="protected"))
+            for operation in contract.asking_valkey()
+        }
         create(calls["health"], "ada")
         for operation, call in calls.items():
-            assert call.ask(REQUESTS[operation]).status < 500
-        for _ in range(2):
+            assert call.ask(requests[operation]).status < 500
+        for user_id in ("grace", "alan"):
+            create(calls["health"], user_id)
+            requests["erase_user"] = examples.load({"userId": user_id})["erase_user"]
             wait_until(pair.in_step)
             pair.change_places()
             name.target = pair.primary.port
             for operation, call in calls.items():
                 before = name.connections
-                answer = call.ask(REQUESTS[operation])
+                answer = call.ask(requests[operation])
                 if operation == "sessions.delete":  # never sent twice by us, so the client does it
                     assert answer.status == 503
-                    answer = call.ask(REQUESTS[operation])
+                    answer = call.ask(requests[operation])
                 if not operation.startswith("health"):  # these the old primary answers as well
                     assert name.connections == before + 1
                 assert answer.status < 500, f"{operation}: {answer.body!r}"
         assert calls["get_user"].ask(REQUESTS["get_user"]).json()["user"]["gamesPlayed"] == 3
-        invariants.settle(pair.primary.client)
+        invariants.settle(pair.primary.client, acted=True)
 
 
 def test_a_failover_costs_a_submission_one_retry_and_counts_it_once(pair: Pair) -> None:
@@ -374,9 +380,9 @@ def forgetful(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Fo
         yield between
 
 
-@pytest.mark.parametrize("operation", REQUESTS)
+@pytest.mark.parametrize("operation", contract.asking_valkey())
 def test_a_half_open_connection_is_left_within_the_request(operation: str, forgetful: Forgetful) -> None:
-    with invoker(forgetful.port, command_seconds=0.3) as call:
+    with invoker(forgetful.port, command_seconds=0.3, access="protected") as call:
         create(call, "ada")
         forgetful.forget()
         began = time.monotonic()
@@ -396,11 +402,12 @@ def test_a_request_has_time_for_a_connection_that_is_half_open_and_another() -> 
     assert left_seconds / 2 >= 0.75 * max(own.connect_seconds, own.command_seconds)
 
 
-@pytest.mark.parametrize("operation", REQUESTS)
+@pytest.mark.parametrize("operation", contract.asking_valkey())
 def test_a_connection_that_was_forgotten_while_idle_loses_no_request(
     operation: str, forgetful: Forgetful, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with invoker(forgetful.port, command_seconds=5, deadline_seconds=2) as call:  # one trip in vain is the end of both
+    settings = {"command_seconds": 5, "deadline_seconds": 2}  # one trip in vain is the end of both
+    with invoker(forgetful.port, access="protected", **settings) as call:
         create(call, "ada")
         forgetful.forget()
         pass_by(monkeypatch, store.IDLE_SECONDS)
@@ -480,9 +487,9 @@ def test_a_submission_that_ran_though_its_reply_was_dropped_counts_once_and_says
     invariants.settle(raw)
 
 
-@pytest.mark.parametrize("operation", REQUESTS)
+@pytest.mark.parametrize("operation", contract.asking_valkey())
 def test_a_connection_that_was_reset_while_idle_is_replaced_unnoticed(operation: str, forgetful: Forgetful) -> None:
-    with invoker(forgetful.port) as call:
+    with invoker(forgetful.port, access="protected") as call:
         create(call, "ada")
         connections = forgetful.connections
         forgetful.reset()

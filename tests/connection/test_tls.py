@@ -28,8 +28,7 @@ PASSWORD = "never-in-the-clear"
 
 REQUESTS = examples.load()
 
-CACHED = [operation.id for operation in contract.operations().values() if "x-cache-role" in operation.document]
-"""The operations that ask Valkey."""
+CACHED = contract.asking_valkey()
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,11 @@ def operations() -> dict[str, Operation]:
     return found
 
 
+def asking_valkey() -> list[str]:
+    """The ids of the operations that ask Valkey something."""
+    return [operation.id for operation in operations().values() if "x-cache-role" in operation.document]
+
+
 def find(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
     """The operation that a request means, or None, and its path parameters as they were sent."""
     path = path.partition("?")[0]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.aws import terraform_mirror
+from scripts.aws import terraform_mirror, terraform_provider
 from scripts.dev import lean_provider
 from scripts.places import ROOT
 from tests.support import aws_api, terraforms
