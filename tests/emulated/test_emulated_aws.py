@@ -416,156 +416,6 @@ class TestRequests:
         wait_until(lambda: streams() >= AT_ONCE, WAIT_SECONDS)
 
 
-class TestAccess:
-    """Who may do what, through the emulated API Gateway, the deployed authorizer, and keys that never leave KMS."""
-
-    def test_the_table_of_permissions(self, emulated: Emulated, at_api: Api) -> None:
-        given: dict[str, str] = {}
-
-        def make() -> dict[str, str]:
-            given.clear()
-            given.update(examples.existing(lambda example: at_api.ask(example).json()))
-            return given
-
-        def look() -> object:
-            """All that is kept of the player and the session, and how many there are on the board."""
-            raw = emulated.valkey
-            keys = sorted(key for id in given.values() for key in raw.scan_iter(match=f"*{id}*", count=10_000))
-            values = {
-                key: raw.hgetall(key)
-                if (kind := raw.type(key)) == "hash"
-                else raw.get(key)
-                if kind == "string"
-                else kind
-                for key in keys
-            }
-            rows = raw.hmget(invariants.PLAYERS, list(given.values()))
-            return values, rows, raw.zcard(invariants.BOARD)
-
-        with contextlib.closing(emulated.api(is_able=False)) as stranger:
-
-            def ask(asked: permissions.Asked) -> tuple[int, bytes]:
-                response = stranger.ask(asked.example, headers=emulated.bearer(asked.scope, asked.subject))
-                return response.status_code, response.content
-
-            rows = permissions.rows("protected")
-            with timed("table of permissions"):
-                assert permissions.faults(rows, ask, make, look) == []
-        assert len(rows) > len(contract.operations()) * 5
-
-    def test_tokens_of_both_keys_are_believed_and_no_other_is(self, emulated: Emulated) -> None:
-        """So the environment of the authorizer has both keys, each by its kid."""
-        key, issuer = emulated.signer
-        kms = emulated.aws("kms")
-        told = json.loads(live(emulated, "authorizer")["Environment"]["Variables"]["TOKEN_PUBLIC_KEYS"])
-        assert key.kid in told
-        (other,) = set(told) - {key.kid}
-        arn = kms.describe_key(KeyId=other)["KeyMetadata"]["Arn"]
-        spare = tokens.kms_key(arn, lambda: kms), issuer
-        forged = emulated.token("server", signer=(tokens.Key(other, key.sign), issuer))
-        stranger = emulated.token("server", signer=(key, "leaderboard-prod"))
-        with contextlib.closing(emulated.api(is_able=False)) as api:
-
-            def asked(**headers: str) -> httpx.Response:
-                return api.get(f"/sessions/{uuid.uuid4()}", headers=headers)
-
-            assert asked(authorization=f"Bearer {emulated.token('server', signer=spare)}").status_code == 404
-            for headers in (
-                {},
-                {"authorization": forged},
-                *({"authorization": f"Bearer {one}"} for one in (forged, stranger)),
-            ):
-                refused = asked(**headers)
-                problem(refused, 401, "unauthenticated")
-                assert refused.headers["www-authenticate"] == "Bearer"
-            problem(api.get(f"/sessions/{uuid.uuid4()}?token={emulated.token('server')}"), 401, "unauthenticated")
-        wait_until(lambda: any('"token_refused"' in line for line in emulated.log("authorizer")), WAIT_SECONDS)
-        secret = forged.rpartition(".")[2]
-        assert not any(secret in line for name in ("authorizer", "sessions", "api") for line in emulated.log(name))
-
-    def test_without_an_authorizers_word_nobody_may_do_anything(self, emulated: Emulated) -> None:
-        """So a LocalStack that calls no authorizers, which sends events such as this one, is not open."""
-        event = {
-            "httpMethod": "GET",
-            "resource": "/sessions/{sessionId}",
-            "path": "/sessions/some-session",
-            "pathParameters": {"sessionId": "some-session"},
-            "headers": {"Authorization": f"Bearer {emulated.token('admin')}"},
-            "requestContext": {"requestId": str(uuid.uuid4()), "identity": {}},
-        }
-        answer = invoke(emulated, "sessions", event)["payload"]
-        assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (403, "not_allowed")
-
-    def test_an_authorizer_that_cannot_be_called_lets_nobody_in(self, emulated: Emulated, at_api: Api) -> None:
-        aws, name = emulated.aws("lambda"), emulated.function("authorizer")
-        aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
-        try:
-            away = at_api.get("/sessions/some-session", headers=emulated.bearer("server"))
-            assert int(away.headers["retry-after"]) > 0
-            problem(away, 503, "unavailable")
-            assert at_api.get("/stats").status_code == 200, "what is public needs no authorizer"
-        finally:
-            aws.delete_function_concurrency(FunctionName=name)
-        alarm = f"{emulated.name}-authorizer-failures"
-
-        def state() -> str:
-            (found,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
-            return str(found["StateValue"])
-
-        wait_until(lambda: any('"errorType":"AUTHORIZER_' in line for line in emulated.log("api")), WAIT_SECONDS)
-        wait_until(lambda: state() == "ALARM", WAIT_SECONDS)
-
-    def test_what_people_do_by_make_admin_is_in_the_audit(self, emulated: Emulated, at_api: Api) -> None:
-        user_id, began = at_api.create()["userId"], time.time() - 60
-        functions, facts = emulated.outputs["function_names"], emulated.facts
-        site = sites.deployed(emulated.name, emulated.aws, functions, facts.base_url, facts.api_key, {})
-        hide = {"hidden": True, "reason": "Impossible scores, ticket 4711"}
-        assert site.api.act("PUT", f"/users/{user_id}/visibility", hide).status == 200
-        assert site.api.read(f"/users/{user_id}/rank").code == "not_ranked"
-        assert site.api.act("DELETE", f"/users/{user_id}").status == 204
-
-        def told() -> list[trail.Entry]:
-            found = trail.entries(site.audit(began), user_id)
-            return found if [entry["outcome"] for entry in found] == ["ok", "ok"] else []
-
-        hidden, erased = wait_until(told, WAIT_SECONDS)
-        assert (hidden["act"], hidden["reason"], hidden["after"]) == (
-            "hide",
-            hide["reason"],
-            {"hidden": True, "recount": False},
-        )
-        assert (erased["act"], erased["scope"]) == ("erase", "admin")
-
-    def test_what_a_token_costs_in_time(self, emulated: Emulated, at_api: Api) -> None:
-        """Reported, not judged: the time is LocalStack's, which calls the function as it calls every other one."""
-        headers = emulated.bearer("server")
-
-        def took(path: str, headers: Callable[[], dict[str, str]]) -> float:
-            began = []
-            for _ in range(MEASURED):
-                sent = headers()
-                start = time.monotonic()
-                at_api.get(path, headers=sent)
-                began.append((time.monotonic() - start) * 1000)
-            return statistics.median(began)
-
-        path = f"/sessions/{uuid.uuid4()}"
-        kept, new = took(path, lambda: headers), took(path, lambda: emulated.bearer("server"))
-        public = took(f"/users/{uuid.uuid4().hex}", dict)
-        print(f"A public read {public:.1f} ms, one with a known token {kept:.1f} ms, with a new one {new:.1f} ms")
-
-    def test_opening_it_again_would_touch_no_data_and_no_key(self, emulated: Emulated) -> None:
-        variables = {**emulated.terraform.variables, "access": "open"}
-        with timed("planned open"):
-            changed = sorted(dataclasses.replace(emulated.terraform, variables=variables).plan())
-        kinds = {re.sub(r"\[.*", "", one).rpartition("module.")[2] for one in changed}
-        assert 'module.leaderboard.module.functions.aws_lambda_function.this["authorizer"]' in changed
-        assert "api.aws_api_gateway_rest_api.this" in kinds
-        assert {
-            kind for kind in kinds if re.search(r"aws_(kms|vpc|subnet|security|network|elasticache|sqs)", kind)
-        } == set()
-
-
 class TestWatching:
     def test_logs_arrive_as_json_in_the_right_groups(self, emulated: Emulated, at_api: Api) -> None:
         name = fresh_id("missing")
@@ -744,6 +594,156 @@ class TestWatching:
             wait_until(is_heard, WAIT_SECONDS)
         raised = {alarm["AlarmName"] for alarm in heard if alarm["NewStateValue"] == "ALARM"}
         assert not {other for other in raised if other.endswith("-errors")} - {name}, "nothing else has crashed"
+
+
+class TestAccess:
+    """Who may do what, through the emulated API Gateway, the deployed authorizer, and keys that never leave KMS."""
+
+    def test_the_table_of_permissions(self, emulated: Emulated, at_api: Api) -> None:
+        given: dict[str, str] = {}
+
+        def make() -> dict[str, str]:
+            given.clear()
+            given.update(examples.existing(lambda example: at_api.ask(example).json()))
+            return given
+
+        def look() -> object:
+            """All that is kept of the player and the session, and how many there are on the board."""
+            raw = emulated.valkey
+            keys = sorted(key for id in given.values() for key in raw.scan_iter(match=f"*{id}*", count=10_000))
+            values = {
+                key: raw.hgetall(key)
+                if (kind := raw.type(key)) == "hash"
+                else raw.get(key)
+                if kind == "string"
+                else kind
+                for key in keys
+            }
+            rows = raw.hmget(invariants.PLAYERS, list(given.values()))
+            return values, rows, raw.zcard(invariants.BOARD)
+
+        with contextlib.closing(emulated.api(is_able=False)) as stranger:
+
+            def ask(asked: permissions.Asked) -> tuple[int, bytes]:
+                response = stranger.ask(asked.example, headers=emulated.bearer(asked.scope, asked.subject))
+                return response.status_code, response.content
+
+            rows = permissions.rows("protected")
+            with timed("table of permissions"):
+                assert permissions.faults(rows, ask, make, look) == []
+        assert len(rows) > len(contract.operations()) * 5
+
+    def test_tokens_of_both_keys_are_believed_and_no_other_is(self, emulated: Emulated) -> None:
+        """So the environment of the authorizer has both keys, each by its kid."""
+        key, issuer = emulated.signer
+        kms = emulated.aws("kms")
+        told = json.loads(live(emulated, "authorizer")["Environment"]["Variables"]["TOKEN_PUBLIC_KEYS"])
+        assert key.kid in told
+        (other,) = set(told) - {key.kid}
+        arn = kms.describe_key(KeyId=other)["KeyMetadata"]["Arn"]
+        spare = tokens.kms_key(arn, lambda: kms), issuer
+        forged = emulated.token("server", signer=(tokens.Key(other, key.sign), issuer))
+        stranger = emulated.token("server", signer=(key, "leaderboard-prod"))
+        with contextlib.closing(emulated.api(is_able=False)) as api:
+
+            def asked(**headers: str) -> httpx.Response:
+                return api.get(f"/sessions/{uuid.uuid4()}", headers=headers)
+
+            assert asked(authorization=f"Bearer {emulated.token('server', signer=spare)}").status_code == 404
+            for headers in (
+                {},
+                {"authorization": forged},
+                *({"authorization": f"Bearer {one}"} for one in (forged, stranger)),
+            ):
+                refused = asked(**headers)
+                problem(refused, 401, "unauthenticated")
+                assert refused.headers["www-authenticate"] == "Bearer"
+            problem(api.get(f"/sessions/{uuid.uuid4()}?token={emulated.token('server')}"), 401, "unauthenticated")
+        wait_until(lambda: any('"token_refused"' in line for line in emulated.log("authorizer")), WAIT_SECONDS)
+        secret = forged.rpartition(".")[2]
+        assert not any(secret in line for name in ("authorizer", "sessions", "api") for line in emulated.log(name))
+
+    def test_without_an_authorizers_word_nobody_may_do_anything(self, emulated: Emulated) -> None:
+        """So a LocalStack that calls no authorizers, which sends events such as this one, is not open."""
+        event = {
+            "httpMethod": "GET",
+            "resource": "/sessions/{sessionId}",
+            "path": "/sessions/some-session",
+            "pathParameters": {"sessionId": "some-session"},
+            "headers": {"Authorization": f"Bearer {emulated.token('admin')}"},
+            "requestContext": {"requestId": str(uuid.uuid4()), "identity": {}},
+        }
+        answer = invoke(emulated, "sessions", event)["payload"]
+        assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (403, "not_allowed")
+
+    def test_an_authorizer_that_cannot_be_called_lets_nobody_in(self, emulated: Emulated, at_api: Api) -> None:
+        aws, name = emulated.aws("lambda"), emulated.function("authorizer")
+        aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+        try:
+            away = at_api.get("/sessions/some-session", headers=emulated.bearer("server"))
+            assert int(away.headers["retry-after"]) > 0
+            problem(away, 503, "unavailable")
+            assert at_api.get("/stats").status_code == 200, "what is public needs no authorizer"
+        finally:
+            aws.delete_function_concurrency(FunctionName=name)
+        alarm = f"{emulated.name}-authorizer-failures"
+
+        def state() -> str:
+            (found,) = emulated.aws("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
+            return str(found["StateValue"])
+
+        wait_until(lambda: any('"errorType":"AUTHORIZER_' in line for line in emulated.log("api")), WAIT_SECONDS)
+        wait_until(lambda: state() == "ALARM", WAIT_SECONDS)
+
+    def test_what_people_do_by_make_admin_is_in_the_audit(self, emulated: Emulated, at_api: Api) -> None:
+        user_id, began = at_api.create()["userId"], time.time() - 60
+        functions, facts = emulated.outputs["function_names"], emulated.facts
+        site = sites.deployed(emulated.name, emulated.aws, functions, facts.base_url, facts.api_key, {})
+        hide = {"hidden": True, "reason": "Impossible scores, ticket 4711"}
+        assert site.api.act("PUT", f"/users/{user_id}/visibility", hide).status == 200
+        assert site.api.read(f"/users/{user_id}/rank").code == "not_ranked"
+        assert site.api.act("DELETE", f"/users/{user_id}").status == 204
+
+        def told() -> list[trail.Entry]:
+            found = trail.entries(site.audit(began), user_id)
+            return found if [entry["outcome"] for entry in found] == ["ok", "ok"] else []
+
+        hidden, erased = wait_until(told, WAIT_SECONDS)
+        assert (hidden["act"], hidden["reason"], hidden["after"]) == (
+            "hide",
+            hide["reason"],
+            {"hidden": True, "recount": False},
+        )
+        assert (erased["act"], erased["scope"]) == ("erase", "admin")
+
+    def test_what_a_token_costs_in_time(self, emulated: Emulated, at_api: Api) -> None:
+        """Reported, not judged: the time is LocalStack's, which calls the function as it calls every other one."""
+        headers = emulated.bearer("server")
+
+        def took(path: str, headers: Callable[[], dict[str, str]]) -> float:
+            began = []
+            for _ in range(MEASURED):
+                sent = headers()
+                start = time.monotonic()
+                at_api.get(path, headers=sent)
+                began.append((time.monotonic() - start) * 1000)
+            return statistics.median(began)
+
+        path = f"/sessions/{uuid.uuid4()}"
+        kept, new = took(path, lambda: headers), took(path, lambda: emulated.bearer("server"))
+        public = took(f"/users/{uuid.uuid4().hex}", dict)
+        print(f"A public read {public:.1f} ms, one with a known token {kept:.1f} ms, with a new one {new:.1f} ms")
+
+    def test_opening_it_again_would_touch_no_data_and_no_key(self, emulated: Emulated) -> None:
+        variables = {**emulated.terraform.variables, "access": "open"}
+        with timed("planned open"):
+            changed = sorted(dataclasses.replace(emulated.terraform, variables=variables).plan())
+        kinds = {re.sub(r"\[.*", "", one).rpartition("module.")[2] for one in changed}
+        assert 'module.leaderboard.module.functions.aws_lambda_function.this["authorizer"]' in changed
+        assert "api.aws_api_gateway_rest_api.this" in kinds
+        assert {
+            kind for kind in kinds if re.search(r"aws_(kms|vpc|subnet|security|network|elasticache|sqs)", kind)
+        } == set()
 
 
 class TestDrill:
