@@ -22,7 +22,9 @@ from scripts.refusal import Refusal
 from shared import clock, tokens
 from shared.problems import Unavailable
 
-LONGEST_DAYS = 366
+LONGEST_DAYS = {"player": tokens.LONGEST_PLAYER_SECONDS // 86_400, "server": 366, "admin": 366}
+USUAL_DAYS = 90
+"""Unless that is too long for the scope."""
 
 Signer = tuple[tokens.Key, str]
 """A key to sign tokens with, and who issues them with it."""
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a token."""
     options = _options(arguments)
     try:
-        wanted = options.scope, options.name, options.days
+        wanted = options.scope, options.name, options.days or usual_days(options.scope)
         check(*wanted)
         token, facts = make(_signer(options.env), *wanted)
     except Unavailable:
@@ -54,8 +56,15 @@ def check(scope: str, name: str, days: str) -> None:
         raise Refusal("Say for whom: make token SCOPE=server NAME=backend (or SCOPE=admin, or SCOPE=player)")
     if not tokens.is_name(name):
         raise Refusal("Say whose it is, without spaces and without an e-mail address: NAME=backend")
-    if not (days.isascii() and days.isdigit() and 1 <= int(days) <= LONGEST_DAYS):
-        raise Refusal(f"DAYS is {days!r}: it should be from 1 to {LONGEST_DAYS}")
+    longest = LONGEST_DAYS[scope]
+    if not (days.isascii() and days.isdigit() and 1 <= int(days) <= longest):
+        allowed = "1" if longest == 1 else f"from 1 to {longest}"
+        raise Refusal(f"DAYS is {days!r}: it should be {allowed} for the scope {scope}")
+
+
+def usual_days(scope: str) -> str:
+    """How long a token of this scope is good if nobody says."""
+    return str(min(USUAL_DAYS, LONGEST_DAYS.get(scope, USUAL_DAYS)))
 
 
 def make(signer: Signer, scope: Any, name: str, days: str) -> tuple[str, dict[str, str]]:
@@ -119,7 +128,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--env", default=told("ENV"), help="the environment on AWS; without it, `make run` (ENV)")
     parser.add_argument("--scope", default=told("SCOPE"), help="server, admin or player (SCOPE)")
     parser.add_argument("--name", default=told("NAME"), help="whose it is; a player's userId (NAME)")
-    parser.add_argument("--days", default=told("DAYS") or "90", help="how long it is good (DAYS, %(default)s)")
+    parser.add_argument("--days", default=told("DAYS"), help="how long it is good (DAYS; 90, for a player 1)")
     parser.add_argument("--json", action="store_true", default=told("JSON") not in ("", "0"), help="as JSON (JSON=1)")
     return parser.parse_args(arguments)
 

@@ -10,10 +10,11 @@ from shared import clock, idempotency, outbox, players, profiles, records, sessi
 from shared.config import Rules
 from shared.problems import UserNotFound
 from shared.store import Script, Store
+from shared.tokens import LONGEST_PLAYER_SECONDS, SKEW_SECONDS
 
 ERASE = Script("erase", writes=True)
 
-TOKEN_SECONDS = 86_400 + 60
+TOKEN_SECONDS = LONGEST_PLAYER_SECONDS + SKEW_SECONDS
 """The longest life of a player's token, and how far the clock that judges it may be behind: whoever was erased could
 come back with it."""
 

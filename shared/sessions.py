@@ -134,12 +134,12 @@ def create(
     session = _session(key.made_id if key else str(uuid.uuid4()), user_id, clock.text(sent), session_data)
     opening = Opening(key.digest if key else "", session["startTime"], idempotency.attempt())
     asked = Asked(rules, key, session, sent, opening)
-    entry = _enter(store, asked)
+    entry = enter(store, asked)
     found = None
     if key and entry.word == "known":
         found = _open(store, asked, NEVER)
         if not found:
-            entry = _enter(store, asked, "again")
+            entry = enter(store, asked, "again")
     if not found and entry.word in REFUSED:
         found = _open(store, asked, NEVER) if key and _was_opened(store, key) else None
         if not found:
@@ -207,7 +207,7 @@ def _is_theirs(stored: str, user_id: str) -> bool:
     return bool(stored) and _user_id(stored) == user_id
 
 
-def _enter(store: Store, asked: Asked, *again: str) -> Entry:
+def enter(store: Store, asked: Asked, *again: str) -> Entry:
     """Enters a session into its player's record; `again` if another attempt with its key has done so and stopped.
 
     Whether there is such a player is asked after that, in the same slot: so whoever erases the player finds the session

@@ -25,6 +25,9 @@ Fault = Literal[
 ]
 """Why a token is not believed."""
 
+LONGEST_PLAYER_SECONDS = 86_400
+"""How long a player's token is good at most: for so long somebody who was erased could still ask with theirs."""
+
 SKEW_SECONDS = 60
 """How far two clocks may be apart."""
 

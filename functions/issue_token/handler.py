@@ -7,7 +7,7 @@ from shared.endpoint import Reply, endpoint
 
 class Arguments(fields.Arguments):
     user_id = fields.user_id(required=True)
-    lifetime_seconds = fields.Whole(60, 86_400, load_default=3600)
+    lifetime_seconds = fields.Whole(60, tokens.LONGEST_PLAYER_SECONDS, load_default=3600)
 
 
 @endpoint(Arguments)

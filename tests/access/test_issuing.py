@@ -282,6 +282,7 @@ class TestTheCommand:
             (["--scope", "server", "--name", "a b"], "Say whose it is"),
             (["--scope", "server", "--name", "a", "--days", "0"], "DAYS is '0': it should be from 1 to 366"),
             (["--scope", "server", "--name", "a", "--days", "1.5"], "DAYS is '1.5'"),
+            (["--scope", "player", "--name", "a", "--days", "2"], "it should be 1 for the scope player"),
             (["--scope", "server", "--name", "a", "--env", "nowhere"], "nowhere"),
         ],
     )

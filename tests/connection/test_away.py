@@ -18,17 +18,20 @@ import httpx
 import pytest
 import valkey
 
-from scripts.local import embedded_valkey, examples
+from scripts.local import embedded_valkey, examples, keys
 from scripts.local.examples import Example
 from scripts.local.proxy import Context
-from tests.support import processes
+from tests.support import contract, guarded, processes
 from tests.support.api import Api
 from tests.support.invoking import Invoker, invoker
 from tests.support.patience import ANSWER_SECONDS, in_time, wait_until
 from tests.support.wires import Proxy, free_port, is_listening, proxy_to, serving, silent, unaccepting
 
-REQUESTS = examples.load({"userId": "ada"})
-"""A good request for every operation."""
+REQUESTS = {
+    operation: examples.load({"userId": "eve" if operation == "erase_user" else "ada"})[operation]
+    for operation in contract.asking_valkey()
+}
+"""A good request for every operation that asks Valkey; nobody but Eve is erased."""
 
 WRITES = {operation for operation, example in REQUESTS.items() if example.changes}
 
@@ -54,14 +57,27 @@ def timed(api: Api, operation: str) -> tuple[str, httpx.Response, float]:
     return operation, response, time.monotonic() - began
 
 
-def ask_all(base_url: str) -> list[tuple[str, httpx.Response, float]]:
-    """The replies of all operations, asked at the same time."""
-    api = Api(base_url)
+def ask_all(api: Api) -> list[tuple[str, httpx.Response, float]]:
+    """The replies of all operations, asked at the same time on new connections."""
+    again = Api(api.base_url, able=api.able)
     try:
         with ThreadPoolExecutor(len(REQUESTS)) as threads:
-            return list(threads.map(lambda operation: timed(api, operation), REQUESTS))
+            return list(threads.map(lambda operation: timed(again, operation), REQUESTS))
     finally:
-        api.close()
+        again.close()
+
+
+@contextlib.contextmanager
+def serving_all(folder: Path, valkey_port: int) -> Iterator[Api]:
+    """The API of a gateway of its own, for somebody who may do everything."""
+    keys_folder = folder / "keys"
+    keys_folder.mkdir()
+    settings = {"ACCESS": "protected", **keys.settings(keys_folder)}
+    with (
+        processes.gateway(folder, valkey_port, **settings) as base_url,
+        guarded.client(guarded.Guarded(base_url, keys_folder)) as api,
+    ):
+        yield api
 
 
 @contextlib.contextmanager
@@ -74,9 +90,9 @@ def closed() -> Iterator[int]:
 def test_every_route_answers_503_in_time_when_valkey_is_away(
     away: Callable[[], contextlib.AbstractContextManager[int]], tmp_path: Path
 ) -> None:
-    with away() as port, processes.gateway(tmp_path, port) as base_url:
+    with away() as port, serving_all(tmp_path, port) as api:
         for _ in range(2):
-            for operation, response, seconds in ask_all(base_url):
+            for operation, response, seconds in ask_all(api):
                 assert_unavailable(operation, response, seconds)
 
 
@@ -109,20 +125,18 @@ def stopped(server: embedded_valkey.Server) -> Iterator[None]:
 def test_a_valkey_that_hangs_is_503_and_is_used_again_at_once_when_it_goes_on(
     own_server: embedded_valkey.Server, own_raw: valkey.Valkey, tmp_path: Path
 ) -> None:
-    with processes.gateway(tmp_path, own_server.port) as base_url:
-        api = Api(base_url)
+    with serving_all(tmp_path, own_server.port) as api:
         api.create(userId="ada", score=1)
         session = api.post("/sessions", json={"userId": "ada"}).json()["session"]
         for _ in range(2):
-            ask_all(base_url)  # connections of many workers, some of which stay idle
+            ask_all(api)  # connections of many workers, some of which stay idle
             with stopped(own_server):
-                for operation, response, seconds in ask_all(base_url):
+                for operation, response, seconds in ask_all(api):
                     assert_unavailable(operation, response, seconds)
             assert api.put("/users/ada/score", json={"score": 7}).status_code == 200
-            for operation, response, _ in ask_all(base_url):
+            for operation, response, _ in ask_all(api):
                 assert response.status_code < 500, f"{operation}: {response.text}"
         assert api.get(f"/sessions/{session['sessionId']}").json() == {"session": session}
-        api.close()
 
 
 def test_a_valkey_that_was_killed_is_used_again_by_the_next_request_when_it_is_back(tmp_path: Path) -> None:
@@ -130,13 +144,12 @@ def test_a_valkey_that_was_killed_is_used_again_by_the_next_request_when_it_is_b
         first = stack.enter_context(contextlib.ExitStack())
         server = first.enter_context(embedded_valkey.running(tmp_path / "valkey", durable=True))
         proxy = stack.enter_context(proxy_to(server.port))
-        api = Api(stack.enter_context(processes.gateway(tmp_path, proxy.port)))
-        stack.callback(api.close)
+        api = stack.enter_context(serving_all(tmp_path, proxy.port))
         api.create(userId="ada", score=1)
-        ask_all(api.base_url)
+        ask_all(api)
         os.kill(server.pid, signal.SIGKILL)
         first.close()
-        for operation, response, seconds in ask_all(api.base_url):
+        for operation, response, seconds in ask_all(api):
             assert_unavailable(operation, response, seconds)
         again = stack.enter_context(embedded_valkey.running(tmp_path / "valkey", durable=True))
         proxy.target = again.port
@@ -144,7 +157,7 @@ def test_a_valkey_that_was_killed_is_used_again_by_the_next_request_when_it_is_b
         written = api.put("/users/ada/score", json={"score": 7})
         assert written.status_code == 200, "a write at the first try"
         assert written.json()["user"]["score"] == 7
-        for operation, response, _ in ask_all(api.base_url):
+        for operation, response, _ in ask_all(api):
             assert response.status_code < 500, f"{operation}: {response.text}"
 
 
@@ -157,9 +170,9 @@ def proxy(own_server: embedded_valkey.Server, own_raw: valkey.Valkey) -> Iterato
 
 @pytest.fixture
 def call(proxy: Proxy) -> Iterator[Invoker]:
-    """Impatient handlers behind the proxy, with two players."""
-    with invoker(proxy.port, command_seconds=0.3) as handlers:
-        for user_id, score in (("ada", 1), ("bob", 2)):
+    """Impatient handlers behind the proxy, with three players."""
+    with invoker(proxy.port, command_seconds=0.3, access="protected") as handlers:
+        for user_id, score in (("ada", 1), ("bob", 2), ("eve", 0)):
             body = {"userId": user_id, "username": user_id, "email": f"{user_id}@example.com", "score": score}
             assert handlers("create_user", "POST", "/users", json_body=body).status == 201
         yield handlers
@@ -235,7 +248,7 @@ def test_an_ending_whose_reply_was_lost_is_not_sent_again(call: Invoker, proxy: 
 @pytest.mark.parametrize("operation", REQUESTS)
 @pytest.mark.parametrize(("left", "most"), [(0.6, 0.6), (0.2, 0.2), (0.0, 0.2)])
 def test_work_stops_before_lambda_would_end_the_function(operation: str, left: float, most: float) -> None:
-    with silent() as port, invoker(port) as call:
+    with silent() as port, invoker(port, access="protected") as call:
         answer = in_time(most, lambda: call.ask(REQUESTS[operation], context=Context(left)))
         assert answer.status == 503
 
@@ -358,13 +371,15 @@ def plain_server(folder: Path, **options: object) -> Iterator[int]:
 
 
 def test_a_replica_is_503_for_writes(tmp_path: Path) -> None:
-    with plain_server(tmp_path, replicaof=f"127.0.0.1 {free_port()}") as port, invoker(port) as call:
-        assert WRITES - {"update_score"} <= refused_operations(call) <= WRITES  # its player is not there
+    theirs = {operation for operation in WRITES if REQUESTS[operation].target.startswith("/users/")}
+    replica = plain_server(tmp_path, replicaof=f"127.0.0.1 {free_port()}")
+    with replica as port, invoker(port, access="protected") as call:
+        assert WRITES - theirs <= refused_operations(call) <= WRITES  # the player is not there
 
 
 def test_a_replica_without_its_primary_is_503(tmp_path: Path) -> None:
     options = {"replicaof": f"127.0.0.1 {free_port()}", "replica_serve_stale_data": "no"}
-    with plain_server(tmp_path, **options) as port, invoker(port) as call:
+    with plain_server(tmp_path, **options) as port, invoker(port, access="protected") as call:
         assert refused_operations(call) >= set(REQUESTS) - {"health"}
 
 
@@ -373,7 +388,7 @@ def test_a_valkey_that_loads_its_data_is_503_and_is_used_when_it_is_done(tmp_pat
         client.mset({f"key{number}": "x" * 100 for number in range(3000)})
         client.save()
     loading = plain_server(tmp_path, key_load_delay=1000, loading_process_events_interval_bytes=1024)
-    with loading as port, invoker(port) as call:
+    with loading as port, invoker(port, access="protected") as call:
         assert refused_operations(call) == set(REQUESTS)
         wait_until(lambda: call("health", "GET", "/health").status == 200)
         assert refused_operations(call) == set()

@@ -33,11 +33,16 @@ from scripts.local.proxy import Context
 from scripts.places import ROOT
 from shared import config, credentials, deadline, reconcile, store
 from shared.config import AwsCredentials
+from tests.support import contract
 from tests.support.invoking import Answer, Invoker, event, invoker
 from tests.support.patience import ANSWER_SECONDS, in_time
 from tests.support.tunnels import Authority, Tunnel, tunnel_to
 
-REQUESTS = examples.load({"userId": "ada"})
+REQUESTS = {
+    operation: example
+    for operation, example in examples.load({"userId": "ada"}).items()
+    if operation in contract.asking_valkey()
+}
 
 MOMENT = datetime.datetime(2026, 1, 28, 10, 30, 5, tzinfo=datetime.UTC)
 REGION = "eu-central-1"
@@ -280,7 +285,7 @@ def assert_refused(call: Invoker, operation: str = "rank", *, seconds: float = A
 
 
 def test_a_user_with_a_password_and_few_rights_can_do_everything_we_do(users: valkey.Valkey) -> None:
-    with invoker(port_of(users), valkey_user="app", valkey_password=PASSWORD) as call:
+    with invoker(port_of(users), valkey_user="app", valkey_password=PASSWORD, access="protected") as call:
         answers = ask_everything(call)
         assert {operation for operation, answer in answers.items() if answer.status >= 500} == set()
         assert answers["update_score"].status == 200
@@ -299,12 +304,12 @@ def run_reconcile(*, anew: bool) -> Any:
 @pytest.mark.parametrize("operation", REQUESTS)
 def test_nobody_and_a_wrong_password_are_503(operation: str, users: valkey.Valkey) -> None:
     for settings in ({}, {"valkey_user": "app", "valkey_password": "wrong"}, {"valkey_password": PASSWORD}):
-        with invoker(port_of(users), **settings) as call:
+        with invoker(port_of(users), access="protected", **settings) as call:
             assert_refused(call, operation)
 
 
 def test_a_connection_outlives_a_changed_password_and_the_next_one_does_not(users: valkey.Valkey) -> None:
-    with invoker(port_of(users), valkey_user="app", valkey_password=PASSWORD) as call:
+    with invoker(port_of(users), valkey_user="app", valkey_password=PASSWORD, access="protected") as call:
         assert call("health", "GET", "/health").status == 200
         users.execute_command("ACL", "SETUSER", "app", "resetpass", ">another-password-of-ours")
         assert call("health", "GET", "/health").status == 200
@@ -316,7 +321,7 @@ def test_a_connection_outlives_a_changed_password_and_the_next_one_does_not(user
 
 def test_a_user_without_a_right_gets_no_answer_that_shows_it(users: valkey.Valkey) -> None:
     users.execute_command("ACL", "SETUSER", "app", "-zrevrank", "-eval", "-evalsha")
-    with invoker(port_of(users), valkey_user="app", valkey_password=PASSWORD) as call:
+    with invoker(port_of(users), valkey_user="app", valkey_password=PASSWORD, access="protected") as call:
         assert call("health", "GET", "/health").status == 200
         answer = call.run(lambda: rank.handler(event("GET", "/users/ada/rank"), Context()))
         assert answer["statusCode"] >= 500
@@ -338,6 +343,7 @@ def iam(users: valkey.Valkey, no_aws: Path, monkeypatch: pytest.MonkeyPatch, tmp
 
 
 IAM = {
+    "access": "protected",
     "valkey_host": "localhost",
     "valkey_tls": "1",
     "valkey_user": "app",

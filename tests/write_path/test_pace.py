@@ -309,14 +309,14 @@ def test_a_session_does_not_outlive_its_entry(
     store: Store, raw: valkey.Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An attempt that is held up between its two trips for longer than its session was to live."""
-    enter = sessions._enter
+    enter = sessions.enter
 
     def held_up(*arguments: Any) -> sessions.Entry:
         entry = enter(*arguments)
         return entry._replace(number=str(raw.time()[0]))
 
     with monkeypatch.context() as patch:
-        patch.setattr(sessions, "_enter", held_up)
+        patch.setattr(sessions, "enter", held_up)
         with pytest.raises(StaleAttempt):
             start(store)
     assert opened(raw) == set()

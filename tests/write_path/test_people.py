@@ -16,6 +16,7 @@ from shared import (
     audit,
     board,
     config,
+    deadline,
     idempotency,
     outbox,
     people,
@@ -44,6 +45,7 @@ from tests.write_path.slots import put_back, taken
 FORMER = Path(__file__).parent / "former"
 """Scripts as the release before has them."""
 
+DEADLINE_SECONDS = 60
 DAY = 86_400 + 60
 RULES = config.Rules(0, 10**12, None, 3600, 1000)
 
@@ -53,6 +55,7 @@ Act = Callable[[Store], Any]
 @pytest.fixture
 def store(raw: valkey.Valkey) -> Iterator[Store]:
     """A connection, and three players: Ada leads, Bob and Cleo follow."""
+    deadline.start(DEADLINE_SECONDS)  # whatever ran on this thread before had its own
     opened = Store(config.settings())
     for user_id, score in (("ada", 300), ("bob", 200), ("cleo", 100)):
         create(opened, user_id, score=score // 2)
