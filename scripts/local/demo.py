@@ -6,6 +6,7 @@ Most have played once: each game is two round trips that the first `make run` wa
 import random
 from dataclasses import dataclass
 
+from scripts import signals
 from shared import board, players
 from shared.config import Rules
 from shared.problems import UserExists
@@ -65,6 +66,7 @@ def fill(store: Store, rules: Rules) -> int:
     return sum(_create(store, rules, player(number, rules)) for number in range(1, PLAYERS + 1))
 
 
+@signals.held()
 def _create(store: Store, rules: Rules, new: Player) -> bool:
     try:
         players.create(store, rules, None, user_id=new.user_id, username=new.username, email=new.email)
