@@ -540,7 +540,7 @@ class TestMaking:
         (before.folder / "functions" / "gone.zip").write_bytes(b"of a function that is no more")
         (before.folder / "layer.cdx.json").write_text("{}")
         again = made(*OWN, root=tree)
-        assert (again.hashes(), again.bill_of_materials) == (before.hashes(), before.bill_of_materials)
+        assert (again.hashes(), again.bills) == (before.hashes(), before.bills)
         assert not (before.folder / "functions" / "gone.zip").exists()
 
     def test_an_interrupted_build_leaves_the_old_one_or_none(self, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

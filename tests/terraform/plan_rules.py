@@ -97,7 +97,7 @@ BY_THE_SERVICE = {"aws_sqs_queue": "sqs_managed_sse_enabled"}
 LOGS_CONTEXT = "kms:EncryptionContext:aws:logs:arn"
 
 NOT_SECRET = {
-    "TOKEN_ISSUER": r"leaderboard-[a-z]+",
+    "TOKEN_ISSUER": r"[a-z][a-z0-9-]*",
     "TOKEN_KEY": r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[0-9a-f-]{36}",
     "TOKEN_PUBLIC_KEYS": r"\{("
     r"\"[0-9a-f-]{36}\": ?\"-----BEGIN PUBLIC KEY-----[\w+/=\\]+-----END PUBLIC KEY-----\\n\",? ?"

@@ -72,6 +72,6 @@ def test_a_destroy_leaves_nothing_but_keys_that_wait_for_their_end(applies: Appl
     destroyed = applies[DESTROYED].result()
     keys = destroyed.account.client("kms")
     states = [keys.describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"] for key in keys.list_keys()["Keys"]]
-    assert states == ["PendingDeletion", "PendingDeletion"]
+    assert states == ["PendingDeletion"] * 4, "two that encrypt, and two that sign tokens"
     tagged = destroyed.account.client("resourcegroupstaggingapi").get_resources()["ResourceTagMappingList"]
     assert [one["ResourceARN"] for one in tagged if ":kms:" not in one["ResourceARN"]] == []

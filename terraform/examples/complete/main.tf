@@ -50,7 +50,7 @@ module "leaderboard" {
   settings         = { SCORE_MAX = "1000000" }
 
   memory_mb                 = { default = 512, leaderboard = 1024 }
-  reserved_concurrency      = { reconcile = 2 }
+  reserved_concurrency      = { reconcile = 2, authorizer = 10 }
   provisioned_concurrency   = { update_score = 2 }
   duration_p99_milliseconds = { leaderboard = 300 }
 

@@ -27,7 +27,7 @@ locals {
     ]
   ]))
 
-  settings = merge({
+  settings = {
     RECEIPT_SECONDS  = tostring(var.receipt_seconds)
     SESSION_SECONDS  = tostring(var.session_seconds)
     DEADLINE_SECONDS = tostring(var.deadline_seconds)
@@ -36,7 +36,9 @@ locals {
     CURRENCIES       = join(",", var.currencies)
     ACCESS           = var.access
     PLAYER_OPERATORS = join(",", sort(var.player_operators))
-  }, { for name, number in var.player_limits : upper(name) => tostring(number) if number != null })
+  }
+
+  player_limits = { for name, number in var.player_limits : upper(name) => tostring(number) if number != null }
 
   # What every role has. As one value, so that no module takes the one and forgets the other.
   iam_role = { path = var.role_path, permissions_boundary_arn = var.permissions_boundary_arn }

@@ -55,7 +55,7 @@ module "functions" {
   timeout_seconds         = var.timeout_seconds
   subnet_ids              = var.vpc == null ? module.network[0].function_subnet_ids : var.vpc.function_subnet_ids
   security_group_ids      = var.vpc == null ? module.network[0].function_security_group_ids : var.vpc.function_security_group_ids
-  environment             = merge(local.settings, var.settings, local.valkey)
+  environment             = merge(local.settings, local.player_limits, var.settings, local.valkey)
   own_environment         = { authorizer = module.access.authorizer_environment, issue_token = module.access.issuer_environment }
   cache                   = local.cache
   log_retention_days      = var.log_retention_days
