@@ -107,9 +107,12 @@ def kms_key(arn: str, client: Callable[[], Any]) -> Key:
 @functools.cache
 def kms(region: str) -> Any:
     """This process's client of KMS in a Region, which gives up in time for the caller to get an answer."""
+    import logging  # noqa: PLC0415
+
     import boto3  # type: ignore[import-untyped] # noqa: PLC0415 - it would be most of a cold start
     from botocore.config import Config  # type: ignore[import-untyped] # noqa: PLC0415
 
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # its lines are not ours, and it has one for each start
     retries = {"total_max_attempts": TRIES, "mode": "standard"}
     return boto3.client(
         "kms",

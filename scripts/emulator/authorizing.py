@@ -18,17 +18,21 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+from localstack.aws.connect import connect_to  # type: ignore[import-not-found]
 from localstack.services.apigateway.next_gen.execute_api import (  # type: ignore[import-not-found]
     gateway_response as said,
 )
 from localstack.services.apigateway.next_gen.execute_api import helpers
-from localstack.services.apigateway.next_gen.execute_api.integrations import aws  # type: ignore[import-not-found]
 
 HEADER = "method.request.header."
 FUNCTION = re.compile(r".*/functions/(arn:[^/]+)/invocations")
 ACTION = "execute-api:Invoke"
 MOST_KEPT = 10_000
+
+ONCE = Config(retries={"total_max_attempts": 1})
+"""A function that is throttled is not asked again: the client would have gone long before."""
 
 Answer = Mapping[str, Any]
 
@@ -94,12 +98,10 @@ def _asked(context: Any, authorizer: Mapping[str, Any], token: str) -> Answer:
     place = f"arn:aws:execute-api:{context.region}:{context.account_id}:{context.api_id}"
     event = {"type": "TOKEN", "authorizationToken": token, "methodArn": helpers.get_source_arn(context)}
     try:
-        payload = aws.RestApiAwsProxyIntegration.call_lambda(
-            function_arn=found[1],
-            event=json.dumps(event).encode(),
-            source_arn=f"{place}/authorizers/{authorizer['id']}",
+        function = connect_to(region_name=context.region, config=ONCE).lambda_.request_metadata(
+            service_principal="apigateway", source_arn=f"{place}/authorizers/{authorizer['id']}"
         )
-        answer = json.loads(payload)
+        answer = json.loads(function.invoke(FunctionName=found[1], Payload=json.dumps(event))["Payload"].read())
     except (ClientError, BotoCoreError):
         raise said.AuthorizerConfigurationError from None
     except ValueError:

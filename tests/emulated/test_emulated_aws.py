@@ -792,7 +792,8 @@ class TestSmoke:
     @pytest.fixture
     def deployment(self, emulated: Emulated) -> Deployment:
         outputs = {**emulated.outputs, "api_url": emulated.facts.base_url}
-        return Deployment(emulated.name, values.of("local"), outputs, lambda service, *_: emulated.aws(service))
+        given = {**values.of("local"), "access": emulated.facts.access}
+        return Deployment(emulated.name, given, outputs, lambda service, *_: emulated.aws(service))
 
     def test_it_sees_what_is_there(self, deployment: Deployment) -> None:
         names = ("health", "requests", "tls", "cache", "log-metrics", "firewall", "first-run", "trips", "canary")
