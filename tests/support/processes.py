@@ -27,8 +27,9 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 
 
 def environment(**more: object) -> dict[str, str]:
-    """This environment without anything that leads to a Valkey, and with `more`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VALKEY_", "PORT", "COV_"))}
+    """This environment without anything that leads to a Valkey or to another test's keys, and with `more`."""
+    others = ("VALKEY_", "TOKEN_", "PORT", "COV_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     return {
         **kept,
         "PYTHONUNBUFFERED": "1",
