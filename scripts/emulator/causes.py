@@ -23,6 +23,7 @@ from typing import Any
 import valkey
 
 from scripts.emulator.emulate import Facts
+from scripts.local import routes
 from shared import board, outbox, profiles
 
 ALIAS = "live"
@@ -123,12 +124,21 @@ def wrong_setting(site: Site, function: str) -> Iterator[Again]:
         published = aws.publish_version(FunctionName=name)["Version"]
         aws.get_waiter("published_version_active").wait(FunctionName=name, Qualifier=published)
         aws.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=published)
-        yield lambda: site.invoke(function, {"httpMethod": "GET", "resource": "/drill"})
+        yield lambda: site.invoke(function, _event(function))
     finally:
         aws.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=before)
         _set(site, name, settings)
         if published not in (None, before):
             aws.delete_function(FunctionName=name, Qualifier=published)
+
+
+def _event(function: str) -> dict[str, str]:
+    """What there has to be in an event for the function to know its operation; nothing for one that has none."""
+    for path, item in routes.contract()["paths"].items():
+        for method, operation in item.items():
+            if method in routes.METHODS and operation["operationId"].split(".")[0] == function:
+                return {"httpMethod": method.upper(), "resource": path}
+    return {}
 
 
 def no_concurrency(site: Site, function: str) -> Iterator[Again]:
@@ -137,7 +147,7 @@ def no_concurrency(site: Site, function: str) -> Iterator[Again]:
     before = aws.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
     try:
         aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
-        yield lambda: site.invoke(function, {"httpMethod": "GET", "resource": "/drill"})
+        yield lambda: site.invoke(function, _event(function))
     finally:
         if before is None:
             aws.delete_function_concurrency(FunctionName=name)
