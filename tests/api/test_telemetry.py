@@ -438,5 +438,6 @@ class TestWhatIsLogged:
     def test_nothing_else_in_the_layer_prints(self) -> None:
         for path in [*ROOT.glob("shared/**/*.py"), *ROOT.glob("functions/**/*.py")]:
             found = set(re.findall(r"stdout|stderr|\bprint\(|import logging", path.read_text(encoding="utf-8")))
-            # what X-Ray's SDK says goes into our log, without its words
-            assert found <= {"logs.py": {"stdout"}, "tracing.py": {"import logging"}}.get(path.name, set()), path
+            # what X-Ray's SDK says goes into our log, without its words; what botocore says of itself goes nowhere
+            allowed = {"logs.py": {"stdout"}, "tracing.py": {"import logging"}, "tokens.py": {"import logging"}}
+            assert found <= allowed.get(path.name, set()), path
