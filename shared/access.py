@@ -12,13 +12,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from shared.config import ID_PATTERN, Operator, Scope, settings
+from shared.config import IS_ID, Operator, Scope, settings
 from shared.operations import NEED_A_TOKEN, SCOPES
 from shared.problems import NotAllowed
 
 _ISSUER = re.compile(r"[!-~]{1,255}\Z").match
 _SUBJECT = re.compile(r"[ -~]{1,255}\Z").match
-_PLAYER = re.compile(ID_PATTERN.removesuffix("$") + r"\Z").match
 _SECONDS = re.compile(r"[0-9]{1,12}\Z").match
 
 Shown = TypeVar("Shown", bound=Mapping[str, Any])
@@ -112,7 +111,7 @@ def _told(event: Mapping[str, Any]) -> Caller:
             pass
         case _:
             raise NotAllowed
-    is_subject = _PLAYER if scope == "player" else _SUBJECT
+    is_subject = IS_ID if scope == "player" else _SUBJECT
     if not (_ISSUER(issuer) and is_subject(subject) and _SECONDS(expires)):
         raise NotAllowed
     if int(expires) <= time.time():

@@ -14,6 +14,7 @@ LARGEST_SCORE = 2**53 - 1
 """The largest whole number that a sorted set's score, a double, holds exactly together with all smaller ones."""
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+IS_ID = re.compile(ID_PATTERN.removesuffix("$") + r"\Z").match
 """What an id of a player or a session looks like, as the contract writes it."""
 
 Operator = Literal["set", "best", "increment", "decrement"]

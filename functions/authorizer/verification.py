@@ -15,14 +15,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt import exceptions
 
 from functions.authorizer.jwks import Jwks
-from shared.config import ID_PATTERN, MisconfiguredError, Oidc, settings
+from shared.config import IS_ID, MisconfiguredError, Oidc, settings
 from shared.tokens import SCOPES, SKEW_SECONDS, Fault, is_name
 
 LONGEST = 4096
 """Characters. Tokens of ours have about 400; those of a provider that lists groups may have thousands."""
 
 _is_bearer = re.compile(r"[Bb]earer ([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)\Z").match
-_is_player = re.compile(ID_PATTERN.removesuffix("$") + r"\Z").match
 _is_visible = re.compile(r"[!-~]{1,255}\Z").match
 
 FAULTS: dict[type[Exception], Fault] = {
@@ -108,7 +107,7 @@ def _own(whose: Known, token: str, head: Mapping[str, Any]) -> Caller:
     if claims["aud"] != whose.issuer:  # one of several would do for the library
         raise Refused("audience")
     scope, subject = str(claims.get("scope")), claims["sub"]
-    if scope not in SCOPES or not (_is_player if scope == "player" else is_name)(subject):
+    if scope not in SCOPES or not (IS_ID if scope == "player" else is_name)(subject):
         raise Refused("claims")
     return _caller(claims, subject, scope, whose.revoked)
 
@@ -123,7 +122,7 @@ def _providers(oidc: Oidc, jwks: Jwks, revoked: frozenset[str], token: str, head
         raise Refused("claims")
     (scope,) = scopes
     subject = claims.get(oidc.user_claim if scope == "player" else "sub")
-    if not isinstance(subject, str) or not (_is_player if scope == "player" else _is_visible)(subject):
+    if not isinstance(subject, str) or not (IS_ID if scope == "player" else _is_visible)(subject):
         raise Refused("claims")
     return _caller(claims, subject, scope, revoked)
 

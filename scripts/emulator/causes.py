@@ -23,7 +23,7 @@ from typing import Any
 import valkey
 
 from scripts.emulator.emulate import Facts
-from scripts.local import routes
+from scripts.local import examples
 from shared import board, outbox, profiles
 
 ALIAS = "live"
@@ -134,11 +134,8 @@ def wrong_setting(site: Site, function: str) -> Iterator[Again]:
 
 def _event(function: str) -> dict[str, str]:
     """What there has to be in an event for the function to know its operation; nothing for one that has none."""
-    for path, item in routes.contract()["paths"].items():
-        for method, operation in item.items():
-            if method in routes.METHODS and operation["operationId"].split(".")[0] == function:
-                return {"httpMethod": method.upper(), "resource": path}
-    return {}
+    theirs = (one for one in examples.load().values() if one.function == function.replace("-", "_"))
+    return next(({"httpMethod": one.method, "resource": one.path} for one in theirs), {})
 
 
 def no_concurrency(site: Site, function: str) -> Iterator[Again]:

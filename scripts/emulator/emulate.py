@@ -38,10 +38,6 @@ FOLDER = ROOT / ".emulated"
 FACTS = FOLDER / "emulation.json"
 """Where everything is while it runs, for programs to read."""
 
-TOKEN_SECONDS = 86_400
-NAMES: Mapping[config.Scope, str] = {"player": local_api.PLAYER, "server": "backend", "admin": "you"}
-"""Whose tokens are printed where access is protected."""
-
 ANSWER_SECONDS = 30
 LOOK_SECONDS = 0.2
 
@@ -200,11 +196,7 @@ def _tokens(terraform: Terraform) -> dict[config.Scope, str]:
 
     alias = terraform.outputs()["signing_key_alias"]
     key = tokens.kms_key(kms().describe_key(KeyId=alias)["KeyMetadata"]["Arn"], kms)
-    issuer = f"leaderboard-{ENVIRONMENT}"
-    return {
-        scope: tokens.issue(key, issuer, subject=name, scope=scope, seconds=TOKEN_SECONDS).token
-        for scope, name in NAMES.items()
-    }
+    return local_api.one_of_each(key, f"leaderboard-{ENVIRONMENT}")
 
 
 def _terraform(started: LocalStack, host: str, port: int, access: str) -> Terraform:

@@ -21,7 +21,7 @@ DATA = ROOT / ".data"
 ANSWER_SECONDS = 2
 PLAYER = demo.user_id(42)
 SCORE = 123_456
-TOKEN_SECONDS = 86_400
+TOKEN_SECONDS = tokens.LONGEST_PLAYER_SECONDS
 
 
 def run(environ: MutableMapping[str, str]) -> None:
@@ -65,7 +65,7 @@ def run(environ: MutableMapping[str, str]) -> None:
                 collecting.hearing(collector, client.info),
                 schedule.running(seconds, collector),
             ):
-                told = _tokens(settings, player) if is_protected else {}
+                told = one_of_each(*tokens.key(settings), player) if is_protected else {}
                 print(welcome(base_url, environ.get("API_KEY", ""), player, settings.rules, told))
                 print(f"Its dashboard is at {dashboard}\n")
                 gateway.serve(app, sock)
@@ -140,9 +140,8 @@ def _client(settings: config.Settings) -> valkey.Valkey:
     )
 
 
-def _tokens(settings: config.Settings, user_id: str | None) -> dict[config.Scope, str]:
-    """A token of each scope, the player's for this player or for the first demo player."""
-    key, issuer = tokens.key(settings)
+def one_of_each(key: tokens.Key, issuer: str, user_id: str | None = None) -> dict[config.Scope, str]:
+    """A token of each scope, the player's for this player or for the demo player that is shown."""
     names: dict[config.Scope, str] = {"player": user_id or PLAYER, "server": "backend", "admin": "you"}
     return {
         scope: tokens.issue(key, issuer, subject=name, scope=scope, seconds=TOKEN_SECONDS).token

@@ -18,7 +18,7 @@ import httpx
 import pytest
 import valkey
 
-from scripts.local import embedded_valkey, examples, keys
+from scripts.local import embedded_valkey, keys
 from scripts.local.examples import Example
 from scripts.local.proxy import Context
 from tests.support import contract, guarded, processes
@@ -28,8 +28,8 @@ from tests.support.patience import ANSWER_SECONDS, in_time, wait_until
 from tests.support.wires import Proxy, free_port, is_listening, proxy_to, serving, silent, unaccepting
 
 REQUESTS = {
-    operation: examples.load({"userId": "eve" if operation == "erase_user" else "ada"})[operation]
-    for operation in contract.asking_valkey()
+    **contract.asking_valkey({"userId": "ada"}),
+    "erase_user": contract.asking_valkey({"userId": "eve"})["erase_user"],
 }
 """A good request for every operation that asks Valkey; nobody but Eve is erased."""
 

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from functions.health import handler as health
 from functions.rank import handler as rank
-from scripts.local import embedded_valkey, examples
+from scripts.local import embedded_valkey
 from scripts.local.proxy import Context
 from scripts.places import ROOT
 from shared import config, credentials, deadline, reconcile, store
@@ -38,11 +38,7 @@ from tests.support.invoking import Answer, Invoker, event, invoker
 from tests.support.patience import ANSWER_SECONDS, in_time
 from tests.support.tunnels import Authority, Tunnel, tunnel_to
 
-REQUESTS = {
-    operation: example
-    for operation, example in examples.load({"userId": "ada"}).items()
-    if operation in contract.asking_valkey()
-}
+REQUESTS = contract.asking_valkey({"userId": "ada"})
 
 MOMENT = datetime.datetime(2026, 1, 28, 10, 30, 5, tzinfo=datetime.UTC)
 REGION = "eu-central-1"

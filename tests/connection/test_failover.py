@@ -24,7 +24,7 @@ from tests.support.wires import Forgetful, Proxy, free_port, proxy_to, unaccepti
 
 NAME = "cache.test"
 
-REQUESTS = examples.load({"userId": "ada"})
+REQUESTS = contract.asking_valkey({"userId": "ada"})
 
 CLUSTER: dict[str, object] = {
     "cluster_enabled": "yes",
@@ -163,10 +163,7 @@ def test_after_a_failover_the_next_request_of_every_open_connection_works_on_the
     requests = {**REQUESTS, "erase_user": examples.load({"userId": "nobody"})["erase_user"]}
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(proxy_to(pair.primary.port))
-        calls = {
-            operation: stack.enter_context(invoker(name.port, access="protected"))
-            for operation in contract.asking_valkey()
-        }
+        calls = {operation: stack.enter_context(invoker(name.port, access="protected")) for operation in requests}
         create(calls["health"], "ada")
         for operation, call in calls.items():
             assert call.ask(requests[operation]).status < 500
@@ -380,7 +377,7 @@ def forgetful(server: embedded_valkey.Server, raw: valkey.Valkey) -> Iterator[Fo
         yield between
 
 
-@pytest.mark.parametrize("operation", contract.asking_valkey())
+@pytest.mark.parametrize("operation", REQUESTS)
 def test_a_half_open_connection_is_left_within_the_request(operation: str, forgetful: Forgetful) -> None:
     with invoker(forgetful.port, command_seconds=0.3, access="protected") as call:
         create(call, "ada")
@@ -402,7 +399,7 @@ def test_a_request_has_time_for_a_connection_that_is_half_open_and_another() -> 
     assert left_seconds / 2 >= 0.75 * max(own.connect_seconds, own.command_seconds)
 
 
-@pytest.mark.parametrize("operation", contract.asking_valkey())
+@pytest.mark.parametrize("operation", REQUESTS)
 def test_a_connection_that_was_forgotten_while_idle_loses_no_request(
     operation: str, forgetful: Forgetful, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -487,7 +484,7 @@ def test_a_submission_that_ran_though_its_reply_was_dropped_counts_once_and_says
     invariants.settle(raw)
 
 
-@pytest.mark.parametrize("operation", contract.asking_valkey())
+@pytest.mark.parametrize("operation", REQUESTS)
 def test_a_connection_that_was_reset_while_idle_is_replaced_unnoticed(operation: str, forgetful: Forgetful) -> None:
     with invoker(forgetful.port, access="protected") as call:
         create(call, "ada")

@@ -13,7 +13,7 @@ import jsonschema_rs
 from jsonschema import Draft4Validator, Draft6Validator, FormatChecker
 from jsonschema.validators import extend
 
-from scripts.local import routes
+from scripts.local import examples, routes
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
@@ -107,9 +107,10 @@ def operations() -> dict[str, Operation]:
     return found
 
 
-def asking_valkey() -> list[str]:
-    """The ids of the operations that ask Valkey something."""
-    return [operation.id for operation in operations().values() if "x-cache-role" in operation.document]
+def asking_valkey(given: Mapping[str, str] | None = None) -> dict[str, examples.Example]:
+    """The examples of the operations that ask Valkey something, as `examples.load` has them."""
+    known = operations()
+    return {name: one for name, one in examples.load(given).items() if "x-cache-role" in known[name].document}
 
 
 def find(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
